@@ -1,0 +1,1 @@
+//! Reads what is published, sends commands with an id; never touches the host.

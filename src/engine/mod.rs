@@ -1,0 +1,1 @@
+//! Observe, plan, lint, execute, record, publish: in that order, and nowhere else.

@@ -1,0 +1,1 @@
+//! Processes: pidfds for death and signals, /proc for identity and environment.

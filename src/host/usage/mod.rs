@@ -1,0 +1,1 @@
+//! Readings of usage windows, one file for each source.

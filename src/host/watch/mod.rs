@@ -1,0 +1,1 @@
+//! File watching: events are hints to look again, never facts.

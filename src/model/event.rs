@@ -1,0 +1,143 @@
+//! What happened, for people and for the notifier.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ObjectRef;
+
+/// How much an event asks of the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Part of normal work.
+    Normal,
+    /// Look at it in working hours.
+    Warning,
+    /// Somebody must act.
+    Critical,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The closed set of event reasons: past tense, CamelCase, stable for programs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum EventReason { $($(#[$doc])* $name),+ }
+
+        impl EventReason {
+            /// Every reason, for the documentation and its test.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The reason as programs match it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A spec was accepted as a new generation.
+    SpecAccepted,
+    /// A spec was refused; the last good one stays in force.
+    SpecRejected,
+    /// The tmux server was started.
+    ServerStarted,
+    /// The tmux server is gone, with every pane.
+    ServerLost,
+    /// A shared link, its target or the active link was made.
+    LinkCreated,
+    /// A link of ours that pointed elsewhere was put right.
+    LinkRepaired,
+    /// A real directory was merged into the shared root and replaced by its link.
+    DirectoryMerged,
+    /// Something that is not ours stands where an object should be.
+    ConflictFound,
+    /// An account's home got its onboarding and trust keys.
+    HomePrepared,
+    /// A session was created.
+    SessionStarted,
+    /// An agent was started again in its pane.
+    SessionRestarted,
+    /// An agent process ended.
+    SessionExited,
+    /// An agent was stopped by us.
+    SessionStopped,
+    /// A session that existed got our mark.
+    SessionAdopted,
+    /// A session lost our mark and was left running.
+    SessionReleased,
+    /// A session of ours was closed after its removal from the spec.
+    SessionPruned,
+    /// A session exits too often and is not started again until it is cleared.
+    SessionQuarantined,
+    /// The agent of a session changed its conversation.
+    ConversationChanged,
+    /// A removal was refused by a guard.
+    PruneRefused,
+    /// The account that the pool works under was recorded.
+    AccountActivated,
+    /// An account's window crossed its threshold.
+    ThresholdCrossed,
+    /// No account has room.
+    PoolExhausted,
+    /// An account has room again after all were exhausted.
+    PoolReleased,
+    /// A swap began.
+    SwapStarted,
+    /// One session was proven on its new account.
+    SessionProven,
+    /// One session could not be proven.
+    SessionUnproven,
+    /// A swap turned back.
+    SwapTurnedBack,
+    /// A swap was finished.
+    SwapCommitted,
+    /// A swap was undone.
+    SwapRolledBack,
+    /// A swap was given up before anything was changed.
+    SwapAbandoned,
+    /// A swap could neither be finished nor undone.
+    SwapLatched,
+    /// The pool would have swapped back and forth; automatic swaps pause.
+    BreakerOpened,
+    /// An operator cleared a latch.
+    LatchCleared,
+    /// An operator suspended something.
+    Suspended,
+    /// An operator resumed something, or the suspension ended.
+    Resumed,
+    /// An operator cordoned an account or a session.
+    Cordoned,
+    /// An operator uncordoned an account or a session.
+    Uncordoned,
+    /// An action failed.
+    ActionFailed,
+    /// An action was under way when the process ended; what happened was looked up.
+    ActionInterrupted,
+    /// The finished plan broke a safety rule and was not acted on.
+    PlanRejected,
+}
+
+impl fmt::Display for EventReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// When it happened, by the wall clock. The order of events is that of their sequence numbers in the store.
+    pub at: Timestamp,
+    /// What it is about.
+    pub object: ObjectRef,
+    /// What happened.
+    pub reason: EventReason,
+    /// How much it asks of the reader.
+    pub severity: Severity,
+    /// One sentence with the particulars.
+    pub message: String,
+}

@@ -1,0 +1,33 @@
+//! The words of the project: names, instants, percentages, objects, conditions, events.
+//!
+//! # Guarantees
+//! Every type here is a plain value: it holds data that is valid by construction and does nothing. If two modules must
+//! agree on a word, that word is a type in this module.
+//!
+//! # Does not
+//! Read a clock, a file, the environment or a random source.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod activity;
+mod condition;
+mod digest;
+mod event;
+mod ids;
+mod object;
+mod percent;
+mod time;
+mod usage;
+
+pub use activity::Activity;
+pub use condition::{Condition, ConditionKind, Truth};
+pub use digest::sha256_hex;
+pub use event::{Event, EventReason, Severity};
+pub use ids::{
+    AccountName, ConversationId, Generation, LinkName, NameError, PaneId, Pid, PoolId, PoolName, ProcessId, SessionName, SpecDigest,
+    StartDigest, SwapId, TmuxSessionId,
+};
+pub use object::ObjectRef;
+pub use percent::{Percent, PercentError};
+pub use time::{Monotonic, Now};
+pub use usage::{AccountUsage, ReadingSource, WindowKind, WindowReading};

@@ -1,0 +1,268 @@
+//! The facts themselves, one type for each thing that is looked at.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Seen;
+use crate::model::{
+    AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, SessionName, StartDigest,
+    TmuxSessionId,
+};
+
+/// All that is known of the host at one instant. The parts are read side by side and have their own ages.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The tmux server and its panes.
+    pub tmux: Seen<TmuxView>,
+    /// The agent of each session that has a pane, by session name.
+    pub agents: BTreeMap<SessionName, Seen<AgentView>>,
+    /// The newest transcript facts, by session, for the sessions that were asked for.
+    pub transcripts: BTreeMap<SessionName, Seen<TranscriptView>>,
+    /// Each account's home.
+    pub homes: BTreeMap<AccountName, Seen<HomeView>>,
+    /// Each shared link of each home.
+    pub links: BTreeMap<(AccountName, LinkName), Seen<LinkView>>,
+    /// The shared root.
+    pub shared_root: Seen<RootView>,
+    /// The active link; known and [`LinkView::Absent`] when it does not exist.
+    pub active_link: Seen<LinkView>,
+    /// The newest readings of each account.
+    pub usage: BTreeMap<AccountName, AccountUsage>,
+}
+
+/// The tmux server as one `list-panes -a` showed it. Believed only when the answer carried its marker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TmuxView {
+    /// The server, or `None` when none listens on the socket.
+    pub server: Option<ServerView>,
+    /// The first pane of each session, by session name. Our own anchor session is not among them.
+    pub panes: BTreeMap<String, PaneView>,
+}
+
+/// A running tmux server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// Its process.
+    pub pid: Pid,
+    /// Its version as it says, such as `3.3a`.
+    pub version: String,
+    /// Its soft limit of open descriptors, if it could be read: it bounds the number of panes.
+    pub descriptor_limit: Option<u64>,
+}
+
+/// The first pane of a tmux session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaneView {
+    /// The tmux session's id.
+    pub session_id: TmuxSessionId,
+    /// The pane's id.
+    pub pane: PaneId,
+    /// The pane's process as tmux names it; stale once the pane is dead.
+    pub pid: Option<Pid>,
+    /// Set once tmux has seen the process end.
+    pub dead: Option<Death>,
+    /// Our mark, if there is one that names its bearer.
+    pub mark: Option<Mark>,
+    /// How many clients are attached.
+    pub attached: u32,
+}
+
+/// How a process ended. Both empty means: it ended and nobody knows how (`facts/tmux.md`, finding 4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+/// The user option by which we know a tmux session as ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The state directory that made it.
+    pub pool: PoolId,
+    /// The session that it names.
+    pub session: SessionName,
+    /// What the agent was started with.
+    pub digest: StartDigest,
+}
+
+/// The agent process of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// The pane's process, with its start time; `None` when no process of that number lives, or when it is a zombie.
+    pub process: Option<ProcessId>,
+    /// How it ended, when it has and the kernel or tmux says.
+    pub death: Option<Death>,
+    /// `CLAUDE_CONFIG_DIR` in the process's own environment (`/proc/PID/environ`): the truth about its account.
+    pub home: Option<PathBuf>,
+    /// The CLI's own register entry, if it belongs to this very process.
+    pub register: Option<RegisterView>,
+    /// What the start hook of this very process reported.
+    pub started: Option<StartReport>,
+    /// Activity, combined from process, register and limit records.
+    pub activity: Activity,
+    /// Since when the activity is so, if the source says.
+    pub activity_since: Option<Timestamp>,
+    /// Tokens in the conversation's context, if known.
+    pub context_tokens: Option<u64>,
+}
+
+/// What a start hook said: the CLI's own word on which conversation a process opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartReport {
+    /// The process.
+    pub pid: Pid,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// `startup`, `resume`, `clear`, `compact` or `fork`.
+    pub source: String,
+}
+
+/// The CLI's register of live processes, `<home>/sessions/<pid>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterView {
+    /// The conversation that the process has open.
+    pub conversation: ConversationId,
+    /// What it does.
+    pub status: RegisterStatus,
+    /// What it waits for, when it waits.
+    pub waiting_for: Option<String>,
+    /// Its start directory.
+    pub cwd: PathBuf,
+    /// The CLI's version.
+    pub version: String,
+    /// When the status last changed.
+    pub status_since: Option<Timestamp>,
+}
+
+/// The register's `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegisterStatus {
+    /// Nothing runs; also shown while waiting for a reset, and after the login died.
+    Idle,
+    /// A turn runs.
+    Busy,
+    /// A dialog is open.
+    Waiting,
+    /// A background shell runs.
+    Shell,
+    /// A word of a newer version.
+    Other(String),
+}
+
+/// What identifies a transcript and the bytes that it must keep.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TranscriptMark {
+    /// The resolved path.
+    pub path: PathBuf,
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Length in bytes when the mark was taken.
+    pub length: u64,
+    /// SHA-256, in hexadecimal, over the last 64 KiB before `length`.
+    pub tail: String,
+}
+
+/// A transcript as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranscriptView {
+    /// `None` when the conversation has no transcript (nothing was ever said in it).
+    pub mark: Option<TranscriptMark>,
+    /// Whether the bytes of the mark that was asked about are still there, in the same file; `None` if none was asked about.
+    pub keeps: Option<bool>,
+}
+
+/// An account's home.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeView {
+    /// Whether the directory exists.
+    pub exists: bool,
+    /// Device and inode: two accounts must never share one.
+    pub identity: Option<(u64, u64)>,
+    /// Whether somebody else may write there, or it belongs to another user.
+    pub unsafe_mode: Option<String>,
+    /// Whether onboarding is marked as done.
+    pub onboarded: bool,
+    /// Directories that the home trusts.
+    pub trusted: Vec<PathBuf>,
+    /// Whether the bypass-permissions disclaimer was accepted.
+    pub bypass_accepted: bool,
+    /// The login.
+    pub login: LoginView,
+}
+
+/// What is known of a login. Only its presence and its dates are looked at, never a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LoginView {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// There is none, or the CLI has given it up.
+    Missing,
+    /// It works.
+    Valid {
+        /// When it ends, if the CLI says.
+        expires_at: Option<Timestamp>,
+    },
+    /// The CLI says that it no longer works.
+    Dead {
+        /// In the CLI's words.
+        reason: String,
+    },
+}
+
+/// What stands where a link should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkView {
+    /// Nothing.
+    Absent,
+    /// A symlink.
+    Link {
+        /// Its literal target.
+        target: PathBuf,
+        /// Whether the target exists and is of the right kind (directory, or file for a file link).
+        target_ok: bool,
+    },
+    /// A real directory.
+    Directory {
+        /// How many entries it has.
+        entries: usize,
+    },
+    /// A regular file.
+    File,
+    /// Something else: a socket, a device.
+    Other,
+}
+
+/// The shared root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootView {
+    /// Nothing stands there.
+    Absent,
+    /// An empty directory without a marker: it may be an unmounted share.
+    Empty,
+    /// A directory with content, but without a marker.
+    Unmarked,
+    /// A directory whose marker names a pool.
+    Marked(PoolId),
+}
+
+impl Snapshot {
+    /// The agent's activity as known, [`Activity::Unknown`] otherwise.
+    pub fn activity(&self, session: &SessionName) -> Activity {
+        self.agents.get(session).and_then(Seen::value).map_or(Activity::Unknown, |agent| agent.activity)
+    }
+
+    /// When the tmux server was last listed, if it is known.
+    pub const fn tmux_at(&self) -> Option<Now> {
+        match &self.tmux {
+            Seen::Known(fact) => Some(fact.at),
+            Seen::Unknown(_) => None,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What was seen. A fact carries when and how; not knowing is a value, never a default.
+//!
+//! # Guarantees
+//! Plain values. Absence inside a known fact means "looked and not there"; [`Seen::Unknown`] means "could not look".
+//!
+//! # Does not
+//! Look: that is the host's work. Decide: that is the planner's.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod facts;
+mod seen;
+
+pub use facts::{
+    AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, ServerView, Snapshot,
+    StartReport, TmuxView, TranscriptMark, TranscriptView,
+};
+pub use seen::{Fact, Seen, Unseen};

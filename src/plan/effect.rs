@@ -1,0 +1,254 @@
+//! Everything that can be done to the host, as values. The host carries them out and decides nothing.
+//!
+//! Every effect is idempotent by observation: done twice, the second one answers [`Outcome::Unchanged`]. Every effect checks its own
+//! precondition at the moment of acting (what it expects stands in its fields) and fails with [`Happened::No`] when the world has moved on.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{AccountName, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TmuxSessionId},
+    observed::Mark,
+    spec::PermissionMode,
+};
+
+/// One effect on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Effect {
+    /// Start the tmux server on its socket, outside our cgroup, with a scrubbed environment and our anchor session.
+    StartServer,
+    /// Make the shared root, if it is absent or empty, and put the pool's marker into it.
+    InitSharedRoot {
+        /// The directory.
+        root: PathBuf,
+        /// Whose marker.
+        pool: PoolId,
+    },
+    /// Make what a link will point at, below the shared root. What exists is left alone.
+    CreateTarget {
+        /// The shared root; its marker must name the pool.
+        root: PathBuf,
+        /// The target, directly below the root.
+        target: PathBuf,
+        /// Directory or file.
+        kind: TargetKind,
+    },
+    /// Make a symlink where nothing stands (`renameat2` with `RENAME_NOREPLACE`).
+    CreateLink {
+        /// The link.
+        path: PathBuf,
+        /// Its literal, absolute target.
+        target: PathBuf,
+    },
+    /// Point an existing symlink elsewhere (`renameat2` with `RENAME_EXCHANGE`, then look at what came out).
+    RepointLink {
+        /// The link.
+        path: PathBuf,
+        /// The literal target that it must have now.
+        expect: PathBuf,
+        /// Its new literal, absolute target.
+        target: PathBuf,
+    },
+    /// Move the entries of a real directory into the link's target, lose nothing, then replace it by the link.
+    MergeDirectory {
+        /// The directory, where the link shall be.
+        path: PathBuf,
+        /// The link's target.
+        target: PathBuf,
+        /// Where the losing side of a name that exists twice is kept.
+        quarantine: PathBuf,
+    },
+    /// Set the onboarding and trust keys of a home. Only while no process of that home runs.
+    PrepareHome {
+        /// Whose home.
+        account: AccountName,
+        /// The directory.
+        home: PathBuf,
+        /// Directories to trust.
+        trust: Vec<PathBuf>,
+        /// Also accept the bypass-permissions disclaimer.
+        accept_bypass: bool,
+    },
+    /// Make a tmux session with our mark and start an agent in it.
+    CreateSession {
+        /// What to start.
+        launch: Launch,
+        /// The mark.
+        mark: Mark,
+    },
+    /// Start an agent in a pane of ours whose process has ended.
+    RespawnAgent {
+        /// The tmux session, for its environment.
+        session_id: TmuxSessionId,
+        /// The pane.
+        pane: PaneId,
+        /// The process that must be the pane's last one, and must be gone.
+        expect_pid: Option<Pid>,
+        /// What to start.
+        launch: Launch,
+        /// The mark; written again only when it changed.
+        mark: Mark,
+    },
+    /// End an agent: SIGTERM through a pidfd, wait, SIGKILL after the grace, wait. Unchanged when it is already gone.
+    StopAgent {
+        /// Whose agent.
+        session: SessionName,
+        /// The process.
+        process: ProcessId,
+        /// How long it may take before it is killed.
+        grace: Duration,
+    },
+    /// Put our mark on an existing tmux session.
+    AdoptSession {
+        /// The tmux session.
+        session_id: TmuxSessionId,
+        /// Its pane, whose `remain-on-exit` is set.
+        pane: PaneId,
+        /// The mark.
+        mark: Mark,
+    },
+    /// Take our mark off a tmux session and leave it running.
+    ReleaseSession {
+        /// The tmux session.
+        session_id: TmuxSessionId,
+        /// The mark that it must carry.
+        mark: Mark,
+    },
+    /// Close a tmux session of ours whose agent has ended.
+    CloseSession {
+        /// The tmux session.
+        session_id: TmuxSessionId,
+        /// The mark that it must carry.
+        mark: Mark,
+    },
+    /// Record the account that the pool works under. Done by the engine in the store, after the links in `needs` were seen right.
+    RecordActive {
+        /// The account.
+        account: AccountName,
+        /// Its links, all of which must be right at that moment.
+        needs: Vec<LinkNeed>,
+    },
+}
+
+/// Whether a link's target is a directory or a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+}
+
+/// A link that must be right at the moment of acting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkNeed {
+    /// The link.
+    pub path: PathBuf,
+    /// Its literal target.
+    pub target: PathBuf,
+    /// What the target must be.
+    pub kind: TargetKind,
+}
+
+/// All that is needed to start one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Launch {
+    /// Which session.
+    pub session: SessionName,
+    /// Under which account.
+    pub account: AccountName,
+    /// The account's real home, never a path through the active link.
+    pub home: PathBuf,
+    /// The start directory.
+    pub workdir: PathBuf,
+    /// Program and first arguments of the operator.
+    pub command: Vec<String>,
+    /// Always passed.
+    pub permission_mode: PermissionMode,
+    /// The operator's extra variables.
+    pub environment: BTreeMap<String, String>,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Whether it begins or goes on.
+    pub mode: LaunchMode,
+    /// Columns and lines of a new tmux session.
+    pub size: (u16, u16),
+    /// The account's links, checked right before the start; one that is wrong means that nothing is started.
+    pub needs: Vec<LinkNeed>,
+}
+
+/// Whether a conversation begins or goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LaunchMode {
+    /// It has no transcript yet: `--session-id`.
+    Fresh,
+    /// It has one: `--resume`.
+    Resume,
+}
+
+/// What became of an effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The world was already so.
+    Unchanged,
+    /// Done, and seen to be done.
+    Changed,
+    /// Not done, or not known to be done.
+    Failed(Failure),
+}
+
+impl Outcome {
+    /// The failure, if it is one.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+/// A failed effect, as data that a planner can react to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Whether the effect took place all the same.
+    pub happened: Happened,
+    /// The error with all its sources, outermost first.
+    pub chain: Vec<String>,
+}
+
+impl Failure {
+    /// Keeps the whole chain of `error`.
+    pub fn from_error(happened: Happened, error: &dyn std::error::Error) -> Self {
+        let mut chain = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(inner) = source {
+            chain.push(inner.to_string());
+            source = inner.source();
+        }
+        Self { happened, chain }
+    }
+
+    /// The chain on one line.
+    pub fn message(&self) -> String {
+        self.chain.join(": ")
+    }
+}
+
+/// Whether a failed effect took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Happened {
+    /// It did not.
+    No,
+    /// It did.
+    Yes,
+    /// Only a look can tell.
+    CannotTell,
+}

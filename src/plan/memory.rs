@@ -1,0 +1,175 @@
+//! What the engine remembers between passes. The store keeps it; the planner reads it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{
+        AccountName, ConversationId, Generation, ObjectRef, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId, WindowKind,
+    },
+    swap::{SwapRecord, SwapVerdict},
+};
+
+/// Everything durable that a decision may rest on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// The identity of this state directory.
+    pub pool: PoolId,
+    /// The present generation.
+    pub generation: Generation,
+    /// Digest of the spec of that generation.
+    pub spec: Option<SpecDigest>,
+    /// The account that the pool works under; `None` before the first convergence.
+    pub active: Option<Active>,
+    /// What we started, by session. A session that was removed from the spec stays here until it is released or stopped.
+    pub sessions: BTreeMap<SessionName, SessionRecord>,
+    /// The links that we made.
+    pub links: BTreeSet<PathBuf>,
+    /// The swap that is open, if one is.
+    pub swap: Option<SwapRecord>,
+    /// The newest closed swaps, newest last, at most 20.
+    pub swaps: Vec<SwapSummary>,
+    /// Durable degraded conditions.
+    pub latches: BTreeMap<ObjectRef, Latch>,
+    /// Failures and exits, by object.
+    pub attempts: BTreeMap<ObjectRef, Attempts>,
+    /// The pool's suspension, if an operator asked for one.
+    pub suspended: Option<Suspension>,
+    /// Objects that an operator took out of use.
+    pub cordoned: BTreeMap<ObjectRef, Cordon>,
+    /// Sessions that were missing from the spec in the last pass: a removal must be seen twice.
+    pub removal_seen: BTreeSet<SessionName>,
+    /// Since when no account has room, if that is so.
+    pub exhausted_since: Option<Timestamp>,
+}
+
+impl Memory {
+    /// The memory of a state directory that was just made.
+    pub fn new(pool: PoolId) -> Self {
+        Self {
+            pool,
+            generation: Generation::default(),
+            spec: None,
+            active: None,
+            sessions: BTreeMap::new(),
+            links: BTreeSet::new(),
+            swap: None,
+            swaps: Vec::new(),
+            latches: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            suspended: None,
+            cordoned: BTreeMap::new(),
+            removal_seen: BTreeSet::new(),
+            exhausted_since: None,
+        }
+    }
+}
+
+/// The account that the pool works under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Active {
+    /// Which.
+    pub account: AccountName,
+    /// Since when: the dwell time counts from here.
+    pub since: Timestamp,
+}
+
+/// What we last started in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRecord {
+    /// The conversation that the session is bound to.
+    pub conversation: ConversationId,
+    /// How many conversations we began for it.
+    pub incarnation: u32,
+    /// The account that it was last started under.
+    pub account: AccountName,
+    /// What it was started with.
+    pub digest: StartDigest,
+    /// The directory that its conversation was begun in: transcripts are found by it.
+    pub workdir: PathBuf,
+    /// The process that we last saw in it.
+    pub process: Option<ProcessId>,
+    /// When it was last started.
+    pub started_at: Timestamp,
+}
+
+/// A durable degraded condition that refuses some actions until an operator clears it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latch {
+    /// One CamelCase word.
+    pub reason: String,
+    /// The errors that led here, each with its whole chain: first the cause, then what failed on the way back.
+    pub causes: Vec<String>,
+    /// What was seen when it was latched.
+    pub evidence: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Failures and exits of one object; kept over restarts, reset by success or a new generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempts {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Not tried again before this.
+    pub not_before: Option<Timestamp>,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// When its agent ended by itself, newest last, at most 5.
+    pub exits: Vec<Timestamp>,
+    /// It exits too often and is not started until cleared or changed.
+    pub quarantined: bool,
+}
+
+/// An operator's word that nothing is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub actor: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// An operator's word that an account is no target, or that a session is not to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cordon {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub actor: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A closed swap, for dwell, cooldown and the breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwapSummary {
+    /// Which.
+    pub id: SwapId,
+    /// From where.
+    pub from: AccountName,
+    /// To where.
+    pub to: AccountName,
+    /// The window that caused it, if one did.
+    pub window: Option<WindowKind>,
+    /// When that window of `from` begins anew.
+    pub from_resets_at: Option<Timestamp>,
+    /// How it ended.
+    pub verdict: SwapVerdict,
+    /// When.
+    pub closed_at: Timestamp,
+}

@@ -1,0 +1,1 @@
+//! A simulated host that behaves like the real one, failures included.

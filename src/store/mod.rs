@@ -1,0 +1,1 @@
+//! Durable memory: one SQLite file, one writer. Nothing is true until it is committed.

@@ -1,0 +1,18 @@
+//! The guarded transition of the pool from one account to another, as a pure machine.
+//!
+//! A [`SwapRecord`] is the fold of its journal. The next step of a swap is a function of the record and the latest facts. Every step is
+//! journaled before ([`SwapEvent::Began`]) and after ([`SwapEvent::Ended`]) it is done, so that after a crash the record and a fresh look
+//! at the host are all that is needed.
+//!
+//! # Guarantees
+//! Same record, same facts, same answer. At most [`SwapPolicy::batch`](crate::spec::SwapPolicy) sessions are on the move. The target is
+//! committed only after its links were seen right behind the flip.
+//!
+//! # Does not
+//! Act, wait, or read a clock.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod record;
+
+pub use record::{Bound, Move, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};
