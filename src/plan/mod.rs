@@ -9,8 +9,10 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod action;
+pub mod burn;
 mod effect;
 mod memory;
+pub mod poll;
 
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
 pub use effect::{Effect, Failure, Happened, Launch, LaunchMode, LinkNeed, Outcome, TargetKind};
