@@ -11,6 +11,7 @@
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Now, Percent, ReadingSource, WindowKind, WindowReading};
 
@@ -58,7 +59,8 @@ impl Effective {
 }
 
 /// Why nothing is known of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Ignorance {
     /// No source has told of it.
     NeverRead,

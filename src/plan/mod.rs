@@ -13,6 +13,7 @@ pub mod burn;
 mod effect;
 mod memory;
 pub mod poll;
+pub mod target;
 
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
 pub use effect::{Effect, Failure, Happened, Launch, LaunchMode, LinkNeed, Outcome, TargetKind};
