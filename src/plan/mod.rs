@@ -12,6 +12,7 @@ mod absorb;
 mod action;
 mod backoff;
 mod change;
+pub mod burn;
 mod effect;
 mod filter;
 mod homes;
@@ -22,6 +23,8 @@ mod needs;
 mod planner;
 mod removals;
 mod sessions;
+pub mod poll;
+pub mod target;
 
 pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, wanted_transcripts};
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};

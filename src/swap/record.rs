@@ -23,7 +23,7 @@ pub enum SwapCause {
         /// The account's threshold.
         threshold: Percent,
     },
-    /// The agent reported that a limit was hit.
+    /// A window is full: the agent reported that its limit was hit, or a fresh reading says 100 % or more.
     LimitHit {
         /// Which window.
         window: WindowKind,
