@@ -1,0 +1,96 @@
+//! Starts the readings of usage windows when they are due. Which and when is decided by the plan's schedule.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::Engine;
+use crate::{
+    host::Host,
+    model::{AccountName, AccountUsage},
+    plan::{
+        burn::{burn_rate, reaches},
+        poll::{NextPoll, PollInput, PollState, next_poll},
+    },
+    spec::Account,
+    store::Store,
+};
+
+/// How far back the burn rate looks.
+const COURSE: std::time::Duration = std::time::Duration::from_hours(6);
+/// How many readings it looks at.
+const COURSE_READINGS: u32 = 200;
+
+impl<H: Host> Engine<H> {
+    /// Starts every reading that is due, each recorded before it begins so that a crash cannot spend the budget twice.
+    pub(super) fn start_polls(&mut self) {
+        let now = self.host.now();
+        self.end_polls();
+        let due: Vec<_> = self
+            .spec
+            .accounts
+            .iter()
+            .filter_map(|account| Some((account.name.clone(), self.next_poll_of(account)?)))
+            .filter(|(_, poll)| poll.at <= now.wall)
+            .collect();
+        for (account, poll) in due {
+            self.polls.entry(account.clone()).or_default().started(poll.source, now);
+            self.keep_poll_state(&account);
+            tracing::debug!(%account, source = ?poll.source, reason = %poll.reason, "reading usage");
+            self.host.start_poll(&account, poll.source);
+        }
+    }
+
+    /// Takes over what came of readings that ended.
+    fn end_polls(&mut self) {
+        let now = self.host.now();
+        for (account, source, outcome) in self.host.ended_polls() {
+            self.polls.entry(account.clone()).or_default().ended(source, outcome, now);
+            self.keep_poll_state(&account);
+        }
+    }
+
+    fn keep_poll_state(&mut self, account: &AccountName) {
+        let Some(Ok(state)) = self.polls.get(account).map(serde_json::to_value) else { return };
+        if let Err(error) = self.store.put_poll_state(account, &state) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot record when account {account} was read");
+        }
+    }
+
+    /// When the next reading of any account is due.
+    pub(super) fn next_poll_at(&self) -> Option<Timestamp> {
+        self.spec.accounts.iter().filter_map(|account| self.next_poll_of(account)).map(|poll| poll.at).min()
+    }
+
+    fn next_poll_of(&self, account: &Account) -> Option<NextPoll> {
+        let nothing = AccountUsage::default();
+        let idle = PollState::default();
+        let input = PollInput {
+            quota: &self.spec.quota,
+            account,
+            active: self.memory.active.as_ref().is_some_and(|active| active.account == account.name),
+            usage: self.seen.usage.get(&account.name).unwrap_or(&nothing),
+            reaches: self.reaches(account),
+            state: self.polls.get(&account.name).unwrap_or(&idle),
+            seed: self.memory.pool.0.as_u64_pair().0,
+        };
+        next_poll(&input, self.host.now())
+    }
+
+    /// When the account reaches a threshold at its present rate.
+    fn reaches(&self, account: &Account) -> Option<Timestamp> {
+        let usage = self.seen.usage.get(&account.name)?;
+        let since = self.wall().saturating_sub(COURSE).ok()?;
+        let of = |(window, reading): (&crate::model::WindowKind, &crate::model::WindowReading)| {
+            let course = self.store.usage_course(&account.name, window, since, COURSE_READINGS).ok()?;
+            reaches(reading, burn_rate(window, &course)?, account.thresholds.of(window))
+        };
+        usage.windows.iter().filter_map(of).min()
+    }
+}
+
+/// The pollers' states as the store remembers them; one that does not read is begun anew.
+pub(super) fn remembered(store: &Store) -> BTreeMap<AccountName, PollState> {
+    let states = store.poll_states().unwrap_or_default();
+    states.into_iter().filter_map(|(account, state)| Some((account, serde_json::from_value(state).ok()?))).collect()
+}
