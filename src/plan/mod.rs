@@ -9,9 +9,11 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod action;
+mod change;
 mod effect;
 mod memory;
 
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
+pub use change::MemoryChange;
 pub use effect::{Effect, Failure, Happened, Launch, LaunchMode, LinkNeed, Outcome, TargetKind};
 pub use memory::{Active, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary};
