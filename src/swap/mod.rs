@@ -13,6 +13,8 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod proof;
 mod record;
 
+pub use proof::{Expected, Missing, Proof, Refutation, Witness, prove};
 pub use record::{Bound, Move, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};
