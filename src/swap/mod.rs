@@ -17,6 +17,7 @@ mod facts;
 mod fold;
 mod next;
 mod price;
+mod proof;
 mod record;
 mod sessions;
 #[cfg(test)]
@@ -27,3 +28,5 @@ pub use fold::{IllegalEvent, ReplayError};
 pub use next::{Decision, next};
 pub use price::{Price, price};
 pub use record::{Bound, Move, Pending, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};
+pub use proof::{Expected, Missing, Proof, Refutation, Witness, prove};
+pub use record::{Bound, Move, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};
