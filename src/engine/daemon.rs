@@ -148,7 +148,12 @@ impl<H: Host> Engine<H> {
 
     /// One line for `systemctl status`.
     fn status_line(&self) -> String {
-        let running = self.spec.sessions.keys().filter(|name| self.seen.agents.get(*name).and_then(crate::observed::Seen::value).is_some_and(|agent| agent.process.is_some())).count();
+        let running = self
+            .spec
+            .sessions
+            .keys()
+            .filter(|name| self.seen.agents.get(*name).and_then(crate::observed::Seen::value).is_some_and(|agent| agent.process.is_some()))
+            .count();
         let active = self.memory.active.as_ref().map_or("no account", |active| active.account.as_str());
         let state = match (&self.memory.swap, self.memory.latches.is_empty()) {
             (_, false) => "LATCHED",

@@ -1,6 +1,9 @@
 //! What stops a pass. A failed effect does not: it is an outcome, and the loop goes on.
 
-use crate::{store::StoreError, swap::IllegalEvent};
+use crate::{
+    store::StoreError,
+    swap::{IllegalEvent, ReplayError},
+};
 
 /// Why the engine cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +19,10 @@ pub enum EngineError {
     },
     /// The journal of the open swap does not fold: somebody else wrote it, or it is damaged.
     #[error("the journal of the open swap does not make sense; nothing is done until it is looked into (see docs/recovery.md)")]
-    Journal(#[source] IllegalEvent),
+    Journal(#[source] ReplayError),
+    /// An answer of the swap machine cannot stand in the journal: our bug.
+    #[error("a step of the swap was refused by its own record; nothing further is done (please report this)")]
+    Step(#[source] IllegalEvent),
 }
 
 impl EngineError {

@@ -6,18 +6,17 @@ use super::{Engine, EngineError, Pass, record};
 use crate::{
     host::Host,
     model::{AccountName, EventReason, ObjectRef, Severity},
-    plan::{Action, Effect, MemoryChange, Outcome, Phase, Planned, Waiting},
+    plan::{Action, Effect, MemoryChange, Outcome, Phase, Report, Waiting},
     store::{Batch, Intent},
 };
 
 impl<H: Host> Engine<H> {
     /// Does the plan's phases in order. Objects are independent of each other; an account whose links or home failed takes nothing further.
-    pub(super) async fn execute(&mut self, planned: &mut Planned, pass: &mut Pass) -> Result<(), EngineError> {
+    pub(super) async fn execute(&mut self, actions: &[(Phase, Action)], report: &mut Report, pass: &mut Pass) -> Result<(), EngineError> {
         let mut broken: BTreeSet<AccountName> = BTreeSet::new();
         let mut shared_broken = false;
         let mut server_broken = false;
-        let actions = std::mem::take(&mut planned.plan.actions);
-        let mut rest = actions.as_slice();
+        let mut rest = actions;
         while let Some((phase, _)) = rest.first() {
             let end = rest.iter().position(|(other, _)| other != phase).unwrap_or(rest.len());
             let (now, later) = rest.split_at(end);
@@ -34,11 +33,9 @@ impl<H: Host> Engine<H> {
                 };
                 match gate {
                     None => batch.push(action),
-                    Some(message) => planned.report.waiting.push(Waiting {
-                        object: action.object.clone(),
-                        reason: "EarlierFailed".to_owned(),
-                        message,
-                    }),
+                    Some(message) => {
+                        report.waiting.push(Waiting { object: action.object.clone(), reason: "EarlierFailed".to_owned(), message });
+                    }
                 }
             }
             let failed = self.execute_batch(&batch, pass).await?;
@@ -90,13 +87,13 @@ impl<H: Host> Engine<H> {
                     batch.changes.extend(record::changes(effect, &self.memory, at));
                     batch.changes.extend(self.forgive(&action.object));
                     if changed {
-                        batch.events.extend(record::event(action, effect, at));
+                        batch.events.push(record::event(action, effect, at));
                     }
                 }
             }
         }
         batch.ended = ids.into_iter().zip(outcomes).collect();
-        self.commit("record what was done", batch)?;
+        self.commit("record what was done", &batch)?;
         pass.again = true;
         Ok(failed)
     }
@@ -105,11 +102,7 @@ impl<H: Host> Engine<H> {
     fn forgive(&self, object: &ObjectRef) -> Option<MemoryChange> {
         let attempts = self.memory.attempts.get(object).filter(|attempts| attempts.failures > 0)?;
         let after = attempts.after_success();
-        Some(if after.is_clean() {
-            MemoryChange::ClearAttempts(object.clone())
-        } else {
-            MemoryChange::PutAttempts(object.clone(), after)
-        })
+        Some(if after.is_clean() { MemoryChange::ClearAttempts(object.clone()) } else { MemoryChange::PutAttempts(object.clone(), after) })
     }
 
     /// Intents that a crash cut off. What they may have done is found by looking; what only the intent knows is kept.
@@ -122,6 +115,6 @@ impl<H: Host> Engine<H> {
             batch.changes.extend(record::after_crash(&intent.effect, &self.memory, intent.at));
             batch.ended.push((id, record::interrupted()));
         }
-        self.commit("record interrupted work", batch)
+        self.commit("record interrupted work", &batch)
     }
 }

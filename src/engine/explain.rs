@@ -4,8 +4,8 @@ use super::Engine;
 use crate::{
     host::Host,
     model::{AccountName, LinkName, ObjectRef, SessionName},
-    observed::Seen,
-    plan::{link_need, target},
+    observed::{Seen, Snapshot},
+    plan::{Memory, link_need, target},
     spec::Spec,
 };
 
@@ -15,7 +15,13 @@ impl<H: Host> Engine<H> {
         let mut lines = Vec::new();
         match object {
             ObjectRef::Pool => self.pool_evidence(&mut lines),
-            ObjectRef::Server => lines.push(format!("seen: {}", seen_words(&self.seen.tmux, |tmux| tmux.server.as_ref().map_or_else(|| "no server".to_owned(), |server| format!("server {} of tmux {}, {} sessions", server.pid, server.version, tmux.panes.len()))))),
+            ObjectRef::Server => lines.push(format!(
+                "seen: {}",
+                seen_words(&self.seen.tmux, |tmux| tmux.server.as_ref().map_or_else(
+                    || "no server".to_owned(),
+                    |server| format!("server {} of tmux {}, {} sessions", server.pid, server.version, tmux.panes.len())
+                ))
+            )),
             ObjectRef::SharedRoot => lines.push(format!("seen: {}", seen_words(&self.seen.shared_root, |root| format!("{root:?}")))),
             ObjectRef::ActiveLink => lines.push(format!("seen: {}", seen_words(&self.seen.active_link, |view| format!("{view:?}")))),
             ObjectRef::Account(name) => self.account_evidence(name, &mut lines),
@@ -24,7 +30,13 @@ impl<H: Host> Engine<H> {
         }
         if let Some(latch) = self.memory.latches.get(object) {
             lines.push(format!("latched: {} since {}", latch.reason, latch.since));
-            lines.extend(latch.causes.iter().enumerate().map(|(at, cause)| if at == 0 { format!("cause: {cause}") } else { format!("then: {cause}") }));
+            lines.extend(
+                latch
+                    .causes
+                    .iter()
+                    .enumerate()
+                    .map(|(at, cause)| if at == 0 { format!("cause: {cause}") } else { format!("then: {cause}") }),
+            );
             lines.push(format!("evidence then: {}", latch.evidence));
         }
         if let Some(attempts) = self.memory.attempts.get(object) {
@@ -45,20 +57,32 @@ impl<H: Host> Engine<H> {
 
     fn pool_evidence(&self, lines: &mut Vec<String>) {
         let active = self.memory.active.as_ref();
-        lines.push(active.map_or_else(|| "active account: none".to_owned(), |active| format!("active account: {} since {}", active.account, active.since)));
+        lines.push(active.map_or_else(
+            || "active account: none".to_owned(),
+            |active| format!("active account: {} since {}", active.account, active.since),
+        ));
         if self.spec.active_link.is_some() {
             lines.push(format!("active link: {}", seen_words(&self.seen.active_link, |view| format!("{view:?}"))));
         }
         for account in &self.spec.accounts {
-            lines.push(format!("links of {}: {}", account.name, links_words(&self.spec, &self.seen, &account.name)));
+            lines.push(format!("links of {}: {}", account.name, links_words(&self.spec, &self.seen, &self.memory, &account.name)));
         }
         for name in self.spec.sessions.keys() {
             let home = self.seen.agents.get(name).and_then(Seen::value).and_then(|agent| agent.home.clone());
-            let account = home.and_then(|home| self.spec.accounts.iter().find(|account| account.home == home)).map(|account| account.name.to_string());
-            lines.push(format!("session {name}: {} under {}", self.seen.activity(name), account.unwrap_or_else(|| "no account of the pool".to_owned())));
+            let account = home
+                .and_then(|home| self.spec.accounts.iter().find(|account| account.home == home))
+                .map(|account| account.name.to_string());
+            lines.push(format!(
+                "session {name}: {} under {}",
+                self.seen.activity(name),
+                account.unwrap_or_else(|| "no account of the pool".to_owned())
+            ));
         }
         if let Some(swap) = &self.memory.swap {
-            lines.push(format!("swap {}: {} -> {}, {}, stage {:?}", swap.plan.id, swap.plan.from, swap.plan.to, swap.plan.cause, swap.stage));
+            lines.push(format!(
+                "swap {}: {} -> {}, {}, stage {:?}",
+                swap.plan.id, swap.plan.from, swap.plan.to, swap.plan.cause, swap.stage
+            ));
             lines.extend(self.swap_waits.iter().map(|why| format!("the swap waits: {why}")));
         }
         if let Some(last) = self.memory.swaps.last() {
@@ -72,10 +96,16 @@ impl<H: Host> Engine<H> {
             return;
         };
         lines.push(format!("wanted: home {}", account.home.display()));
-        lines.push(format!("thresholds: 5 hours {}, week {}, headroom {}", account.thresholds.five_hour, account.thresholds.weekly, account.thresholds.headroom));
-        let home = self.seen.homes.get(name).map_or_else(|| "not looked at".to_owned(), |seen| seen_words(seen, |home| format!("exists {}, onboarded {}, login {:?}", home.exists, home.onboarded, home.login)));
+        lines.push(format!(
+            "thresholds: 5 hours {}, week {}, headroom {}",
+            account.thresholds.five_hour, account.thresholds.weekly, account.thresholds.headroom
+        ));
+        let home = self.seen.homes.get(name).map_or_else(
+            || "not looked at".to_owned(),
+            |seen| seen_words(seen, |home| format!("exists {}, onboarded {}, login {:?}", home.exists, home.onboarded, home.login)),
+        );
         lines.push(format!("seen: {home}"));
-        lines.push(format!("links: {}", links_words(&self.spec, &self.seen, name)));
+        lines.push(format!("links: {}", links_words(&self.spec, &self.seen, &self.memory, name)));
         for (window, reading) in self.seen.usage.get(name).into_iter().flat_map(|usage| &usage.windows) {
             let reset = reading.resets_at.map_or_else(|| "reset not known".to_owned(), |at| format!("resets {at}"));
             lines.push(format!("{window}: {} used, {reset}, measured {} by {}", reading.used, reading.measured_at, reading.source));
@@ -93,7 +123,10 @@ impl<H: Host> Engine<H> {
         let need = link_need(&self.spec, known, link);
         lines.push(format!("wanted: {} -> {}", need.path.display(), need.target.display()));
         let seen = self.seen.links.get(&(account.clone(), link.clone()));
-        lines.push(format!("seen: {}", seen.map_or_else(|| "not looked at".to_owned(), |seen| seen_words(seen, |view| format!("{view:?}")))));
+        lines.push(format!(
+            "seen: {}",
+            seen.map_or_else(|| "not looked at".to_owned(), |seen| seen_words(seen, |view| format!("{view:?}")))
+        ));
         lines.push(format!("made by us: {}", if self.memory.links.contains(&need.path) { "yes" } else { "no" }));
     }
 
@@ -107,7 +140,10 @@ impl<H: Host> Engine<H> {
             None => "tmux: cannot be looked at".to_owned(),
             Some(None) => "tmux: no session of that name".to_owned(),
             Some(Some(pane)) => {
-                let mark = pane.mark.as_ref().map_or_else(|| "without our mark".to_owned(), |mark| format!("started with settings {}", mark.digest));
+                let mark = pane
+                    .mark
+                    .as_ref()
+                    .map_or_else(|| "without our mark".to_owned(), |mark| format!("started with settings {}", mark.digest));
                 format!("tmux: {} pane {}, {mark}, {} attached", pane.session_id, pane.pane, pane.attached)
             }
         });
@@ -118,7 +154,10 @@ impl<H: Host> Engine<H> {
                 lines.push(format!("agent: process {process}, {}", agent.activity));
                 lines.extend(agent.home.iter().map(|home| format!("its environment names the home {}", home.display())));
                 if let Some(register) = &agent.register {
-                    lines.push(format!("its register says {:?}, conversation {}, version {}", register.status, register.conversation, register.version));
+                    lines.push(format!(
+                        "its register says {:?}, conversation {}, version {}",
+                        register.status, register.conversation, register.version
+                    ));
                 }
                 if let Some(started) = &agent.started {
                     lines.push(format!("its start hook said {} of conversation {}", started.source, started.conversation));
@@ -144,9 +183,9 @@ fn seen_words<T>(seen: &Seen<T>, words: impl Fn(&T) -> String) -> String {
     }
 }
 
-fn links_words(spec: &Spec, seen: &crate::observed::Snapshot, name: &AccountName) -> String {
+fn links_words(spec: &Spec, seen: &Snapshot, memory: &Memory, name: &AccountName) -> String {
     let Some(account) = spec.account(name) else { return "not declared".to_owned() };
-    match super::observe::links_of(spec, seen, account) {
+    match super::observe::links_of(spec, seen, memory, account) {
         target::LinksState::Right => "right".to_owned(),
         target::LinksState::Repairable => "not right, ours to put right".to_owned(),
         target::LinksState::Wrong { why } => format!("wrong: {why}"),

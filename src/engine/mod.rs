@@ -10,6 +10,7 @@
 //! # Does not
 //! Decide: that is done by the pure layers. Talk to people: that is done by `control` and `cli`.
 
+mod choice;
 mod command;
 pub mod daemon;
 mod error;
@@ -65,6 +66,8 @@ pub struct Engine<H> {
     /// Since when this process looks: time in which nobody looked counts for no deadline of a swap.
     looking_since: Timestamp,
     polls: BTreeMap<AccountName, PollState>,
+    /// When each account reaches a threshold at its present rate, as of its newest readings.
+    reaches: BTreeMap<AccountName, Timestamp>,
     /// The readings as they were last recorded.
     recorded_usage: BTreeMap<AccountName, AccountUsage>,
 }
@@ -77,7 +80,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// [`EngineError`] when the store cannot be read or written, or the open swap's journal makes no sense.
-    pub fn start(mut host: H, mut store: Store, spec: Spec, accepted: &AcceptedSpec) -> Result<Self, EngineError> {
+    pub fn start(mut host: H, store: Store, spec: Spec, accepted: &AcceptedSpec) -> Result<Self, EngineError> {
         let mut memory = store.memory().map_err(EngineError::store("read the memory"))?;
         let journal = store.open_swap_events().map_err(EngineError::store("read the open swap"))?;
         memory.swap = SwapRecord::replay(&journal).map_err(EngineError::Journal)?;
@@ -103,6 +106,7 @@ impl<H: Host> Engine<H> {
             swap_waits: None,
             looking_since,
             polls,
+            reaches: BTreeMap::new(),
             recorded_usage: seen_usage,
         };
         engine.accept(accepted)?;
@@ -132,7 +136,7 @@ impl<H: Host> Engine<H> {
         }
         let event = self.event(ObjectRef::Pool, EventReason::SpecRejected, Severity::Warning, diagnostic.clone());
         self.spec_state.rejected = Some(diagnostic);
-        self.commit("record a refused spec", Batch { events: vec![event], ..Batch::default() })
+        self.commit("record a refused spec", &Batch { events: vec![event], ..Batch::default() })
     }
 
     /// A new generation gives every object a new chance: failures and quarantines are forgotten, latches are not.
@@ -148,7 +152,7 @@ impl<H: Host> Engine<H> {
                 self.memory.apply(change);
             }
         }
-        self.memory.accept_spec(generation, accepted.digest.clone());
+        self.memory.accept_spec(&accepted.digest);
         Ok(())
     }
 
@@ -192,14 +196,14 @@ impl<H: Host> Engine<H> {
     }
 
     /// Writes a batch and takes its changes over.
-    fn commit(&mut self, what: &'static str, batch: Batch) -> Result<(), EngineError> {
-        if batch == Batch::default() {
+    fn commit(&mut self, what: &'static str, batch: &Batch) -> Result<(), EngineError> {
+        if *batch == Batch::default() {
             return Ok(());
         }
         for event in &batch.events {
             tracing::info!(object = %event.object, reason = %event.reason, "{}", event.message);
         }
-        self.store.commit(&batch).map_err(EngineError::store(what))?;
+        self.store.commit(batch).map_err(EngineError::store(what))?;
         for change in &batch.changes {
             self.memory.apply(change);
         }

@@ -10,7 +10,7 @@ use crate::{
     observed::{LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TmuxView},
     plan::{Memory, link_is_right, link_needs, target},
     spec::{Account, Spec},
-    swap::{ActiveLinkState, AgentFact, LinksState, Place, ProofState, SessionFacts, SwapFacts, SwapRecord, prove},
+    swap::{ActiveLinkState, AgentFact, Expected, LinksState, Place, Proof, ProofState, SessionFacts, SwapFacts, SwapRecord, prove},
 };
 
 /// What a swap must have looked at before it is asked for its next step.
@@ -31,7 +31,12 @@ pub(super) fn look_for_swap(record: &SwapRecord, seen: &Snapshot) -> Look {
 
 /// The facts of a swap.
 pub(super) fn swap_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, looking_since: Timestamp, now: Now) -> SwapFacts {
-    let links = |name: &AccountName| spec.account(name).map_or_else(|| LinksState::Wrong(format!("account {name} is not declared any more")), |account| links_state(spec, seen, account));
+    let links = |name: &AccountName| {
+        spec.account(name).map_or_else(
+            || LinksState::Wrong(format!("account {name} is not declared any more")),
+            |account| links_state(spec, seen, account),
+        )
+    };
     let sessions = record.moves.keys().map(|name| (name.clone(), session_facts(spec, seen, record, name))).collect();
     SwapFacts {
         now: now.wall,
@@ -49,7 +54,9 @@ fn links_state(spec: &Spec, seen: &Snapshot, account: &Account) -> LinksState {
     for (name, need) in spec.shared.links.iter().zip(link_needs(spec, account)) {
         match seen.links.get(&(account.name.clone(), name.clone())) {
             Some(Seen::Known(fact)) if link_is_right(&fact.value, &need.target) => {}
-            Some(Seen::Known(fact)) => return LinksState::Wrong(format!("{} {}", need.path.display(), link_words(&fact.value, &need.target))),
+            Some(Seen::Known(fact)) => {
+                return LinksState::Wrong(format!("{} {}", need.path.display(), link_words(&fact.value, &need.target)));
+            }
             Some(Seen::Unknown(_)) | None => state = LinksState::Unknown,
         }
     }
@@ -89,9 +96,10 @@ fn session_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, name: &Sessi
     let attached = pane.map_or(0, |pane| pane.attached);
     let agent = match seen.agents.get(name) {
         Some(Seen::Known(fact)) => &fact.value,
-        Some(Seen::Unknown(_)) => return SessionFacts { attached, ..SessionFacts::default() },
-        None if pane.is_none() => return SessionFacts { agent: AgentFact::None, activity: Activity::Exited, attached, ..SessionFacts::default() },
-        None => return SessionFacts { attached, ..SessionFacts::default() },
+        None if pane.is_none() => {
+            return SessionFacts { agent: AgentFact::None, activity: Activity::Exited, attached, ..SessionFacts::default() };
+        }
+        Some(Seen::Unknown(_)) | None => return SessionFacts { attached, ..SessionFacts::default() },
     };
     let agent_fact = if agent.process.is_some() {
         let account = agent.home.as_deref().and_then(|home| spec.accounts.iter().find(|account| account.home == home));
@@ -105,7 +113,12 @@ fn session_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, name: &Sessi
     let proof = match (bound, goal, seen.transcripts.get(name)) {
         (Some(bound), Some(goal), Some(Seen::Known(transcript))) => {
             let had_transcript = record.moves.get(name).is_some_and(|moved| moved.transcript.is_some());
-            prove(bound.conversation, &goal.home, agent, &transcript.value, had_transcript).into()
+            let expected = Expected { conversation: bound.conversation, home: &goal.home, had_transcript };
+            match prove(expected, agent, &transcript.value) {
+                Proof::Proven => ProofState::Proven,
+                Proof::Pending(missing) => ProofState::Pending(Proof::Pending(missing).to_string()),
+                Proof::Refuted(why) => ProofState::Refuted(why.to_string()),
+            }
         }
         _ => ProofState::Unknown,
     };
@@ -119,10 +132,12 @@ pub(super) fn readiness(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeM
         let home = seen.homes.get(&account.name).and_then(Seen::value);
         let links = match (home, &root_problem) {
             (None, _) => target::LinksState::Unknown { why: "its home has not been looked at".to_owned() },
-            (Some(home), _) if !home.exists => target::LinksState::Wrong { why: format!("its home {} does not exist", account.home.display()) },
+            (Some(home), _) if !home.exists => {
+                target::LinksState::Wrong { why: format!("its home {} does not exist", account.home.display()) }
+            }
             (Some(home), _) if home.unsafe_mode.is_some() => target::LinksState::Wrong { why: "its home is not safe".to_owned() },
             (_, Some(why)) => target::LinksState::Wrong { why: why.clone() },
-            _ => target_links(spec, seen, memory, account),
+            _ => links_of(spec, seen, memory, account),
         };
         target::Readiness { login: home.map_or(LoginView::Unknown, |home| home.login.clone()), links }
     };
@@ -137,7 +152,8 @@ fn root_problem(seen: &Snapshot, memory: &Memory) -> Option<String> {
     }
 }
 
-fn target_links(spec: &Spec, seen: &Snapshot, memory: &Memory, account: &Account) -> target::LinksState {
+/// The shared links of an account, and whether what is wrong with them is ours to put right.
+pub(super) fn links_of(spec: &Spec, seen: &Snapshot, memory: &Memory, account: &Account) -> target::LinksState {
     let mut state = target::LinksState::Right;
     for (name, need) in spec.shared.links.iter().zip(link_needs(spec, account)) {
         match seen.links.get(&(account.name.clone(), name.clone())) {

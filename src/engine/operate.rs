@@ -6,10 +6,7 @@ use super::{Answer, Command, Engine, EngineError, Request};
 use crate::{
     host::{Host, Look},
     model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity},
-    plan::{
-        Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb,
-        target::{Choice, Grounds, guard_operator},
-    },
+    plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb},
     store::{Batch, Handled, Intent},
     swap::SwapCause,
 };
@@ -112,26 +109,12 @@ impl<H: Host> Engine<H> {
     async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Answer, EngineError> {
         self.look(&Look::all()).await;
         let now = self.host.now();
-        let homes = super::observe::readiness(&self.spec, &self.seen, &self.memory);
-        let grounds = Grounds { spec: &self.spec, memory: &self.memory, usage: &self.seen.usage, homes: &homes, now };
-        let to = match to {
-            Some(to) => to.clone(),
-            None => match crate::plan::target::best(&grounds) {
-                Some(best) => best,
-                None => {
-                    let decision = crate::plan::target::choose(&grounds);
-                    let words: Vec<_> = decision.standings.iter().map(|(name, standing)| format!("{name}: {standing}")).collect();
-                    return Ok(Answer::Refused { message: format!("no account is fit to go to: {}", words.join("; ")) });
-                }
-            },
+        let to = match self.operator_target(to, now) {
+            Ok(to) => to,
+            Err(message) => return Ok(Answer::Refused { message }),
         };
-        if let Err(refusal) = guard_operator(&grounds, &to) {
-            return Ok(Answer::Refused { message: refusal.to_string() });
-        }
-        let price = self.price(&to);
         if dry_run {
-            let mut lines = vec![format!("the pool would go to {to}")];
-            lines.extend(price);
+            let lines = vec![format!("the pool would go to {to}"), self.price()];
             return Ok(Answer::Done { lines, changed: false, degraded: false });
         }
         self.open_swap(to.clone(), SwapCause::Operator { actor: request.actor.clone() })?;
@@ -152,23 +135,37 @@ impl<H: Host> Engine<H> {
         };
         if let Some(mark) = &pane.mark {
             let ours = mark.pool == self.memory.pool;
-            let message = if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
+            let message =
+                if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
             return Ok(Answer::Refused { message });
         }
         let mark = crate::observed::Mark { pool: self.memory.pool, session: name.clone(), digest: self.spec.start_digest(session) };
         let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
         let object = ObjectRef::Session(name.clone());
-        let intent = Intent { at: self.wall(), generation: self.memory.generation, object: object.clone(), verb: Verb::Adopt, effect: effect.clone() };
+        let intent = Intent {
+            at: self.wall(),
+            generation: self.memory.generation,
+            object: object.clone(),
+            verb: Verb::Adopt,
+            effect: effect.clone(),
+        };
         let ids = self.store.begin_intents(&[intent]).map_err(EngineError::store("record what is about to be done"))?;
         let outcomes = self.host.perform(&[effect]).await;
         let answer = match outcomes.first() {
-            Some(Outcome::Failed(failure)) => Answer::Refused { message: format!("session {name} could not be adopted: {}", failure.message()) },
+            Some(Outcome::Failed(failure)) => {
+                Answer::Refused { message: format!("session {name} could not be adopted: {}", failure.message()) }
+            }
             _ => done(format!("session {name} is ours now"), true),
         };
         let event = self.event(object, EventReason::SessionAdopted, Severity::Normal, format!("adopted by {}", request.actor));
         let events = if matches!(answer, Answer::Done { .. }) { vec![event] } else { Vec::new() };
-        let batch = Batch { ended: ids.into_iter().zip(outcomes).collect(), events, handled: Some(self.handled(request, &answer)), ..Batch::default() };
-        self.commit("record an adoption", batch)?;
+        let batch = Batch {
+            ended: ids.into_iter().zip(outcomes).collect(),
+            events,
+            handled: Some(self.handled(request, &answer)),
+            ..Batch::default()
+        };
+        self.commit("record an adoption", &batch)?;
         Ok(answer)
     }
 
@@ -198,7 +195,12 @@ impl<H: Host> Engine<H> {
         }
         let cordon = Cordon { reason: reason.to_owned(), actor: request.actor.clone(), since: self.wall() };
         let event = self.event(object.clone(), EventReason::Cordoned, Severity::Normal, format!("by {}: {reason}", request.actor));
-        self.answer(request, done(format!("{object} is cordoned"), true), vec![MemoryChange::PutCordon(object.clone(), cordon)], vec![event])
+        self.answer(
+            request,
+            done(format!("{object} is cordoned"), true),
+            vec![MemoryChange::PutCordon(object.clone(), cordon)],
+            vec![event],
+        )
     }
 
     fn uncordon(&mut self, request: &Request, object: &ObjectRef) -> Result<Answer, EngineError> {
@@ -237,13 +239,19 @@ impl<H: Host> Engine<H> {
         if let Some(latch) = latch {
             changes.push(MemoryChange::ClearLatch(object.clone()));
             changes.extend(self.settle_active());
-            let message = format!("{} cleared by {}; it was latched because of {}", latch.reason, request.actor, latch.causes.join("; then: "));
+            let message =
+                format!("{} cleared by {}; it was latched because of {}", latch.reason, request.actor, latch.causes.join("; then: "));
             events.push(self.event(object.clone(), EventReason::LatchCleared, Severity::Normal, message));
         }
         if let Some(Attempts { quarantined, failures, .. }) = attempts {
             changes.push(MemoryChange::ClearAttempts(object.clone()));
             let what = if quarantined { "the quarantine".to_owned() } else { format!("{failures} failures") };
-            events.push(self.event(object.clone(), EventReason::LatchCleared, Severity::Normal, format!("{what} cleared by {}", request.actor)));
+            events.push(self.event(
+                object.clone(),
+                EventReason::LatchCleared,
+                Severity::Normal,
+                format!("{what} cleared by {}", request.actor),
+            ));
         }
         lines.push(format!("{object} is cleared"));
         self.answer(request, Answer::Done { lines, changed: true, degraded: false }, changes, events)
@@ -257,15 +265,9 @@ impl<H: Host> Engine<H> {
         differs.then(|| MemoryChange::SetActive(crate::plan::Active { account: facts, since: self.wall() }))
     }
 
-    fn answer(
-        &mut self,
-        request: &Request,
-        answer: Answer,
-        changes: Vec<MemoryChange>,
-        events: Vec<Event>,
-    ) -> Result<Answer, EngineError> {
+    fn answer(&mut self, request: &Request, answer: Answer, changes: Vec<MemoryChange>, events: Vec<Event>) -> Result<Answer, EngineError> {
         let handled = Some(self.handled(request, &answer));
-        self.commit("record a command", Batch { changes, events, handled, ..Batch::default() })?;
+        self.commit("record a command", &Batch { changes, events, handled, ..Batch::default() })?;
         Ok(answer)
     }
 

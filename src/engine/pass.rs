@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, choice::EXHAUSTED};
 use crate::{
     host::{Host, Look},
     model::{EventReason, ObjectRef, Severity},
-    plan::{Memory, Planned, Waiting, absorb, absorb_removals, filter, lint, plan, undeclared_sessions, wanted_transcripts},
+    plan::{
+        Memory, MemoryChange, Phase, Planned, Waiting, absorb, absorb_removals, filter, lint, plan, undeclared_sessions, wanted_transcripts,
+    },
     store::Batch,
 };
 
@@ -46,8 +48,17 @@ impl<H: Host> Engine<H> {
             self.refuse_plan(&mut planned)?;
         }
         if !planned.plan.is_empty() {
-            self.execute(&mut planned, &mut pass).await?;
+            // The plan stays as it was made, so that what is published says what this pass set out to do.
+            let actions = planned.plan.actions.clone();
+            self.execute(&actions, &mut planned.report, &mut pass).await?;
         }
+        if let Some((to, cause)) = self.proposed.take()
+            && planned.plan.actions.iter().any(|(phase, _)| *phase == Phase::Swap)
+        {
+            self.open_swap(to, cause)?;
+            pass.again = true;
+        }
+        self.record_exhaustion(&planned)?;
         self.planned = planned;
         self.record_removals()?;
         self.publish();
@@ -81,7 +92,7 @@ impl<H: Host> Engine<H> {
         self.look(&look).await;
         let now = self.host.now();
         let absorbed = absorb(&self.spec, &self.seen, &self.memory, now);
-        self.commit("record what was seen", Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })?;
+        self.commit("record what was seen", &Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })?;
         self.record_usage();
         self.look_at_transcripts().await;
         Ok(())
@@ -109,15 +120,37 @@ impl<H: Host> Engine<H> {
         let mut events = Vec::new();
         for finding in self.findings.clone() {
             tracing::error!(object = finding.object, "{}", finding.rule);
-            planned.report.warnings.push(Waiting { object: ObjectRef::Pool, reason: "PlanRejected".to_owned(), message: finding.to_string() });
+            planned.report.warnings.push(Waiting {
+                object: ObjectRef::Pool,
+                reason: "PlanRejected".to_owned(),
+                message: finding.to_string(),
+            });
             events.push(self.event(ObjectRef::Pool, EventReason::PlanRejected, Severity::Critical, finding.to_string()));
         }
-        self.commit("record a rejected plan", Batch { events, ..Batch::default() })
+        self.commit("record a rejected plan", &Batch { events, ..Batch::default() })
+    }
+
+    /// Says once that no account has room, and once that one has room again.
+    fn record_exhaustion(&mut self, planned: &Planned) -> Result<(), EngineError> {
+        let words = planned.report.waiting.iter().find(|waiting| waiting.reason == EXHAUSTED).map(|waiting| waiting.message.clone());
+        let (since, event) = match (words, self.memory.exhausted_since) {
+            (Some(message), None) => {
+                let event = self.event(ObjectRef::Pool, EventReason::PoolExhausted, Severity::Critical, message);
+                (Some(event.at), event)
+            }
+            (None, Some(since)) => {
+                let message = format!("an account has room again; none had since {since:.0}");
+                (None, self.event(ObjectRef::Pool, EventReason::PoolReleased, Severity::Normal, message))
+            }
+            _ => return Ok(()),
+        };
+        let batch = Batch { changes: vec![MemoryChange::SetExhausted(since)], events: vec![event], ..Batch::default() };
+        self.commit("record that no account has room", &batch)
     }
 
     fn record_removals(&mut self) -> Result<(), EngineError> {
         let absorbed = absorb_removals(&self.spec, &self.seen, &self.memory);
-        self.commit("record removals", Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })
+        self.commit("record removals", &Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })
     }
 
     /// When the first object that backs off may be tried again, or a suspension ends.

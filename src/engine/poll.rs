@@ -70,15 +70,36 @@ impl<H: Host> Engine<H> {
             account,
             active: self.memory.active.as_ref().is_some_and(|active| active.account == account.name),
             usage: self.seen.usage.get(&account.name).unwrap_or(&nothing),
-            reaches: self.reaches(account),
+            reaches: self.reaches.get(&account.name).copied(),
             state: self.polls.get(&account.name).unwrap_or(&idle),
             seed: self.memory.pool.0.as_u64_pair().0,
         };
         next_poll(&input, self.host.now())
     }
 
+    /// Keeps new readings for the next start, and projects from them when a threshold is reached.
+    pub(super) fn record_usage(&mut self) {
+        let news: Vec<_> = self
+            .seen
+            .usage
+            .iter()
+            .filter(|(account, usage)| self.recorded_usage.get(*account) != Some(*usage))
+            .map(|(account, usage)| (account.clone(), usage.clone()))
+            .collect();
+        for (account, usage) in news {
+            if let Err(error) = self.store.record_usage(&account, &usage) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot record readings of account {account}");
+            }
+            match self.spec.account(&account).and_then(|account| self.threshold_reached_at(account)) {
+                Some(at) => drop(self.reaches.insert(account.clone(), at)),
+                None => drop(self.reaches.remove(&account)),
+            }
+            self.recorded_usage.insert(account, usage);
+        }
+    }
+
     /// When the account reaches a threshold at its present rate.
-    fn reaches(&self, account: &Account) -> Option<Timestamp> {
+    fn threshold_reached_at(&self, account: &Account) -> Option<Timestamp> {
         let usage = self.seen.usage.get(&account.name)?;
         let since = self.wall().saturating_sub(COURSE).ok()?;
         let of = |(window, reading): (&crate::model::WindowKind, &crate::model::WindowReading)| {

@@ -65,7 +65,7 @@ pub(super) fn interrupted() -> Outcome {
 }
 
 /// How a change is told.
-pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Option<Event> {
+pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
     let reason = match effect {
         Effect::StartServer => EventReason::ServerStarted,
         Effect::InitSharedRoot { .. } | Effect::CreateTarget { .. } | Effect::CreateLink { .. } => EventReason::LinkCreated,
@@ -81,5 +81,5 @@ pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Option<E
         Effect::RecordActive { .. } => EventReason::AccountActivated,
     };
     let message = format!("{} ({})", action.what, action.why);
-    Some(Event { at, object: action.object.clone(), reason, severity: Severity::Normal, message })
+    Event { at, object: action.object.clone(), reason, severity: Severity::Normal, message }
 }

@@ -8,8 +8,8 @@ use crate::{
     model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SwapId},
     observed::{Mark, Seen, TranscriptMark},
     plan::{
-        Active, Effect, Failure, Happened, Latch, LaunchMode, MemoryChange, Outcome, SwapSummary, WrongLink, ensure_active_link, ensure_links,
-        launch, link_needs,
+        Active, Effect, Failure, Happened, Latch, LaunchMode, MemoryChange, Outcome, SwapSummary, WrongLink, ensure_active_link,
+        ensure_links, launch, link_needs,
     },
     store::Batch,
     swap::{Bound, Decision, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict, next},
@@ -47,7 +47,7 @@ impl<H: Host> Engine<H> {
         let message = format!("swap {} from {} to {} with {} sessions: {}", plan.id, plan.from, plan.to, plan.sessions.len(), plan.cause);
         let event = self.event(ObjectRef::Pool, EventReason::SwapStarted, Severity::Normal, message);
         let opened = SwapEvent::Opened(plan.clone());
-        self.commit("record the opening of a swap", Batch { swap: vec![opened], events: vec![event], ..Batch::default() })?;
+        self.commit("record the opening of a swap", &Batch { swap: vec![opened], events: vec![event], ..Batch::default() })?;
         self.memory.swap = Some(SwapRecord::open(plan));
         Ok(())
     }
@@ -94,11 +94,11 @@ impl<H: Host> Engine<H> {
         let mut swap = self.memory.swap.clone();
         if let Some(swap) = &mut swap {
             for event in &batch.swap {
-                swap.apply(event).map_err(EngineError::illegal)?;
+                swap.apply(event).map_err(EngineError::Step)?;
             }
         }
         let closed = swap.as_ref().is_some_and(|swap| swap.verdict.is_some());
-        self.commit("record a step of the swap", batch)?;
+        self.commit("record a step of the swap", &batch)?;
         self.memory.swap = swap.filter(|_| !closed);
         Ok(())
     }
@@ -368,7 +368,9 @@ fn closing_event(
             let message = format!("swap {id} was undone: the pool is on {from} as before, resumed {proven}/{all} in {seconds:.1} s; {why}");
             (EventReason::SwapRolledBack, Severity::Warning, message)
         }
-        SwapVerdict::Abandoned => (EventReason::SwapAbandoned, Severity::Warning, format!("swap {id} was given up before anything was changed: {why}")),
+        SwapVerdict::Abandoned => {
+            (EventReason::SwapAbandoned, Severity::Warning, format!("swap {id} was given up before anything was changed: {why}"))
+        }
         SwapVerdict::Latched => {
             let then = rollback_error.unwrap_or("the way back failed");
             let message = format!("swap {id} from {from} to {to} could neither be finished nor undone: {why}; then: {then}");

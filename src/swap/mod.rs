@@ -27,6 +27,5 @@ pub use facts::{ActiveLinkState, AgentFact, LinksState, ProofState, SessionFacts
 pub use fold::{IllegalEvent, ReplayError};
 pub use next::{Decision, next};
 pub use price::{Price, price};
-pub use record::{Bound, Move, Pending, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};
 pub use proof::{Expected, Missing, Proof, Refutation, Witness, prove};
-pub use record::{Bound, Move, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};
+pub use record::{Bound, Move, Pending, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};
