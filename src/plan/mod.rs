@@ -11,7 +11,9 @@
 mod action;
 mod effect;
 mod memory;
+mod needs;
 
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
 pub use effect::{Effect, Failure, Happened, Launch, LaunchMode, LinkNeed, Outcome, TargetKind};
 pub use memory::{Active, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary};
+pub use needs::link_needs;
