@@ -86,10 +86,10 @@ impl<H: Host> Engine<H> {
     fn note(&mut self, events: Vec<SwapEvent>) -> Result<(), EngineError> {
         let mut batch = Batch { swap: events, ..Batch::default() };
         self.complete(&mut batch);
-        self.take_over(batch)
+        self.take_over(&batch)
     }
 
-    fn take_over(&mut self, batch: Batch) -> Result<(), EngineError> {
+    fn take_over(&mut self, batch: &Batch) -> Result<(), EngineError> {
         // Folded before it is written: an entry that cannot stand must not reach the journal.
         let mut swap = self.memory.swap.clone();
         if let Some(swap) = &mut swap {
@@ -98,7 +98,7 @@ impl<H: Host> Engine<H> {
             }
         }
         let closed = swap.as_ref().is_some_and(|swap| swap.verdict.is_some());
-        self.commit("record a step of the swap", &batch)?;
+        self.commit("record a step of the swap", batch)?;
         self.memory.swap = swap.filter(|_| !closed);
         Ok(())
     }
@@ -214,7 +214,7 @@ impl<H: Host> Engine<H> {
         let ended = steps.into_iter().zip(results);
         batch.swap = ended.map(|(step, result)| SwapEvent::Ended { step, at, result: result.unwrap_or_else(missing) }).collect();
         self.complete(&mut batch);
-        self.take_over(batch)
+        self.take_over(&batch)
     }
 
     fn stop_effect(&self, name: &SessionName) -> Result<Effect, StepResult> {
