@@ -1,6 +1,6 @@
 //! Whether the pool leaves its account, as a part of the plan.
 
-use super::{Engine, observe};
+use super::{View, observe};
 use crate::{
     host::Host,
     model::{AccountName, Now, ObjectRef, WindowKind},
@@ -12,7 +12,7 @@ use crate::{
     swap::{SwapCause, price},
 };
 
-impl<H: Host> Engine<H> {
+impl<H: Host> View<H> {
     /// Decides about the account and adds a swap to the plan, or says why there is none.
     pub(super) fn plan_swap(&mut self, planned: &mut Planned, now: Now) {
         let decision = self.decide(now);

@@ -68,12 +68,12 @@ impl<H: Host> Engine<H> {
         loop {
             let pass = self.pass(look).await?;
             self.start_polls();
-            channels.status.send_replace(Some(self.status()));
+            channels.status.send_replace(Some(self.view.status()));
             if !ready {
                 ready = true;
                 witness.ready();
             }
-            witness.progress(&self.status_line());
+            witness.progress(&self.view.status_line());
             look = Look::default();
             row = if pass.again { row + 1 } else { 0 };
             if pass.again && row < MAX_PASSES_AT_ONCE {
@@ -81,7 +81,7 @@ impl<H: Host> Engine<H> {
                 continue;
             }
             let deadline = self.next_look(pass.next, resync_at);
-            let deadline = if pass.again { deadline.min(self.host.now().mono.plus(PAUSE)) } else { deadline };
+            let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
             row = 0;
             match self.wait(&mut channels, deadline).await {
                 Event::Woken(wakes) => look = look_of(&wakes),
@@ -103,7 +103,7 @@ impl<H: Host> Engine<H> {
                 Event::Signal(Signal::Reconcile) => look = Look::all(),
                 Event::Signal(Signal::Stop) => return Ok(()),
             }
-            let now = self.host.now().mono;
+            let now = self.view.host.now().mono;
             if now >= resync_at {
                 look = Look::all();
                 resync_at = self.resync_at(resync);
@@ -121,47 +121,29 @@ impl<H: Host> Engine<H> {
             Some(signal) = channels.signals.recv() => Event::Signal(signal),
             Some((request, reply)) = channels.commands.recv() => Event::Asked(request, reply),
             // Cancel-safe by the contract of `Host::wake`.
-            wakes = self.host.wake(deadline) => Event::Woken(wakes),
+            wakes = self.view.host.wake(deadline) => Event::Woken(wakes),
         }
     }
 
     /// When to look again if nothing wakes us. A share that depends on the pool keeps hosts apart.
     fn next_look(&self, next: Option<Timestamp>, resync_at: Monotonic) -> Monotonic {
-        let now = self.host.now();
+        let now = self.view.host.now();
         let due = |at: Timestamp| now.mono.plus(Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
         [next, self.next_poll_at()].into_iter().flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
     }
 
     fn resync_at(&self, resync: Duration) -> Monotonic {
         // Two pools, or two hosts, must not fall into step: up to a tenth is added, by the pool's identity.
-        let share = u32::from(self.memory.pool.0.as_bytes()[0]);
-        self.host.now().mono.plus(resync + resync / 10 * share / 255)
+        let share = u32::from(self.view.memory.pool.0.as_bytes()[0]);
+        self.view.host.now().mono.plus(resync + resync / 10 * share / 255)
     }
 
     /// Forgets what is too old to be of use.
     fn tidy(&mut self) {
-        let at = self.wall();
+        let at = self.view.wall();
         if let Err(error) = self.store.prune(at) {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot forget old history");
         }
-    }
-
-    /// One line for `systemctl status`.
-    fn status_line(&self) -> String {
-        let running = self
-            .spec
-            .sessions
-            .keys()
-            .filter(|name| self.seen.agents.get(*name).and_then(crate::observed::Seen::value).is_some_and(|agent| agent.process.is_some()))
-            .count();
-        let active = self.memory.active.as_ref().map_or("no account", |active| active.account.as_str());
-        let state = match (&self.memory.swap, self.memory.latches.is_empty()) {
-            (_, false) => "LATCHED",
-            (Some(_), _) => "swapping",
-            (None, _) if self.memory.suspended.is_some() => "suspended",
-            _ => "converging",
-        };
-        format!("{state}: {running} of {} sessions run on {active}", self.spec.sessions.len())
     }
 }
 

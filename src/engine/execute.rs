@@ -53,29 +53,29 @@ impl<H: Host> Engine<H> {
         if effects.is_empty() {
             return Ok(Vec::new());
         }
-        let at = self.wall();
+        let at = self.view.wall();
         let intents: Vec<_> = actions
             .iter()
             .zip(&effects)
             .map(|(action, effect)| Intent {
                 at,
-                generation: self.memory.generation,
+                generation: self.view.memory.generation,
                 object: action.object.clone(),
                 verb: action.verb,
                 effect: effect.clone(),
             })
             .collect();
         let ids = self.store.begin_intents(&intents).map_err(EngineError::store("record what is about to be done"))?;
-        let outcomes = self.host.perform(&effects).await;
+        let outcomes = self.view.host.perform(&effects).await;
         let mut batch = Batch::default();
         let mut failed = Vec::new();
         for ((action, effect), outcome) in actions.iter().zip(&effects).zip(&outcomes) {
             match outcome {
                 Outcome::Failed(failure) => {
-                    let now = self.host.now();
-                    let attempts = self.memory.attempts.get(&action.object).cloned().unwrap_or_default();
+                    let now = self.view.host.now();
+                    let attempts = self.view.memory.attempts.get(&action.object).cloned().unwrap_or_default();
                     let message = format!("{}: {}", action.what, failure.message());
-                    batch.events.push(self.event(action.object.clone(), EventReason::ActionFailed, Severity::Warning, message));
+                    batch.events.push(self.view.event(action.object.clone(), EventReason::ActionFailed, Severity::Warning, message));
                     let attempts = attempts.after_failure(&action.object, &failure.message(), now);
                     batch.changes.push(MemoryChange::PutAttempts(action.object.clone(), attempts));
                     failed.push(*action);
@@ -84,7 +84,7 @@ impl<H: Host> Engine<H> {
                 Outcome::Changed | Outcome::Unchanged => {
                     let changed = *outcome == Outcome::Changed;
                     pass.changed += usize::from(changed);
-                    batch.changes.extend(record::changes(effect, &self.memory, at));
+                    batch.changes.extend(record::changes(effect, &self.view.memory, at));
                     batch.changes.extend(self.forgive(&action.object));
                     if changed {
                         batch.events.push(record::event(action, effect, at));
@@ -100,7 +100,7 @@ impl<H: Host> Engine<H> {
 
     /// Success ends a row of failures.
     fn forgive(&self, object: &ObjectRef) -> Option<MemoryChange> {
-        let attempts = self.memory.attempts.get(object).filter(|attempts| attempts.failures > 0)?;
+        let attempts = self.view.memory.attempts.get(object).filter(|attempts| attempts.failures > 0)?;
         let after = attempts.after_success();
         Some(if after.is_clean() { MemoryChange::ClearAttempts(object.clone()) } else { MemoryChange::PutAttempts(object.clone(), after) })
     }
@@ -111,8 +111,8 @@ impl<H: Host> Engine<H> {
         let mut batch = Batch::default();
         for (id, intent) in unfinished {
             let message = format!("{:?} was under way when the process ended; what happened is looked up", intent.verb);
-            batch.events.push(self.event(intent.object, EventReason::ActionInterrupted, Severity::Warning, message));
-            batch.changes.extend(record::after_crash(&intent.effect, &self.memory, intent.at));
+            batch.events.push(self.view.event(intent.object, EventReason::ActionInterrupted, Severity::Warning, message));
+            batch.changes.extend(record::after_crash(&intent.effect, &self.view.memory, intent.at));
             batch.ended.push((id, record::interrupted()));
         }
         self.commit("record interrupted work", &batch)

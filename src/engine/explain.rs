@@ -1,6 +1,6 @@
 //! What is known of one object, as lines: what is wanted, what was seen and when, what is remembered.
 
-use super::Engine;
+use super::View;
 use crate::{
     host::Host,
     model::{AccountName, LinkName, ObjectRef, SessionName},
@@ -9,7 +9,7 @@ use crate::{
     spec::Spec,
 };
 
-impl<H: Host> Engine<H> {
+impl<H: Host> View<H> {
     /// Evidence about `object`, one fact a line.
     pub fn evidence(&self, object: &ObjectRef) -> Vec<String> {
         let mut lines = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! The only place that causes effects. Every effect has an intent in the store before it and an outcome behind it. `plan`, `apply`, the daemon
-//! and the tests run the same [`Engine::pass`]; dry run is [`Engine::preview`], which stops before the first write.
+//! and the tests run the same [`Engine::pass`]; dry run is [`View::preview`], which stops before the first write.
 //!
 //! # Assumes
 //! It is the only engine on its state directory: the store's lock sees to that.
@@ -23,6 +23,7 @@ mod poll;
 mod publish;
 mod record;
 mod transition;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -31,38 +32,24 @@ use jiff::Timestamp;
 pub use command::{Answer, Command, Request};
 pub use daemon::{Asked, Channels, Signal, Witness};
 pub use error::EngineError;
-pub use pass::{Pass, Preview};
+pub use pass::Pass;
+pub use view::View;
 
 use crate::{
-    host::{Host, Look},
-    model::{AccountName, AccountUsage, Event, EventReason, ObjectRef, Severity},
+    host::Host,
+    model::{AccountName, AccountUsage, EventReason, ObjectRef, Severity},
     observed::Snapshot,
-    plan::{Finding, Memory, MemoryChange, Planned, poll::PollState},
+    plan::{Memory, MemoryChange, poll::PollState},
     spec::Spec,
-    status::{Conditions, SpecState},
+    status::SpecState,
     store::{AcceptedSpec, Batch, Store},
-    swap::{SwapCause, SwapRecord},
+    swap::SwapRecord,
 };
 
-/// The reconciler of one pool.
+/// The reconciler of one pool: a view with the right to write.
 pub struct Engine<H> {
-    host: H,
+    view: View<H>,
     store: Store,
-    spec: Spec,
-    spec_state: SpecState,
-    memory: Memory,
-    seen: Snapshot,
-    /// What the last pass left to do, with its report.
-    planned: Planned,
-    findings: Vec<Finding>,
-    conditions: Conditions,
-    /// Whether and why each account could be a target, and whether its readings are fresh: from the last pass.
-    standing: BTreeMap<AccountName, (bool, String)>,
-    quota: BTreeMap<AccountName, (bool, String)>,
-    /// The swap that the last plan proposed.
-    proposed: Option<(AccountName, SwapCause)>,
-    /// What the open swap waits for, in words.
-    swap_waits: Option<String>,
     /// Since when this process looks: time in which nobody looked counts for no deadline of a swap.
     looking_since: Timestamp,
     polls: BTreeMap<AccountName, PollState>,
@@ -80,35 +67,15 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// [`EngineError`] when the store cannot be read or written, or the open swap's journal makes no sense.
-    pub fn start(mut host: H, store: Store, spec: Spec, accepted: &AcceptedSpec) -> Result<Self, EngineError> {
-        let mut memory = store.memory().map_err(EngineError::store("read the memory"))?;
-        let journal = store.open_swap_events().map_err(EngineError::store("read the open swap"))?;
-        memory.swap = SwapRecord::replay(&journal).map_err(EngineError::Journal)?;
-        host.configure(&spec, memory.pool);
-        let seen_usage = store.usage().unwrap_or_default();
-        let seen = Snapshot { usage: seen_usage.clone(), ..Snapshot::default() };
+    pub fn start(host: H, store: Store, spec: Spec, accepted: &AcceptedSpec) -> Result<Self, EngineError> {
+        let memory = recall(&store)?;
+        let recorded_usage = store.usage().unwrap_or_default();
+        let seen = Snapshot { usage: recorded_usage.clone(), ..Snapshot::default() };
         let polls = poll::remembered(&store);
-        let looking_since = host.now().wall;
         let conditions = publish::remembered(&store);
-        let mut engine = Self {
-            host,
-            store,
-            spec,
-            spec_state: SpecState::default(),
-            memory,
-            seen,
-            planned: Planned::default(),
-            findings: Vec::new(),
-            conditions,
-            standing: BTreeMap::new(),
-            quota: BTreeMap::new(),
-            proposed: None,
-            swap_waits: None,
-            looking_since,
-            polls,
-            reaches: BTreeMap::new(),
-            recorded_usage: seen_usage,
-        };
+        let view = View { conditions, ..View::new(host, spec, memory, seen) };
+        let looking_since = view.wall();
+        let mut engine = Self { view, store, looking_since, polls, reaches: BTreeMap::new(), recorded_usage };
         engine.accept(accepted)?;
         engine.settle_intents()?;
         Ok(engine)
@@ -120,9 +87,9 @@ impl<H: Host> Engine<H> {
     /// [`EngineError::Store`]; the former spec stays in force.
     pub fn replace_spec(&mut self, spec: Spec, accepted: &AcceptedSpec) -> Result<(), EngineError> {
         self.accept(accepted)?;
-        self.host.configure(&spec, self.memory.pool);
-        self.spec = spec;
-        self.spec_state = SpecState::default();
+        self.view.host.configure(&spec, self.view.memory.pool);
+        self.view.spec = spec;
+        self.view.spec_state = SpecState::default();
         Ok(())
     }
 
@@ -131,49 +98,39 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// [`EngineError::Store`].
     pub fn reject_spec(&mut self, diagnostic: String) -> Result<(), EngineError> {
-        if self.spec_state.rejected.as_ref() == Some(&diagnostic) {
+        if self.view.spec_state.rejected.as_ref() == Some(&diagnostic) {
             return Ok(());
         }
-        let event = self.event(ObjectRef::Pool, EventReason::SpecRejected, Severity::Warning, diagnostic.clone());
-        self.spec_state.rejected = Some(diagnostic);
+        let event = self.view.event(ObjectRef::Pool, EventReason::SpecRejected, Severity::Warning, diagnostic.clone());
+        self.view.spec_state.rejected = Some(diagnostic);
         self.commit("record a refused spec", &Batch { events: vec![event], ..Batch::default() })
     }
 
     /// A new generation gives every object a new chance: failures and quarantines are forgotten, latches are not.
     fn accept(&mut self, accepted: &AcceptedSpec) -> Result<(), EngineError> {
-        let at = self.host.now().wall;
-        let changes: Vec<_> = self.memory.attempts.keys().cloned().map(MemoryChange::ClearAttempts).collect();
+        let at = self.view.host.now().wall;
+        let changes: Vec<_> = self.view.memory.attempts.keys().cloned().map(MemoryChange::ClearAttempts).collect();
         let message = format!("digest {}", accepted.digest);
-        let event = self.event(ObjectRef::Pool, EventReason::SpecAccepted, Severity::Normal, message);
+        let event = self.view.event(ObjectRef::Pool, EventReason::SpecAccepted, Severity::Normal, message);
         let with = Batch { changes: changes.clone(), events: vec![event], ..Batch::default() };
         let generation = self.store.accept_spec(accepted, at, &with).map_err(EngineError::store("record the spec"))?;
-        if generation != self.memory.generation {
+        if generation != self.view.memory.generation {
             for change in &changes {
-                self.memory.apply(change);
+                self.view.memory.apply(change);
             }
         }
-        self.memory.accept_spec(&accepted.digest);
+        self.view.memory.accept_spec(&accepted.digest);
         Ok(())
     }
 
-    /// What is known at present, for `status`, `explain` and the tests.
-    pub const fn memory(&self) -> &Memory {
-        &self.memory
+    /// What this engine knows, for `status`, `explain` and the tests.
+    pub const fn view(&self) -> &View<H> {
+        &self.view
     }
 
-    /// What was last seen.
-    pub const fn seen(&self) -> &Snapshot {
-        &self.seen
-    }
-
-    /// The spec in force.
-    pub const fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    /// What the last pass left to do and waits for.
-    pub const fn planned(&self) -> &Planned {
-        &self.planned
+    /// The same, for the tests that own the host.
+    pub const fn view_mut(&mut self) -> &mut View<H> {
+        &mut self.view
     }
 
     /// The store, for reading.
@@ -181,18 +138,9 @@ impl<H: Host> Engine<H> {
         &self.store
     }
 
-    /// The host, for the loop that waits for it and for the tests that own it.
-    pub const fn host_mut(&mut self) -> &mut H {
-        &mut self.host
-    }
-
     /// Gives the host and the store back.
     pub fn into_parts(self) -> (H, Store) {
-        (self.host, self.store)
-    }
-
-    fn event(&self, object: ObjectRef, reason: EventReason, severity: Severity, message: String) -> Event {
-        Event { at: self.host.now().wall, object, reason, severity, message }
+        (self.view.host, self.store)
     }
 
     /// Writes a batch and takes its changes over.
@@ -205,16 +153,19 @@ impl<H: Host> Engine<H> {
         }
         self.store.commit(batch).map_err(EngineError::store(what))?;
         for change in &batch.changes {
-            self.memory.apply(change);
+            self.view.memory.apply(change);
         }
         Ok(())
     }
+}
 
-    async fn look(&mut self, look: &Look) {
-        self.host.observe(&self.memory, look, &mut self.seen).await;
-    }
-
-    fn wall(&self) -> Timestamp {
-        self.host.now().wall
-    }
+/// The memory with the open swap, which is the fold of its journal.
+///
+/// # Errors
+/// [`EngineError`] when it cannot be read, or the journal makes no sense.
+pub fn recall<Access>(store: &Store<Access>) -> Result<Memory, EngineError> {
+    let mut memory = store.memory().map_err(EngineError::store("read the memory"))?;
+    let journal = store.open_swap_events().map_err(EngineError::store("read the open swap"))?;
+    memory.swap = SwapRecord::replay(&journal).map_err(EngineError::Journal)?;
+    Ok(memory)
 }

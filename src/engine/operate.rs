@@ -24,8 +24,8 @@ impl<H: Host> Engine<H> {
             return Ok(answer);
         }
         match &request.command {
-            Command::Status => Ok(Answer::Status(Box::new(self.status()))),
-            Command::Plan => Ok(Answer::Planned(Box::new(self.planned.clone()))),
+            Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
+            Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
             Command::Apply { expect } => self.apply_now(request, expect.as_ref()).await,
             Command::Reconcile => self.converge_now(request).await,
             Command::Swap { to, dry_run } => self.operator_swap(request, to.as_ref(), *dry_run).await,
@@ -40,9 +40,9 @@ impl<H: Host> Engine<H> {
 
     async fn apply_now(&mut self, request: &Request, expect: Option<&crate::model::SpecDigest>) -> Result<Answer, EngineError> {
         if let Some(expect) = expect
-            && self.memory.spec.as_ref() != Some(expect)
+            && self.view.memory.spec.as_ref() != Some(expect)
         {
-            let found = self.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+            let found = self.view.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
             return Ok(Answer::Refused { message: format!("the spec in force has digest {found}, not {expect}; plan again") });
         }
         self.converge_now(request).await
@@ -70,29 +70,18 @@ impl<H: Host> Engine<H> {
                 continue;
             }
             // What waits only for a moment (a first start, a proof, a short back-off) is waited for; what waits for longer is reported.
-            let now = self.host.now();
+            let now = self.view.host.now();
             let soon = pass.next.filter(|at| *at <= deadline && at.duration_since(now.wall).as_secs() <= SOON_SECONDS);
-            let swapping = self.memory.swap.is_some();
-            if now.wall >= deadline || (soon.is_none() && !swapping && !self.is_starting()) {
+            let swapping = self.view.memory.swap.is_some();
+            if now.wall >= deadline || (soon.is_none() && !swapping && !self.view.is_starting()) {
                 break;
             }
             let until = soon.map_or(SETTLE, |at| at.duration_since(now.wall).unsigned_abs()).min(SETTLE);
-            self.host.wake(now.mono.plus(until)).await;
+            self.view.host.wake(now.mono.plus(until)).await;
         }
         let lines = self.lines_since(before);
-        let degraded = failed > 0 || self.is_degraded();
+        let degraded = failed > 0 || self.view.is_degraded();
         Ok(Answer::Done { lines, changed: changed > 0, degraded })
-    }
-
-    /// Whether an agent that was just started has not said anything yet.
-    fn is_starting(&self) -> bool {
-        self.spec.sessions.keys().any(|name| self.seen.activity(name) == crate::model::Activity::Starting)
-    }
-
-    /// Whether something is latched, quarantined or failing.
-    pub fn is_degraded(&self) -> bool {
-        let failing = self.memory.attempts.values().any(|attempts| attempts.quarantined || attempts.failures > 0);
-        failing || !self.memory.latches.is_empty() || !self.findings.is_empty()
     }
 
     fn newest_event(&self) -> Option<u64> {
@@ -107,18 +96,18 @@ impl<H: Host> Engine<H> {
     }
 
     async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Answer, EngineError> {
-        self.look(&Look::all()).await;
-        let now = self.host.now();
-        let to = match self.operator_target(to, now) {
+        self.view.look(&Look::all()).await;
+        let now = self.view.host.now();
+        let to = match self.view.operator_target(to, now) {
             Ok(to) => to,
             Err(message) => return Ok(Answer::Refused { message }),
         };
         if dry_run {
-            let lines = vec![format!("the pool would go to {to}"), self.price()];
+            let lines = vec![format!("the pool would go to {to}"), self.view.price()];
             return Ok(Answer::Done { lines, changed: false, degraded: false });
         }
         self.open_swap(to.clone(), SwapCause::Operator { actor: request.actor.clone() })?;
-        if self.memory.swap.is_none() {
+        if self.view.memory.swap.is_none() {
             return Ok(Answer::Refused { message: "the pool is on no account yet, or tmux cannot be looked at".to_owned() });
         }
         let summary = self.converge(Timestamp::MAX).await?;
@@ -126,38 +115,39 @@ impl<H: Host> Engine<H> {
     }
 
     async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {
-        self.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
-        let Some(session) = self.spec.sessions.get(name) else {
+        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
+        let Some(session) = self.view.spec.sessions.get(name) else {
             return Ok(Answer::Refused { message: format!("the spec declares no session {name}; declare it first") });
         };
-        let Some(pane) = self.seen.tmux.value().and_then(|tmux| tmux.panes.get(name.as_str())) else {
+        let Some(pane) = self.view.seen.tmux.value().and_then(|tmux| tmux.panes.get(name.as_str())) else {
             return Ok(Answer::Refused { message: format!("no tmux session {name} is seen on the pool's server") });
         };
         if let Some(mark) = &pane.mark {
-            let ours = mark.pool == self.memory.pool;
+            let ours = mark.pool == self.view.memory.pool;
             let message =
                 if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
             return Ok(Answer::Refused { message });
         }
-        let mark = crate::observed::Mark { pool: self.memory.pool, session: name.clone(), digest: self.spec.start_digest(session) };
+        let mark =
+            crate::observed::Mark { pool: self.view.memory.pool, session: name.clone(), digest: self.view.spec.start_digest(session) };
         let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
         let object = ObjectRef::Session(name.clone());
         let intent = Intent {
-            at: self.wall(),
-            generation: self.memory.generation,
+            at: self.view.wall(),
+            generation: self.view.memory.generation,
             object: object.clone(),
             verb: Verb::Adopt,
             effect: effect.clone(),
         };
         let ids = self.store.begin_intents(&[intent]).map_err(EngineError::store("record what is about to be done"))?;
-        let outcomes = self.host.perform(&[effect]).await;
+        let outcomes = self.view.host.perform(&[effect]).await;
         let answer = match outcomes.first() {
             Some(Outcome::Failed(failure)) => {
                 Answer::Refused { message: format!("session {name} could not be adopted: {}", failure.message()) }
             }
             _ => done(format!("session {name} is ours now"), true),
         };
-        let event = self.event(object, EventReason::SessionAdopted, Severity::Normal, format!("adopted by {}", request.actor));
+        let event = self.view.event(object, EventReason::SessionAdopted, Severity::Normal, format!("adopted by {}", request.actor));
         let events = if matches!(answer, Answer::Done { .. }) { vec![event] } else { Vec::new() };
         let batch = Batch {
             ended: ids.into_iter().zip(outcomes).collect(),
@@ -170,22 +160,23 @@ impl<H: Host> Engine<H> {
     }
 
     fn suspend(&mut self, request: &Request, reason: &str, until: Option<Timestamp>) -> Result<Answer, EngineError> {
-        let now = self.wall();
+        let now = self.view.wall();
         if let Some(until) = until.filter(|until| *until <= now) {
             return Ok(Answer::Refused { message: format!("{until} is over already") });
         }
         let suspension = Suspension { reason: reason.to_owned(), actor: request.actor.clone(), since: now, until };
         let end = until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {until}"));
         let answer = done(format!("the pool is suspended {end}; sessions run on"), true);
-        let event = self.event(ObjectRef::Pool, EventReason::Suspended, Severity::Normal, format!("by {} {end}: {reason}", request.actor));
+        let event =
+            self.view.event(ObjectRef::Pool, EventReason::Suspended, Severity::Normal, format!("by {} {end}: {reason}", request.actor));
         self.answer(request, answer, vec![MemoryChange::SetSuspension(Some(suspension))], vec![event])
     }
 
     fn resume(&mut self, request: &Request) -> Result<Answer, EngineError> {
-        if self.memory.suspended.is_none() {
+        if self.view.memory.suspended.is_none() {
             return self.answer(request, done("the pool is not suspended".to_owned(), false), Vec::new(), Vec::new());
         }
-        let event = self.event(ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("by {}", request.actor));
+        let event = self.view.event(ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("by {}", request.actor));
         self.answer(request, done("the pool is resumed".to_owned(), true), vec![MemoryChange::SetSuspension(None)], vec![event])
     }
 
@@ -193,8 +184,8 @@ impl<H: Host> Engine<H> {
         if let Some(refused) = self.unknown_object(object) {
             return Ok(refused);
         }
-        let cordon = Cordon { reason: reason.to_owned(), actor: request.actor.clone(), since: self.wall() };
-        let event = self.event(object.clone(), EventReason::Cordoned, Severity::Normal, format!("by {}: {reason}", request.actor));
+        let cordon = Cordon { reason: reason.to_owned(), actor: request.actor.clone(), since: self.view.wall() };
+        let event = self.view.event(object.clone(), EventReason::Cordoned, Severity::Normal, format!("by {}: {reason}", request.actor));
         self.answer(
             request,
             done(format!("{object} is cordoned"), true),
@@ -204,18 +195,18 @@ impl<H: Host> Engine<H> {
     }
 
     fn uncordon(&mut self, request: &Request, object: &ObjectRef) -> Result<Answer, EngineError> {
-        if !self.memory.cordoned.contains_key(object) {
+        if !self.view.memory.cordoned.contains_key(object) {
             return self.answer(request, done(format!("{object} is not cordoned"), false), Vec::new(), Vec::new());
         }
-        let event = self.event(object.clone(), EventReason::Uncordoned, Severity::Normal, format!("by {}", request.actor));
+        let event = self.view.event(object.clone(), EventReason::Uncordoned, Severity::Normal, format!("by {}", request.actor));
         self.answer(request, done(format!("{object} is back in use"), true), vec![MemoryChange::RemoveCordon(object.clone())], vec![event])
     }
 
     /// Only accounts and sessions of the spec can be cordoned.
     fn unknown_object(&self, object: &ObjectRef) -> Option<Answer> {
         let known = match object {
-            ObjectRef::Account(name) => self.spec.account(name).is_some(),
-            ObjectRef::Session(name) => self.spec.sessions.contains_key(name),
+            ObjectRef::Account(name) => self.view.spec.account(name).is_some(),
+            ObjectRef::Session(name) => self.view.spec.sessions.contains_key(name),
             _ => false,
         };
         (!known).then(|| Answer::Refused { message: format!("{object} is no account and no session of this pool") })
@@ -223,10 +214,10 @@ impl<H: Host> Engine<H> {
 
     /// Clearing looks first: what it clears is cleared with open eyes.
     async fn clear(&mut self, request: &Request, object: &ObjectRef, look_only: bool) -> Result<Answer, EngineError> {
-        self.look(&Look::all()).await;
-        let mut lines = self.evidence(object);
-        let latch = self.memory.latches.get(object).cloned();
-        let attempts = self.memory.attempts.get(object).filter(|attempts| !attempts.is_clean()).cloned();
+        self.view.look(&Look::all()).await;
+        let mut lines = self.view.evidence(object);
+        let latch = self.view.memory.latches.get(object).cloned();
+        let attempts = self.view.memory.attempts.get(object).filter(|attempts| !attempts.is_clean()).cloned();
         if latch.is_none() && attempts.is_none() {
             lines.push(format!("{object} is neither latched nor held back"));
             return self.answer(request, Answer::Done { lines, changed: false, degraded: false }, Vec::new(), Vec::new());
@@ -241,12 +232,12 @@ impl<H: Host> Engine<H> {
             changes.extend(self.settle_active());
             let message =
                 format!("{} cleared by {}; it was latched because of {}", latch.reason, request.actor, latch.causes.join("; then: "));
-            events.push(self.event(object.clone(), EventReason::LatchCleared, Severity::Normal, message));
+            events.push(self.view.event(object.clone(), EventReason::LatchCleared, Severity::Normal, message));
         }
         if let Some(Attempts { quarantined, failures, .. }) = attempts {
             changes.push(MemoryChange::ClearAttempts(object.clone()));
             let what = if quarantined { "the quarantine".to_owned() } else { format!("{failures} failures") };
-            events.push(self.event(
+            events.push(self.view.event(
                 object.clone(),
                 EventReason::LatchCleared,
                 Severity::Normal,
@@ -260,9 +251,9 @@ impl<H: Host> Engine<H> {
     /// After a latch the active account is the one that the active link really leads to, if it leads to one whose links are right; otherwise
     /// it stays what it was.
     fn settle_active(&self) -> Option<MemoryChange> {
-        let facts = super::observe::active_by_link(&self.spec, &self.seen)?;
-        let differs = self.memory.active.as_ref().is_none_or(|active| active.account != facts);
-        differs.then(|| MemoryChange::SetActive(crate::plan::Active { account: facts, since: self.wall() }))
+        let facts = super::observe::active_by_link(&self.view.spec, &self.view.seen)?;
+        let differs = self.view.memory.active.as_ref().is_none_or(|active| active.account != facts);
+        differs.then(|| MemoryChange::SetActive(crate::plan::Active { account: facts, since: self.view.wall() }))
     }
 
     fn answer(&mut self, request: &Request, answer: Answer, changes: Vec<MemoryChange>, events: Vec<Event>) -> Result<Answer, EngineError> {
@@ -272,7 +263,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn handled(&self, request: &Request, answer: &Answer) -> Handled {
-        Handled { id: request.id.clone(), at: self.wall(), answer: serde_json::to_string(answer).unwrap_or_default() }
+        Handled { id: request.id.clone(), at: self.view.wall(), answer: serde_json::to_string(answer).unwrap_or_default() }
     }
 }
 

@@ -6,9 +6,7 @@ use super::{Engine, EngineError, choice::EXHAUSTED};
 use crate::{
     host::{Host, Look},
     model::{EventReason, ObjectRef, Severity},
-    plan::{
-        Memory, MemoryChange, Phase, Planned, Waiting, absorb, absorb_removals, filter, lint, plan, undeclared_sessions, wanted_transcripts,
-    },
+    plan::{MemoryChange, Phase, Planned, Waiting, absorb, absorb_removals},
     store::Batch,
 };
 
@@ -25,13 +23,6 @@ pub struct Pass {
     pub next: Option<Timestamp>,
 }
 
-/// What a pass would do.
-#[derive(Debug, Clone)]
-pub struct Preview {
-    /// The plan after the filter, with its report.
-    pub planned: Planned,
-}
-
 impl<H: Host> Engine<H> {
     /// Looks, plans and acts once.
     ///
@@ -40,11 +31,11 @@ impl<H: Host> Engine<H> {
     pub async fn pass(&mut self, look: Look) -> Result<Pass, EngineError> {
         self.observe(look).await?;
         let mut pass = Pass::default();
-        if self.memory.swap.is_some() {
+        if self.view.memory.swap.is_some() {
             self.drive_swap(&mut pass).await?;
         }
-        let mut planned = self.plan_now();
-        if !self.findings.is_empty() {
+        let mut planned = self.view.plan_now();
+        if !self.view.findings.is_empty() {
             self.refuse_plan(&mut planned)?;
         }
         if !planned.plan.is_empty() {
@@ -52,80 +43,42 @@ impl<H: Host> Engine<H> {
             let actions = planned.plan.actions.clone();
             self.execute(&actions, &mut planned.report, &mut pass).await?;
         }
-        if let Some((to, cause)) = self.proposed.take()
+        if let Some((to, cause)) = self.view.proposed.take()
             && planned.plan.actions.iter().any(|(phase, _)| *phase == Phase::Swap)
         {
             self.open_swap(to, cause)?;
             pass.again = true;
         }
         self.record_exhaustion(&planned)?;
-        self.planned = planned;
+        self.view.planned = planned;
         self.record_removals()?;
         self.publish();
-        pass.next = earliest(pass.next, self.next_retry());
+        pass.next = earliest(pass.next, self.view.next_retry());
         Ok(pass)
     }
 
-    /// Looks and plans, and writes nothing. A removal counts as confirmed: somebody is looking at it.
-    pub async fn preview(&mut self) -> Preview {
-        self.look(&Look::all()).await;
-        let now = self.host.now();
-        let absorbed = absorb(&self.spec, &self.seen, &self.memory, now);
-        for change in &absorbed.changes {
-            self.memory.apply(change);
-        }
-        self.look_at_transcripts().await;
-        self.confirm_removals();
-        let planned = self.plan_now();
-        self.planned = planned.clone();
-        Preview { planned }
-    }
-
-    /// Notes the undeclared sessions in the copy of the memory that this process holds, as a first pass would have done.
-    pub fn confirm_removals(&mut self) {
-        if let Some(tmux) = self.seen.tmux.value() {
-            self.memory.removal_seen = undeclared_sessions(&self.spec, tmux, &self.memory);
-        }
-    }
-
     async fn observe(&mut self, look: Look) -> Result<(), EngineError> {
-        self.look(&look).await;
-        let now = self.host.now();
-        let absorbed = absorb(&self.spec, &self.seen, &self.memory, now);
+        self.view.look(&look).await;
+        let now = self.view.host.now();
+        let absorbed = absorb(&self.view.spec, &self.view.seen, &self.view.memory, now);
         self.commit("record what was seen", &Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })?;
         self.record_usage();
-        self.look_at_transcripts().await;
+        self.view.look_at_transcripts().await;
         Ok(())
-    }
-
-    async fn look_at_transcripts(&mut self) {
-        let transcripts = wanted_transcripts(&self.spec, &self.seen, &self.memory);
-        if !transcripts.is_empty() {
-            self.look(&Look { transcripts, ..Look::default() }).await;
-        }
-    }
-
-    /// The plan that is left after lint and filter.
-    fn plan_now(&mut self) -> Planned {
-        let now = self.host.now();
-        let mut planned = plan(&self.spec, &self.seen, &self.memory, now);
-        self.plan_swap(&mut planned, now);
-        self.findings = lint(&planned.plan, &self.spec, &self.seen, &self.memory).err().unwrap_or_default();
-        filter(planned, &self.memory, now)
     }
 
     /// A plan that breaks a safety rule is our bug: nothing of it is done.
     fn refuse_plan(&mut self, planned: &mut Planned) -> Result<(), EngineError> {
         planned.plan.actions.clear();
         let mut events = Vec::new();
-        for finding in self.findings.clone() {
+        for finding in self.view.findings.clone() {
             tracing::error!(object = finding.object, "{}", finding.rule);
             planned.report.warnings.push(Waiting {
                 object: ObjectRef::Pool,
                 reason: "PlanRejected".to_owned(),
                 message: finding.to_string(),
             });
-            events.push(self.event(ObjectRef::Pool, EventReason::PlanRejected, Severity::Critical, finding.to_string()));
+            events.push(self.view.event(ObjectRef::Pool, EventReason::PlanRejected, Severity::Critical, finding.to_string()));
         }
         self.commit("record a rejected plan", &Batch { events, ..Batch::default() })
     }
@@ -133,14 +86,14 @@ impl<H: Host> Engine<H> {
     /// Says once that no account has room, and once that one has room again.
     fn record_exhaustion(&mut self, planned: &Planned) -> Result<(), EngineError> {
         let words = planned.report.waiting.iter().find(|waiting| waiting.reason == EXHAUSTED).map(|waiting| waiting.message.clone());
-        let (since, event) = match (words, self.memory.exhausted_since) {
+        let (since, event) = match (words, self.view.memory.exhausted_since) {
             (Some(message), None) => {
-                let event = self.event(ObjectRef::Pool, EventReason::PoolExhausted, Severity::Critical, message);
+                let event = self.view.event(ObjectRef::Pool, EventReason::PoolExhausted, Severity::Critical, message);
                 (Some(event.at), event)
             }
             (None, Some(since)) => {
                 let message = format!("an account has room again; none had since {since:.0}");
-                (None, self.event(ObjectRef::Pool, EventReason::PoolReleased, Severity::Normal, message))
+                (None, self.view.event(ObjectRef::Pool, EventReason::PoolReleased, Severity::Normal, message))
             }
             _ => return Ok(()),
         };
@@ -149,20 +102,9 @@ impl<H: Host> Engine<H> {
     }
 
     fn record_removals(&mut self) -> Result<(), EngineError> {
-        let absorbed = absorb_removals(&self.spec, &self.seen, &self.memory);
+        let absorbed = absorb_removals(&self.view.spec, &self.view.seen, &self.view.memory);
         self.commit("record removals", &Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })
     }
-
-    /// When the first object that backs off may be tried again, or a suspension ends.
-    fn next_retry(&self) -> Option<Timestamp> {
-        let now = self.host.now();
-        let retries = self.memory.attempts.values().filter_map(|attempts| attempts.waits_until(now));
-        retries.chain(suspension_end(&self.memory)).filter(|at| *at > now.wall).min()
-    }
-}
-
-fn suspension_end(memory: &Memory) -> Option<Timestamp> {
-    memory.suspended.as_ref().and_then(|suspension| suspension.until)
 }
 
 /// The earlier of two times, of which either may be open.

@@ -24,9 +24,10 @@ const COURSE_READINGS: u32 = 200;
 impl<H: Host> Engine<H> {
     /// Starts every reading that is due, each recorded before it begins so that a crash cannot spend the budget twice.
     pub(super) fn start_polls(&mut self) {
-        let now = self.host.now();
+        let now = self.view.host.now();
         self.end_polls();
         let due: Vec<_> = self
+            .view
             .spec
             .accounts
             .iter()
@@ -37,14 +38,14 @@ impl<H: Host> Engine<H> {
             self.polls.entry(account.clone()).or_default().started(poll.source, now);
             self.keep_poll_state(&account);
             tracing::debug!(%account, source = ?poll.source, reason = %poll.reason, "reading usage");
-            self.host.start_poll(&account, poll.source);
+            self.view.host.start_poll(&account, poll.source);
         }
     }
 
     /// Takes over what came of readings that ended.
     fn end_polls(&mut self) {
-        let now = self.host.now();
-        for (account, source, outcome) in self.host.ended_polls() {
+        let now = self.view.host.now();
+        for (account, source, outcome) in self.view.host.ended_polls() {
             self.polls.entry(account.clone()).or_default().ended(source, outcome, now);
             self.keep_poll_state(&account);
         }
@@ -59,27 +60,28 @@ impl<H: Host> Engine<H> {
 
     /// When the next reading of any account is due.
     pub(super) fn next_poll_at(&self) -> Option<Timestamp> {
-        self.spec.accounts.iter().filter_map(|account| self.next_poll_of(account)).map(|poll| poll.at).min()
+        self.view.spec.accounts.iter().filter_map(|account| self.next_poll_of(account)).map(|poll| poll.at).min()
     }
 
     fn next_poll_of(&self, account: &Account) -> Option<NextPoll> {
         let nothing = AccountUsage::default();
         let idle = PollState::default();
         let input = PollInput {
-            quota: &self.spec.quota,
+            quota: &self.view.spec.quota,
             account,
-            active: self.memory.active.as_ref().is_some_and(|active| active.account == account.name),
-            usage: self.seen.usage.get(&account.name).unwrap_or(&nothing),
+            active: self.view.memory.active.as_ref().is_some_and(|active| active.account == account.name),
+            usage: self.view.seen.usage.get(&account.name).unwrap_or(&nothing),
             reaches: self.reaches.get(&account.name).copied(),
             state: self.polls.get(&account.name).unwrap_or(&idle),
-            seed: self.memory.pool.0.as_u64_pair().0,
+            seed: self.view.memory.pool.0.as_u64_pair().0,
         };
-        next_poll(&input, self.host.now())
+        next_poll(&input, self.view.host.now())
     }
 
     /// Keeps new readings for the next start, and projects from them when a threshold is reached.
     pub(super) fn record_usage(&mut self) {
         let news: Vec<_> = self
+            .view
             .seen
             .usage
             .iter()
@@ -90,7 +92,7 @@ impl<H: Host> Engine<H> {
             if let Err(error) = self.store.record_usage(&account, &usage) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot record readings of account {account}");
             }
-            match self.spec.account(&account).and_then(|account| self.threshold_reached_at(account)) {
+            match self.view.spec.account(&account).and_then(|account| self.threshold_reached_at(account)) {
                 Some(at) => drop(self.reaches.insert(account.clone(), at)),
                 None => drop(self.reaches.remove(&account)),
             }
@@ -100,8 +102,8 @@ impl<H: Host> Engine<H> {
 
     /// When the account reaches a threshold at its present rate.
     fn threshold_reached_at(&self, account: &Account) -> Option<Timestamp> {
-        let usage = self.seen.usage.get(&account.name)?;
-        let since = self.wall().saturating_sub(COURSE).ok()?;
+        let usage = self.view.seen.usage.get(&account.name)?;
+        let since = self.view.wall().saturating_sub(COURSE).ok()?;
         let of = |(window, reading): (&crate::model::WindowKind, &crate::model::WindowReading)| {
             let course = self.store.usage_course(&account.name, window, since, COURSE_READINGS).ok()?;
             reaches(reading, burn_rate(window, &course)?, account.thresholds.of(window))

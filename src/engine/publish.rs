@@ -5,48 +5,23 @@ use jiff::Timestamp;
 use super::Engine;
 use crate::{
     host::Host,
-    model::{Condition, ConditionKind, Generation, Now, ObjectRef, Truth},
-    plan::Planned,
-    status::{Conditions, Inputs, Status, conditions, status},
+    model::{Condition, ConditionKind, Generation, ObjectRef, Truth},
+    status::{Conditions, conditions},
     store::{Flips, Store},
 };
 
 impl<H: Host> Engine<H> {
     /// Computes the conditions anew and keeps what flipped.
     pub(super) fn publish(&mut self) {
-        let now = self.host.now();
-        let conditions = conditions(&self.inputs(&self.planned, now), &self.conditions);
-        if flips(&conditions) != flips(&self.conditions)
+        let now = self.view.host.now();
+        let conditions = conditions(&self.view.inputs(&self.view.planned, now), &self.view.conditions);
+        if flips(&conditions) != flips(&self.view.conditions)
             && let Err(error) = self.store.record_flips(&flips(&conditions))
         {
             // The history is only looked back at; its troubles must not stop the loop.
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot record when conditions flipped");
         }
-        self.conditions = conditions;
-    }
-
-    /// The pool as of the last pass.
-    pub fn status(&self) -> Status {
-        status(&self.inputs(&self.planned, self.host.now()), &self.conditions)
-    }
-
-    /// All conditions as of the last pass.
-    pub const fn conditions(&self) -> &Conditions {
-        &self.conditions
-    }
-
-    fn inputs<'a>(&'a self, planned: &'a Planned, now: Now) -> Inputs<'a> {
-        Inputs {
-            spec: &self.spec,
-            seen: &self.seen,
-            memory: &self.memory,
-            planned,
-            findings: &self.findings,
-            standing: &self.standing,
-            quota: &self.quota,
-            spec_state: &self.spec_state,
-            now,
-        }
+        self.view.conditions = conditions;
     }
 }
 

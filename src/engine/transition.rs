@@ -21,18 +21,18 @@ const MAX_ROUNDS: usize = 100_000;
 impl<H: Host> Engine<H> {
     /// Opens a swap: from here on its sessions belong to it. The next pass takes the first step.
     pub(super) fn open_swap(&mut self, to: AccountName, cause: SwapCause) -> Result<(), EngineError> {
-        let Some(active) = self.memory.active.clone() else { return Ok(()) };
-        let Some(tmux) = self.seen.tmux.value() else { return Ok(()) };
+        let Some(active) = self.view.memory.active.clone() else { return Ok(()) };
+        let Some(tmux) = self.view.seen.tmux.value() else { return Ok(()) };
         let bound = |name: &SessionName| {
-            let record = self.memory.sessions.get(name)?;
+            let record = self.view.memory.sessions.get(name)?;
             Some((name.clone(), Bound { conversation: record.conversation, workdir: record.workdir.clone() }))
         };
-        let sessions = observe::swap_sessions(&self.spec, tmux, &self.memory).filter_map(bound).collect();
-        let now = self.host.now();
-        let policy = &self.spec.swap;
+        let sessions = observe::swap_sessions(&self.view.spec, tmux, &self.view.memory).filter_map(bound).collect();
+        let now = self.view.host.now();
+        let policy = &self.view.spec.swap;
         let drain = if cause.is_hard() { policy.hard_drain } else { policy.drain };
         let plan = SwapPlan {
-            id: SwapId(self.memory.swaps.iter().map(|closed| closed.id.0).max().unwrap_or(0) + 1),
+            id: SwapId(self.view.memory.swaps.iter().map(|closed| closed.id.0).max().unwrap_or(0) + 1),
             from: active.account,
             to,
             cause,
@@ -41,26 +41,26 @@ impl<H: Host> Engine<H> {
             canary: policy.canary,
             batch: policy.batch,
             prove_within: policy.prove_within,
-            has_active_link: self.spec.active_link.is_some(),
+            has_active_link: self.view.spec.active_link.is_some(),
             sessions,
         };
         let message = format!("swap {} from {} to {} with {} sessions: {}", plan.id, plan.from, plan.to, plan.sessions.len(), plan.cause);
-        let event = self.event(ObjectRef::Pool, EventReason::SwapStarted, Severity::Normal, message);
+        let event = self.view.event(ObjectRef::Pool, EventReason::SwapStarted, Severity::Normal, message);
         let opened = SwapEvent::Opened(plan.clone());
         self.commit("record the opening of a swap", &Batch { swap: vec![opened], events: vec![event], ..Batch::default() })?;
-        self.memory.swap = Some(SwapRecord::open(plan));
+        self.view.memory.swap = Some(SwapRecord::open(plan));
         Ok(())
     }
 
     /// Takes the open swap as far as it will go now.
     pub(super) async fn drive_swap(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
         for _ in 0..MAX_ROUNDS {
-            let Some(swap) = &self.memory.swap else { break };
-            let look = observe::look_for_swap(swap, &self.seen);
-            self.look(&look).await;
+            let Some(swap) = &self.view.memory.swap else { break };
+            let look = observe::look_for_swap(swap, &self.view.seen);
+            self.view.look(&look).await;
             loop {
-                let Some(swap) = &self.memory.swap else { return Ok(()) };
-                let facts = observe::swap_facts(&self.spec, &self.seen, swap, self.looking_since, self.host.now());
+                let Some(swap) = &self.view.memory.swap else { return Ok(()) };
+                let facts = observe::swap_facts(&self.view.spec, &self.view.seen, swap, self.looking_since, self.view.host.now());
                 match next(swap, &facts) {
                     // Notes rest on the facts at hand and change none of them: the next answer needs no new look.
                     Decision::Note(events) => self.note(events)?,
@@ -72,7 +72,7 @@ impl<H: Host> Engine<H> {
                     }
                     Decision::Wait { why, until } => {
                         tracing::debug!(until = ?until, "the swap waits: {why}");
-                        self.swap_waits = Some(why);
+                        self.view.swap_waits = Some(why);
                         pass.next = earliest(pass.next, until);
                         return Ok(());
                     }
@@ -91,7 +91,7 @@ impl<H: Host> Engine<H> {
 
     fn take_over(&mut self, batch: &Batch) -> Result<(), EngineError> {
         // Folded before it is written: an entry that cannot stand must not reach the journal.
-        let mut swap = self.memory.swap.clone();
+        let mut swap = self.view.memory.swap.clone();
         if let Some(swap) = &mut swap {
             for event in &batch.swap {
                 swap.apply(event).map_err(EngineError::Step)?;
@@ -99,13 +99,13 @@ impl<H: Host> Engine<H> {
         }
         let closed = swap.as_ref().is_some_and(|swap| swap.verdict.is_some());
         self.commit("record a step of the swap", batch)?;
-        self.memory.swap = swap.filter(|_| !closed);
+        self.view.memory.swap = swap.filter(|_| !closed);
         Ok(())
     }
 
     /// Adds events and changes of the memory that belong to journal entries.
     fn complete(&self, batch: &mut Batch) {
-        let Some(swap) = &self.memory.swap else { return };
+        let Some(swap) = &self.view.memory.swap else { return };
         for event in &batch.swap {
             let told = match event {
                 SwapEvent::Proven { session, account, .. } => {
@@ -141,7 +141,7 @@ impl<H: Host> Engine<H> {
             SwapCause::Threshold { window, .. } | SwapCause::LimitHit { window } => Some(window.clone()),
             SwapCause::LoginDead { .. } | SwapCause::Failback | SwapCause::Operator { .. } => None,
         };
-        let from_resets_at = window.as_ref().and_then(|window| self.seen.usage.get(&swap.plan.from)?.windows.get(window)?.resets_at);
+        let from_resets_at = window.as_ref().and_then(|window| self.view.seen.usage.get(&swap.plan.from)?.windows.get(window)?.resets_at);
         let summary = SwapSummary {
             id: swap.plan.id,
             from: swap.plan.from.clone(),
@@ -160,7 +160,7 @@ impl<H: Host> Engine<H> {
                 swap.plan.id,
                 swap.plan.from,
                 swap.plan.to,
-                self.seen.active_link.value(),
+                self.view.seen.active_link.value(),
                 places.join(", ")
             );
             let latch = Latch { reason: "PartialSwap".to_owned(), causes, evidence, since: at };
@@ -171,7 +171,7 @@ impl<H: Host> Engine<H> {
 
     /// Journals the beginning of independent steps, does them at once, and journals what came of each.
     async fn act(&mut self, steps: Vec<Step>) -> Result<(), EngineError> {
-        let at = self.wall();
+        let at = self.view.wall();
         let began: Vec<_> = steps.iter().map(|step| SwapEvent::Began { step: step.clone(), at }).collect();
         self.note(began)?;
         let mut results: Vec<Option<StepResult>> = vec![None; steps.len()];
@@ -198,18 +198,18 @@ impl<H: Host> Engine<H> {
             self.start_server_if_absent().await;
         }
         let (indexes, effects): (Vec<_>, Vec<_>) = effects.into_iter().unzip();
-        let outcomes = self.host.perform(&effects).await;
+        let outcomes = self.view.host.perform(&effects).await;
         let marks = self.marks_of_stopped(&effects).await;
         for ((index, effect), outcome) in indexes.into_iter().zip(&effects).zip(outcomes) {
             results[index] = Some(match outcome {
                 Outcome::Failed(failure) => failed(&failure),
                 Outcome::Changed | Outcome::Unchanged => {
-                    batch.changes.extend(record::changes(effect, &self.memory, at));
+                    batch.changes.extend(record::changes(effect, &self.view.memory, at));
                     self.stop_result(effect, &marks)
                 }
             });
         }
-        let at = self.wall();
+        let at = self.view.wall();
         let missing = || StepResult::Failed { error: "the host gave no outcome".to_owned(), in_doubt: true };
         let ended = steps.into_iter().zip(results);
         batch.swap = ended.map(|(step, result)| SwapEvent::Ended { step, at, result: result.unwrap_or_else(missing) }).collect();
@@ -218,9 +218,9 @@ impl<H: Host> Engine<H> {
     }
 
     fn stop_effect(&self, name: &SessionName) -> Result<Effect, StepResult> {
-        match self.seen.agents.get(name) {
+        match self.view.seen.agents.get(name) {
             Some(Seen::Known(fact)) => match fact.value.process {
-                Some(process) => Ok(Effect::StopAgent { session: name.clone(), process, grace: self.spec.agent.stop_grace }),
+                Some(process) => Ok(Effect::StopAgent { session: name.clone(), process, grace: self.view.spec.agent.stop_grace }),
                 None => Err(StepResult::Done(self.known_mark(name))),
             },
             _ => Err(not_done(format!("the agent of {name} is not known"))),
@@ -229,7 +229,7 @@ impl<H: Host> Engine<H> {
 
     /// The mark that a transcript had when its session was last looked at.
     fn known_mark(&self, name: &SessionName) -> Option<TranscriptMark> {
-        self.seen.transcripts.get(name).and_then(Seen::value).and_then(|view| view.mark.clone())
+        self.view.seen.transcripts.get(name).and_then(Seen::value).and_then(|view| view.mark.clone())
     }
 
     fn stop_result(&self, effect: &Effect, marks: &[SessionName]) -> StepResult {
@@ -250,18 +250,18 @@ impl<H: Host> Engine<H> {
             return names;
         }
         let transcripts = names.iter().map(|name| (name.clone(), None)).collect();
-        self.look(&Look { transcripts, ..Look::default() }).await;
-        names.into_iter().filter(|name| self.seen.transcripts.get(name).is_some_and(|seen| seen.value().is_some())).collect()
+        self.view.look(&Look { transcripts, ..Look::default() }).await;
+        names.into_iter().filter(|name| self.view.seen.transcripts.get(name).is_some_and(|seen| seen.value().is_some())).collect()
     }
 
     fn start_effect(&self, name: &SessionName, account: &AccountName) -> Result<Effect, StepResult> {
-        let (Some(session), Some(account)) = (self.spec.sessions.get(name), self.spec.account(account)) else {
+        let (Some(session), Some(account)) = (self.view.spec.sessions.get(name), self.view.spec.account(account)) else {
             return Err(not_done(format!("{name} or its account is not declared any more")));
         };
-        let Some(swap) = &self.memory.swap else { return Err(not_done("no swap is open".to_owned())) };
+        let Some(swap) = &self.view.memory.swap else { return Err(not_done("no swap is open".to_owned())) };
         let Some(bound) = swap.plan.sessions.get(name) else { return Err(not_done(format!("{name} is not part of the swap"))) };
-        let Some(tmux) = self.seen.tmux.value() else { return Err(not_done("tmux cannot be looked at".to_owned())) };
-        let mode = match self.seen.transcripts.get(name) {
+        let Some(tmux) = self.view.seen.tmux.value() else { return Err(not_done("tmux cannot be looked at".to_owned())) };
+        let mode = match self.view.seen.transcripts.get(name) {
             Some(Seen::Known(fact)) if fact.value.mark.is_some() => LaunchMode::Resume,
             // Bytes that were there and are gone now are a lost conversation: nothing may be begun in its place.
             Some(Seen::Known(_)) if swap.moves.get(name).is_some_and(|moved| moved.transcript.is_some()) => {
@@ -270,8 +270,8 @@ impl<H: Host> Engine<H> {
             Some(Seen::Known(_)) => LaunchMode::Fresh,
             _ => return Err(not_done(format!("the transcript of {name} cannot be looked at"))),
         };
-        let launch = launch(&self.spec, account, session, bound.conversation, mode);
-        let mark = Mark { pool: self.memory.pool, session: name.clone(), digest: self.spec.start_digest(session) };
+        let launch = launch(&self.view.spec, account, session, bound.conversation, mode);
+        let mark = Mark { pool: self.view.memory.pool, session: name.clone(), digest: self.view.spec.start_digest(session) };
         match tmux.panes.get(name.as_str()) {
             Some(pane) => Ok(Effect::RespawnAgent {
                 session_id: pane.session_id.clone(),
@@ -285,15 +285,15 @@ impl<H: Host> Engine<H> {
     }
 
     async fn start_server_if_absent(&mut self) {
-        if self.seen.tmux.value().is_some_and(|tmux| tmux.server.is_none()) {
+        if self.view.seen.tmux.value().is_some_and(|tmux| tmux.server.is_none()) {
             // Its failure shows in the outcome of the starts.
-            let _ = self.host.perform(&[Effect::StartServer]).await;
+            let _ = self.view.host.perform(&[Effect::StartServer]).await;
         }
     }
 
     async fn flip(&mut self, account: &AccountName) -> StepResult {
-        let effect = self.spec.account(account).ok_or_else(|| WrongLink(format!("account {account} is not declared any more")));
-        match effect.and_then(|account| ensure_active_link(&self.spec, &self.seen, account)) {
+        let effect = self.view.spec.account(account).ok_or_else(|| WrongLink(format!("account {account} is not declared any more")));
+        match effect.and_then(|account| ensure_active_link(&self.view.spec, &self.view.seen, account)) {
             Ok(None) => StepResult::Done(None),
             Ok(Some(effect)) => self.perform_one(effect).await,
             Err(wrong) => not_done(wrong.0),
@@ -302,10 +302,10 @@ impl<H: Host> Engine<H> {
 
     /// Puts the links of an account right as far as they are ours, then looks at them again.
     async fn ensure(&mut self, account: &AccountName) -> StepResult {
-        let Some(account) = self.spec.account(account).cloned() else {
+        let Some(account) = self.view.spec.account(account).cloned() else {
             return not_done(format!("account {account} is not declared any more"));
         };
-        let effects = match ensure_links(&self.spec, &self.seen, &self.memory, &account) {
+        let effects = match ensure_links(&self.view.spec, &self.view.seen, &self.view.memory, &account) {
             Ok(effects) => effects,
             Err(wrong) => return not_done(wrong.0),
         };
@@ -315,16 +315,18 @@ impl<H: Host> Engine<H> {
             }
         }
         // The host verifies every link in one sweep at this very moment.
-        let needs = link_needs(&self.spec, &account);
+        let needs = link_needs(&self.view.spec, &account);
         self.perform_one(Effect::RecordActive { account: account.name, needs }).await
     }
 
     /// Verifies the target's links a last time and records it as the active account, in the same write as the step's end.
     async fn commit_target(&mut self, batch: &mut Batch) -> StepResult {
-        let Some(swap) = &self.memory.swap else { return not_done("no swap is open".to_owned()) };
-        let Some(account) = self.spec.account(&swap.plan.to) else { return not_done("the target is not declared any more".to_owned()) };
-        let effect = Effect::RecordActive { account: account.name.clone(), needs: link_needs(&self.spec, account) };
-        let active = Active { account: account.name.clone(), since: self.wall() };
+        let Some(swap) = &self.view.memory.swap else { return not_done("no swap is open".to_owned()) };
+        let Some(account) = self.view.spec.account(&swap.plan.to) else {
+            return not_done("the target is not declared any more".to_owned());
+        };
+        let effect = Effect::RecordActive { account: account.name.clone(), needs: link_needs(&self.view.spec, account) };
+        let active = Active { account: account.name.clone(), since: self.view.wall() };
         let result = self.perform_one(effect).await;
         if matches!(result, StepResult::Done(_)) {
             batch.changes.push(MemoryChange::SetActive(active));
@@ -333,7 +335,7 @@ impl<H: Host> Engine<H> {
     }
 
     async fn perform_one(&mut self, effect: Effect) -> StepResult {
-        match self.host.perform(&[effect]).await.first() {
+        match self.view.host.perform(&[effect]).await.first() {
             Some(Outcome::Changed | Outcome::Unchanged) => StepResult::Done(None),
             Some(Outcome::Failed(failure)) => failed(failure),
             None => StepResult::Failed { error: "the host gave no outcome".to_owned(), in_doubt: true },
