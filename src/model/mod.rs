@@ -30,4 +30,4 @@ pub use ids::{
 pub use object::ObjectRef;
 pub use percent::{Percent, PercentError};
 pub use time::{Monotonic, Now};
-pub use usage::{AccountUsage, ReadingSource, WindowKind, WindowReading};
+pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

@@ -123,7 +123,7 @@ pub enum Effect {
         /// The mark that it must carry.
         mark: Mark,
     },
-    /// Record the account that the pool works under. Done by the engine in the store, after the links in `needs` were seen right.
+    /// Record the account that the pool works under. The host only verifies `needs`; the engine then writes the store.
     RecordActive {
         /// The account.
         account: AccountName,
