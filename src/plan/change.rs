@@ -43,6 +43,8 @@ pub enum MemoryChange {
     SetExhausted(Option<Timestamp>),
     /// The swap of that id ended; it is no longer open.
     CloseSwap(SwapSummary),
+    /// An operator cleared the pool: swaps that were closed before this count no more.
+    ClearSwaps(Timestamp),
 }
 
 impl Memory {
@@ -67,6 +69,7 @@ impl Memory {
             MemoryChange::SetRemovalSeen(sessions) => self.removal_seen.clone_from(sessions),
             MemoryChange::SetExhausted(since) => self.exhausted_since = *since,
             MemoryChange::CloseSwap(summary) => self.close_swap(summary),
+            MemoryChange::ClearSwaps(at) => self.swaps_cleared_at = Some(*at),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
 const ACTIVE: &str = "active";
 const SUSPENDED: &str = "suspended";
 const EXHAUSTED: &str = "exhausted";
+const SWAPS_CLEARED: &str = "swaps-cleared";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {
@@ -35,6 +36,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.active = fact(connection, ACTIVE)?;
     memory.suspended = fact(connection, SUSPENDED)?;
     memory.exhausted_since = fact(connection, EXHAUSTED)?;
+    memory.swaps_cleared_at = fact(connection, SWAPS_CLEARED)?;
     memory.sessions = rows(connection, "SELECT name, record FROM session", |row| {
         Ok((row.get::<_, Named<SessionName>>(0)?.0, row.get::<_, Json<_>>(1)?.0))
     })?;
@@ -86,6 +88,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
             "INSERT INTO swap (id, summary) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET summary = excluded.summary",
             params![Count(summary.id.0), Json(summary)],
         )?,
+        MemoryChange::ClearSwaps(at) => run(keep, params![SWAPS_CLEARED, Json(at)])?,
     }
     Ok(())
 }

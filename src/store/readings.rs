@@ -14,14 +14,13 @@ use crate::model::{AccountName, AccountUsage, WindowKind, WindowReading};
 /// A reading that shows what the last one did adds to the course only after this time.
 const SAME: Duration = Duration::from_mins(5);
 
-/// Takes over readings: what was measured later replaces what is held, as [`AccountUsage::merge`] does.
+/// Takes over readings as [`AccountUsage::merge`] does.
 pub(super) fn record(transaction: &Transaction<'_>, account: &AccountName, usage: &AccountUsage) -> Result<(), WriteError> {
-    for (window, reading) in &usage.windows {
-        let held = transaction
-            .prepare_cached("SELECT reading FROM usage WHERE account = ?1 AND window = ?2")?
-            .query_row(params![Named(account), Named(window)], |row| Ok(row.get::<_, Json<WindowReading>>(0)?.0))
-            .optional()?;
-        if held.is_some_and(|held| held.measured_at >= reading.measured_at) {
+    let held = newest_of(transaction, account)?;
+    let mut merged = held.clone();
+    merged.merge(usage);
+    for (window, reading) in &merged.windows {
+        if held.windows.get(window) == Some(reading) {
             continue;
         }
         transaction.prepare_cached("INSERT OR REPLACE INTO usage (account, window, reading) VALUES (?1, ?2, ?3)")?.execute(params![
@@ -40,6 +39,14 @@ pub(super) fn record(transaction: &Transaction<'_>, account: &AccountName, usage
         }
     }
     Ok(())
+}
+
+fn newest_of(connection: &Connection, account: &AccountName) -> rusqlite::Result<AccountUsage> {
+    let windows = connection
+        .prepare_cached("SELECT window, reading FROM usage WHERE account = ?1")?
+        .query_map(params![Named(account)], |row| Ok((row.get::<_, Named<WindowKind>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(AccountUsage { windows })
 }
 
 /// Whether a reading tells more than the one before it: another figure, another window, or that the figure still holds.

@@ -48,6 +48,7 @@ fn fill(place: &Place) {
         MemoryChange::SetRemovalSeen([session("c")].into()),
         MemoryChange::SetExhausted(Some(at(10))),
         MemoryChange::CloseSwap(summary(1)),
+        MemoryChange::ClearSwaps(at(11)),
     ];
     store
         .commit(&Batch {

@@ -54,6 +54,7 @@ fn change() -> impl Strategy<Value = MemoryChange> {
             MemoryChange::SetExhausted(nanoseconds.map(|count| jiff::Timestamp::from_nanosecond(count.into()).expect("a time")))
         }),
         (1..40_u64).prop_map(|id| MemoryChange::CloseSwap(summary(id))),
+        (0..9_i64).prop_map(|second| MemoryChange::ClearSwaps(at(second))),
     ]
 }
 
