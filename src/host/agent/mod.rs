@@ -18,10 +18,11 @@ mod json;
 pub mod launch;
 pub mod login;
 pub mod register;
+pub mod report;
 pub mod settings;
 mod stat;
 pub mod tail;
 pub mod transcript;
 
 pub use error::AgentError;
-pub use stat::{Stat, stat};
+pub use stat::{Stat, started_at, stat};

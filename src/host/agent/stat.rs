@@ -1,6 +1,8 @@
 //! Which process a number means, from `/proc/PID/stat` (proc_pid_stat(5)).
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use jiff::Timestamp;
 
 use crate::model::{Pid, ProcessId};
 
@@ -34,6 +36,16 @@ pub fn stat(pid: Pid) -> Result<Option<Stat>, AgentError> {
             None => Err(AgentError::Malformed { path, problem: "it lacks a field of proc_pid_stat(5)".to_owned() }),
         },
     }
+}
+
+/// The wall-clock time at which a process started, if the wall clock was not set since. `None` when it cannot be told.
+///
+/// Its start time counts from the boot in hundredths of a second (USER_HZ, time(7)), and `/proc/uptime` in seconds (proc_uptime(5)).
+pub fn started_at(process: ProcessId, now: Timestamp) -> Option<Timestamp> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime = Duration::try_from_secs_f64(uptime.split_ascii_whitespace().next()?.parse().ok()?).ok()?;
+    let age = uptime.saturating_sub(Duration::from_millis(process.started.checked_mul(10)?));
+    now.checked_sub(age).ok()
 }
 
 /// Field 2, the name, stands in parentheses and may hold parentheses and blanks itself: the last closing one ends it.
@@ -73,5 +85,18 @@ mod tests {
         assert_eq!(stat.parent, Pid(nix::unistd::getppid().as_raw()));
         assert!(stat.process.started > 0 && !stat.zombie);
         assert_eq!(super::stat(Pid(-1)).expect("readable"), None);
+    }
+
+    #[test]
+    fn a_child_started_after_we_looked_at_the_clock() {
+        let before = Timestamp::now();
+        let mut child = std::process::Command::new("true").spawn().expect("started");
+        let process = stat(Pid(child.id().cast_signed())).expect("readable").expect("not waited for").process;
+        let after = Timestamp::now();
+        let started = started_at(process, after).expect("known");
+        child.wait().expect("ended");
+        // Both clocks of the kernel count in hundredths of a second.
+        let tick = Duration::from_millis(20);
+        assert!(before - tick <= started && started <= after, "{before} {started} {after}");
     }
 }

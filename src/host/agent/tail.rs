@@ -114,6 +114,14 @@ pub(super) fn parse(lines: &[u8]) -> TailFacts {
 }
 
 impl TailFacts {
+    /// The same without what an earlier process than the one that started at `started` ran into, perhaps under another account.
+    #[must_use]
+    pub fn since(mut self, started: Timestamp) -> Self {
+        self.limit = self.limit.filter(|limit| limit.at >= started);
+        self.login_refused = self.login_refused.filter(|&at| at >= started);
+        self
+    }
+
     fn absorb(&mut self, record: &Value) {
         if let Some(cwd) = record["cwd"].as_str() {
             self.cwd = Some(PathBuf::from(cwd));
@@ -211,7 +219,7 @@ pub(super) fn context_tokens(usage: &Value) -> Option<u64> {
 }
 
 /// The window that `rateLimitType` names. A weekly window of one model is `seven_day_MODEL`, by the name that people know the model by.
-fn window_kind(word: &str) -> Option<WindowKind> {
+pub(super) fn window_kind(word: &str) -> Option<WindowKind> {
     match word {
         "five_hour" => Some(WindowKind::FiveHour),
         "seven_day" => Some(WindowKind::Weekly),

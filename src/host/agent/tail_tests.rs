@@ -72,6 +72,16 @@ fn an_answer_ends_a_limit_and_a_refused_login() {
 }
 
 #[test]
+fn what_an_earlier_process_ran_into_is_not_of_this_one() {
+    let facts =
+        records(&[failure(&json!({ "error": "rate_limit", "quotaLimits": {} })), failure(&json!({ "error": "authentication_failed" }))]);
+    let hit = at("2026-11-22T10:00:00Z");
+    assert_eq!(facts.clone().since(hit), facts);
+    let later = facts.since(hit + std::time::Duration::from_millis(1));
+    assert_eq!((later.limit, later.login_refused), (None, None));
+}
+
+#[test]
 fn only_a_typed_limit_is_a_limit() {
     for other in [
         json!({ "error": "rate_limit", "apiErrorStatus": 429 }),
