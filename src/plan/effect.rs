@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TmuxSessionId},
+    model::{AccountName, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TmuxSessionId, error_chain},
     observed::Mark,
     spec::PermissionMode,
 };
@@ -226,13 +226,7 @@ pub struct Failure {
 impl Failure {
     /// Keeps the whole chain of `error`.
     pub fn from_error(happened: Happened, error: &dyn std::error::Error) -> Self {
-        let mut chain = vec![error.to_string()];
-        let mut source = error.source();
-        while let Some(inner) = source {
-            chain.push(inner.to_string());
-            source = inner.source();
-        }
-        Self { happened, chain }
+        Self { happened, chain: error_chain(error) }
     }
 
     /// The chain on one line.
