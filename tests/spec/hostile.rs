@@ -1,0 +1,185 @@
+//! Files that mean harm, or nothing at all.
+
+use std::time::{Duration, Instant};
+
+use claude_failover::spec::load;
+use proptest::prelude::*;
+
+use crate::{
+    effective::FULL,
+    support::{load_text, place, source, spec_with},
+};
+
+/// Several times what was measured on a busy machine without optimisation, and far below what a person or a loop would notice.
+const DEADLINE: Duration = Duration::from_millis(400);
+
+/// A map whose values double with each level of aliases.
+fn alias_bomb() -> String {
+    let mut text = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
+    for (known, next) in ('a'..='h').zip('b'..='i') {
+        text.push_str(&format!("{next}: &{next} [{}]\n", vec![format!("*{known}"); 9].join(", ")));
+    }
+    text
+}
+
+#[test]
+fn a_hostile_file_is_refused_at_once() {
+    let merges: String = (0..63).map(|index| format!("m{index}: {{ <<: *a }}\n")).collect();
+    let files = [
+        ("brackets", "[".repeat(100_000)),
+        ("maps in maps", "{a: ".repeat(50_000)),
+        ("alias bomb", alias_bomb()),
+        ("merge bomb", format!("a: &a {{ {} }}\n{merges}", (0..300).map(|index| format!("k{index}: 1, ")).collect::<String>())),
+        ("keys", (0..30_000).map(|index| format!("k{index}: 1\n")).collect()),
+        ("one key", "a: 1\n".repeat(50_000)),
+        ("dashes", "- ".repeat(100_000)),
+        ("question marks", "? ".repeat(100_000)),
+        ("colons", ":".repeat(250_000)),
+        ("ampersands", "&a ".repeat(80_000)),
+        ("exclamation marks", "!".repeat(200_000)),
+        ("items", format!("[{}]", "a, ".repeat(80_000))),
+        ("unknown fields", format!("spec:\n{}", (0..4_900).map(|index| format!("  acount{index}: 1\n")).collect::<String>())),
+        ("wrong items", format!("spec: {{ sessions: [{}] }}", "{ names: 1 }, ".repeat(990))),
+        ("long name", spec_with("").replace("agents", &"x".repeat(200_000))),
+        ("long key", format!("{}: 1\n", "x".repeat(1_000))),
+        ("too large", "#".repeat(10_000_000)),
+    ];
+    for (what, text) in files {
+        let start = Instant::now();
+        let rejected = load_text(&text).expect_err(what);
+        let took = start.elapsed();
+        assert!(took < DEADLINE, "{what} took {took:?}");
+        assert!(rejected.diagnostics.iter().count() <= 200, "{what} has too many findings");
+        assert!(rejected.diagnostics.iter().all(|found| found.message.len() < 2_000), "{what} has a message without end");
+    }
+}
+
+#[test]
+fn comments_and_line_breaks_alone_do_no_harm() {
+    for text in ["#\n".repeat(100_000), "\n".repeat(250_000), format!("a: |\n{}", " \n".repeat(120_000))] {
+        let start = Instant::now();
+        load_text(&text).expect_err("no spec");
+        assert!(start.elapsed() < DEADLINE);
+    }
+}
+
+/// Pieces that YAML and the spec give a meaning to.
+fn piece() -> impl Strategy<Value = String> {
+    let words = [
+        "apiVersion",
+        "kind",
+        "metadata",
+        "spec",
+        "accounts",
+        "name",
+        "names",
+        "home",
+        "sessions",
+        "workdir",
+        "links",
+        "root",
+        "swap",
+        "fiveHour",
+        "claude-failover/v1",
+        "Pool",
+        "~",
+        "~/",
+        "..",
+        "true",
+        "null",
+        "85",
+        "-1",
+        "1e999",
+        ".nan",
+        "5m",
+        "ccl-{0..9}",
+        "{a,b}",
+        ": ",
+        ":\n  ",
+        "\n",
+        "\n  ",
+        "\n    - ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        "'",
+        "\"",
+        "|\n",
+        ">\n",
+        "#",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!!int ",
+        "!x ",
+        "? ",
+        "%YAML 1.2\n",
+        "---\n",
+        "...\n",
+        "\t",
+        "\r\n",
+        "\u{feff}",
+        "\u{0}",
+        "\u{9b}",
+        "\u{202e}",
+        "é",
+        "𝄞",
+    ];
+    prop_oneof![4 => prop::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => ".{0,4}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_text_is_answered(pieces in prop::collection::vec(piece(), 0..60)) {
+        let text = pieces.concat();
+        if let Err(rejected) = load_text(&text) {
+            prop_assert!(rejected.diagnostics.errors() > 0);
+            let shown = rejected.diagnostics.render(false) + &rejected.to_string();
+            let harmful = |c: char| c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
+            prop_assert!(!shown.contains(harmful), "{:?}", shown);
+            check_places(&rejected.diagnostics, &text)?;
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = load_text(&String::from_utf8_lossy(&bytes));
+    }
+
+    /// A spec that is right, with a few bytes changed.
+    #[test]
+    fn a_damaged_spec_is_answered(changes in prop::collection::vec((any::<prop::sample::Index>(), piece()), 1..6)) {
+        let mut text = FULL.to_owned();
+        for (index, piece) in changes {
+            let at = index.index(text.len());
+            text.replace_range(at..=at, &piece);
+            if !text.is_char_boundary(at) { break }
+        }
+        match load_text(&text) {
+            Ok(loaded) => prop_assert!(!loaded.spec.accounts.is_empty() && !loaded.spec.sessions.is_empty()),
+            Err(rejected) => check_places(&rejected.diagnostics, &text)?,
+        }
+    }
+
+    #[test]
+    fn a_damaged_drop_in_is_answered(pieces in prop::collection::vec(piece(), 0..40)) {
+        let sources = [source("pool.yaml", FULL), source("pool.d/x.yaml", pieces.concat())];
+        if let Err(rejected) = load(&sources, &place()) {
+            prop_assert!(!rejected.diagnostics.render(true).is_empty());
+        }
+    }
+}
+
+/// Every place lies in the text, and its line and column are those of its first byte.
+fn check_places(diagnostics: &claude_failover::spec::Diagnostics, text: &str) -> Result<(), TestCaseError> {
+    for found in diagnostics {
+        let Some(place) = &found.place else { continue };
+        prop_assert!(text.get(place.span.clone()).is_some(), "{:?} is no part of {:?}", place, text);
+    }
+    Ok(())
+}
