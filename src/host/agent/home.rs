@@ -18,12 +18,15 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::plan::{Failure, Happened, Outcome};
+use crate::{
+    host::process,
+    plan::{Failure, Happened, Outcome},
+};
 
 use super::{
     AgentError,
     file::{self, Expect, ReplaceError},
-    register, stat,
+    register,
 };
 
 /// `.claude.json` holds caches and can grow to some MiB.
@@ -199,9 +202,9 @@ impl Trust {
 /// Fails while a process of the register lives, or while that cannot be told.
 fn refuse_while_in_use(home: &Path) -> Result<(), AgentError> {
     for (pid, entry) in register::read_all(home)? {
-        let Some(living) = stat::stat(pid)?.filter(|stat| !stat.zombie) else { continue };
+        let Some(living) = process::identity(pid)? else { continue };
         // An entry that cannot be read may be the one of this very process.
-        if entry.map_or(true, |entry| entry.process == living.process) {
+        if entry.map_or(true, |entry| entry.process == living) {
             return Err(AgentError::HomeInUse { home: home.to_owned(), pid });
         }
     }

@@ -1,4 +1,4 @@
-use std::{os::unix::fs::symlink, process};
+use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
@@ -62,9 +62,9 @@ fn failure(outcome: Outcome) -> (Happened, String) {
 }
 
 fn ourselves() -> (u32, u64) {
-    let pid = process::id();
-    let stat = stat::stat(crate::model::Pid(pid.cast_signed())).expect("readable").expect("we live");
-    (pid, stat.process.started)
+    let pid = std::process::id();
+    let process = process::identity(crate::model::Pid(pid.cast_signed())).expect("readable").expect("we live");
+    (pid, process.started)
 }
 
 #[test]
