@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::model::Pid;
+use crate::{host::process::ProcessError, model::Pid};
 
 /// An error of this module. No message and no source ever quotes the content of a file: it may hold a token.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +98,9 @@ pub enum AgentError {
         /// The process.
         pid: Pid,
     },
+    /// It cannot be told whether a process of the home runs.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// The CLI's own lock of a file is held.
     #[error("{lock:?} is held by a running agent; try again once it is gone")]
     Locked {

@@ -18,18 +18,26 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::plan::{Failure, Happened, Outcome};
+use crate::{
+    host::process,
+    plan::{Failure, Happened, Outcome},
+};
 
 use super::{
     AgentError,
     file::{self, Expect, ReplaceError},
-    register, stat,
+    register,
 };
 
 /// `.claude.json` holds caches and can grow to some MiB.
 const LIMIT: u64 = 32 * 1024 * 1024;
 /// The holder of a lock renews it every few seconds; one of this age has no holder.
 const STALE_LOCK: Duration = Duration::from_mins(1);
+
+/// The key of `settings.json` that accepts the bypass-permissions disclaimer.
+const BYPASS: &str = "skipDangerousModePermissionPrompt";
+/// The older key of `.claude.json` that does the same.
+const BYPASS_BEFORE: &str = "bypassPermissionsModeAccepted";
 
 /// The keys of a home: a part of [`crate::observed::HomeView`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,16 +56,15 @@ pub struct HomeKeys {
 /// [`AgentError::Malformed`], [`AgentError::NotRegular`], [`AgentError::TooLarge`] and [`AgentError::Io`]. What is absent is not set.
 pub fn keys(home: &Path, workdirs: &[PathBuf]) -> Result<HomeKeys, AgentError> {
     let state = Document::read(&home.join(".claude.json"))?;
-    let settings = Document::read(&settings_path(home)?)?;
+    // Settings that cannot be read matter only to a pool that skips permissions; its attempt to set the key says what is wrong with them.
+    let bypass = settings_path(home).and_then(|path| Document::read(&path)).is_ok_and(|settings| settings.is_set(BYPASS));
     let trusts = |directory: &Path| state.trusts(directory);
     Ok(HomeKeys {
         onboarded: state.is_set("hasCompletedOnboarding"),
         trusted: workdirs.iter().filter(|workdir| Trust::of(workdir).is_given(trusts)).cloned().collect(),
-        bypass_accepted: settings.is_set(BYPASS) || state.is_set("bypassPermissionsModeAccepted"),
+        bypass_accepted: bypass || state.is_set(BYPASS_BEFORE),
     })
 }
-
-const BYPASS: &str = "skipDangerousModePermissionPrompt";
 
 /// Carries out [`crate::plan::Effect::PrepareHome`]: marks onboarding as done, trusts the repositories of `trust`, and accepts the
 /// bypass-permissions disclaimer if that is asked for.
@@ -75,15 +82,17 @@ pub fn prepare(home: &Path, trust: &[PathBuf], accept_bypass: bool) -> Outcome {
 
 fn try_prepare(home: &Path, trust: &[PathBuf], accept_bypass: bool, changed: &mut bool) -> Result<(), ReplaceError> {
     let mut state = Document::read(&home.join(".claude.json"))?;
-    let mut settings = Document::read(&settings_path(home)?)?;
+    let mut settings = None;
     state.set("hasCompletedOnboarding");
     for directory in trust {
         state.trust(&Trust::of(directory))?;
     }
-    if accept_bypass {
+    if accept_bypass && !state.is_set(BYPASS_BEFORE) {
+        let settings = settings.insert(Document::read(&settings_path(home)?)?);
         settings.set(BYPASS);
     }
-    if !(state.edited || settings.edited) {
+    let settings = settings.filter(|settings| settings.edited);
+    if !state.edited && settings.is_none() {
         return Ok(());
     }
     refuse_while_in_use(home)?;
@@ -94,7 +103,7 @@ fn try_prepare(home: &Path, trust: &[PathBuf], accept_bypass: bool, changed: &mu
         written?;
         *changed = true;
     }
-    if settings.edited {
+    if let Some(settings) = settings {
         settings.write()?;
         *changed = true;
     }
@@ -199,9 +208,9 @@ impl Trust {
 /// Fails while a process of the register lives, or while that cannot be told.
 fn refuse_while_in_use(home: &Path) -> Result<(), AgentError> {
     for (pid, entry) in register::read_all(home)? {
-        let Some(living) = stat::stat(pid)?.filter(|stat| !stat.zombie) else { continue };
+        let Some(living) = process::identity(pid)? else { continue };
         // An entry that cannot be read may be the one of this very process.
-        if entry.map_or(true, |entry| entry.process == living.process) {
+        if entry.map_or(true, |entry| entry.process == living) {
             return Err(AgentError::HomeInUse { home: home.to_owned(), pid });
         }
     }

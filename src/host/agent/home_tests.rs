@@ -1,4 +1,4 @@
-use std::{os::unix::fs::symlink, process};
+use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
@@ -62,9 +62,9 @@ fn failure(outcome: Outcome) -> (Happened, String) {
 }
 
 fn ourselves() -> (u32, u64) {
-    let pid = process::id();
-    let stat = stat::stat(crate::model::Pid(pid.cast_signed())).expect("readable").expect("we live");
-    (pid, stat.process.started)
+    let pid = std::process::id();
+    let process = process::identity(crate::model::Pid(pid.cast_signed())).expect("readable").expect("we live");
+    (pid, process.started)
 }
 
 #[test]
@@ -142,8 +142,19 @@ fn a_file_that_is_not_what_we_expect_is_never_written() {
 fn settings_that_cannot_be_understood_are_found_before_anything_is_written() {
     let place = Place::new();
     fs::write(place.path("home/settings.json"), "{ // a comment\n}").expect("written");
+    assert!(keys(&place.home(), &[]).is_ok_and(|keys| !keys.bypass_accepted));
     assert_eq!(failure(prepare(&place.home(), &[], true)).0, Happened::No);
     assert_eq!(place.names(), ["settings.json"]);
+    // Who does not need them is not held up by them.
+    assert_eq!(prepare(&place.home(), &[], false), Outcome::Changed);
+}
+
+#[test]
+fn an_acceptance_in_the_older_key_is_enough() {
+    let place = Place::new();
+    place.write_state(&json!({ "hasCompletedOnboarding": true, BYPASS_BEFORE: true }));
+    assert!(keys(&place.home(), &[]).expect("readable").bypass_accepted);
+    assert_eq!(prepare(&place.home(), &[], true), Outcome::Unchanged);
 }
 
 #[test]

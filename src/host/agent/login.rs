@@ -201,7 +201,10 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{host::agent::stat, model::Pid};
+    use crate::{
+        host::process,
+        model::{Pid, ProcessId},
+    };
 
     const NOW: &str = "2026-11-22T10:00:00Z";
 
@@ -312,14 +315,34 @@ mod tests {
         // Long enough for the script to have begun; that it did is checked below.
         let (home, answer) = ask_script(script, Duration::from_secs(1)).await;
         assert!(matches!(answer, Err(AgentError::TimedOut { .. })), "{answer:?}");
-        for file in ["child", "parent"] {
-            let pid: i32 = fs::read_to_string(home.path().join(file)).expect("it began").trim().parse().expect("a number");
-            let gone = async {
-                while stat(Pid(pid)).expect("readable").is_some_and(|stat| !stat.zombie) {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
-            tokio::time::timeout(DEADLINE, gone).await.expect("the process is gone");
+        let left: Vec<Left> = ["child", "parent"].map(|file| Left::of(&home.path().join(file))).into();
+        let all_gone = async {
+            while left.iter().any(Left::lives) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, all_gone).await.expect("the processes are gone");
+    }
+
+    /// What the hanging script may have left behind; ended with the test, also when it fails.
+    struct Left(Pid, Option<ProcessId>);
+
+    impl Left {
+        fn of(file: &Path) -> Self {
+            let pid = Pid(fs::read_to_string(file).expect("it began").trim().parse().expect("a number"));
+            Self(pid, process::identity(pid).expect("readable"))
+        }
+
+        fn lives(&self) -> bool {
+            self.1.is_some() && process::identity(self.0).expect("readable") == self.1
+        }
+    }
+
+    impl Drop for Left {
+        fn drop(&mut self) {
+            if self.lives() {
+                let _ = nix::sys::signal::kill(Group::from_raw(self.0.0), Signal::SIGKILL);
+            }
         }
     }
 }

@@ -20,9 +20,7 @@ pub mod login;
 pub mod register;
 pub mod report;
 pub mod settings;
-mod stat;
 pub mod tail;
 pub mod transcript;
 
 pub use error::AgentError;
-pub use stat::{Stat, started_at, stat};

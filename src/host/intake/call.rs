@@ -11,7 +11,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
-    host::agent::{self, report::Report},
+    host::{agent::report::Report, process},
     model::{AccountName, ProcessId},
 };
 
@@ -97,7 +97,7 @@ fn read(input: impl Read) -> Vec<u8> {
 
 /// See [`Message::answered_at`]. `None` when neither bound is known.
 fn answered_at(report: &Report, process: Option<ProcessId>, now: Timestamp) -> Option<Timestamp> {
-    let started = process.and_then(|process| agent::started_at(process, now));
+    let started = process.and_then(process::age).and_then(|age| now.checked_sub(age).ok());
     let written = report.transcript.as_ref().and_then(|path| fs::metadata(path).ok()?.modified().ok());
     let written = written.and_then(|written| Timestamp::try_from(written).ok());
     started.max(written).map(|at| at.min(now))

@@ -1,9 +1,12 @@
 //! Which agent a hook or a status line was run by.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fs, path::PathBuf};
 
 use crate::{
-    host::agent::{launch::HOME_VARIABLE, report::PID_VARIABLE, stat},
+    host::{
+        agent::{launch::HOME_VARIABLE, report::PID_VARIABLE},
+        process::{self, ProcessState},
+    },
     model::{Pid, ProcessId},
 };
 
@@ -37,20 +40,31 @@ impl Origin {
 }
 
 fn living(pid: Pid) -> Option<ProcessId> {
-    stat(pid).ok().flatten().map(|stat| stat.process)
+    process::identity(pid).ok().flatten()
 }
 
 /// The nearest ancestor of `pid` that is not a shell.
 fn above_shells(pid: Pid) -> Option<ProcessId> {
-    let mut current = stat(pid).ok()??;
+    let mut current = parent(pid)?;
     for _ in 0..GENERATIONS {
-        current = stat(current.parent).ok()??;
-        if !SHELLS.contains(&current.name.as_str()) {
-            // Process 1 is nobody's agent: our parent is gone.
-            return (current.process.pid != Pid(1)).then_some(current.process);
+        // Process 1 is nobody's agent: the real parent is gone.
+        if current == Pid(1) {
+            return None;
         }
+        let name = fs::read_to_string(format!("/proc/{current}/comm")).ok()?;
+        if !SHELLS.contains(&name.trim_end()) {
+            return living(current);
+        }
+        current = parent(current)?;
     }
     None
+}
+
+fn parent(pid: Pid) -> Option<Pid> {
+    match process::state(pid).ok()? {
+        ProcessState::Alive { parent, .. } => Some(parent),
+        ProcessState::Zombie { .. } | ProcessState::Gone => None,
+    }
 }
 
 #[cfg(test)]
@@ -80,8 +94,9 @@ mod tests {
             "CLAUDE_CONFIG_DIR" => Some("/homes/primary".into()),
             _ => None,
         });
-        let started = stat(ourselves).expect("readable").expect("we live").process.started;
-        assert_eq!(origin, Origin { process: Some(ProcessId { pid: ourselves, started }), home: Some("/homes/primary".into()) });
+        let process = process::identity(ourselves).expect("readable");
+        assert!(process.is_some());
+        assert_eq!(origin, Origin { process, home: Some("/homes/primary".into()) });
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Listens on `path`, with mode 0600, inside a Tokio runtime, and takes up what waits in `spool`. The directory of the socket is made, with mode 0700, if it
-    /// is absent. A socket that nobody listens on any more is replaced.
+    /// Listens on `path`, with mode 0600, and takes up what waits in `spool`. The directory of the socket is made, with mode 0700, if it is
+    /// absent. A socket that nobody listens on any more is replaced. To be called inside a Tokio runtime.
     ///
     /// # Errors
     /// [`IntakeError::InUse`], [`IntakeError::NotASocket`], [`IntakeError::UnsafeDirectory`] and [`IntakeError::Io`].

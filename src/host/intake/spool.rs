@@ -71,9 +71,24 @@ impl Spool {
     /// The messages that wait, in the order in which they were written. They are kept on disk until [`Self::done`]; before that, and while
     /// a writer is at work, there are none.
     pub(super) fn take(&mut self) -> Result<Vec<Message>, IntakeError> {
-        if self.held.is_some() {
-            return Ok(Vec::new());
+        // A file without a single message is removed at once, and the one behind it is looked at.
+        while self.held.is_none() {
+            let Some(mut file) = self.take_file()? else { break };
+            let mut bytes = Vec::new();
+            // Twice the cap is more than writers can have added; what lies behind is not ours.
+            io::Read::by_ref(&mut file).take(2 * CAP).read_to_end(&mut bytes).map_err(IntakeError::io("read", &self.taken))?;
+            self.held = Some(file);
+            let messages: Vec<Message> = bytes.split(|&byte| byte == b'\n').filter_map(Message::decode).collect();
+            if !messages.is_empty() {
+                return Ok(messages);
+            }
+            self.done()?;
         }
+        Ok(Vec::new())
+    }
+
+    /// Takes the file away from the writers, and answers it once no writer is at work in it.
+    fn take_file(&self) -> Result<Option<File>, IntakeError> {
         // What an earlier reader left comes first; the new file is not put in its place.
         if let Err(error) = fs::symlink_metadata(&self.taken) {
             if error.kind() != io::ErrorKind::NotFound {
@@ -81,39 +96,34 @@ impl Spool {
             }
             match fs::rename(&self.path, &self.taken) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(IntakeError::io("rename", &self.path)(error)),
             }
         }
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(CWD, &self.taken, flags, Mode::empty());
-        let mut file = File::from(opened.map_err(|errno| IntakeError::io("open", &self.taken)(errno.into()))?);
+        let file = File::from(opened.map_err(|errno| IntakeError::io("open", &self.taken)(errno.into()))?);
         match file.try_lock() {
-            Ok(()) => {}
+            Ok(()) => Ok(Some(file)),
             // The writer tells us when it is done.
-            Err(TryLockError::WouldBlock) => return Ok(Vec::new()),
-            Err(TryLockError::Error(error)) => return Err(IntakeError::io("lock", &self.taken)(error)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(IntakeError::io("lock", &self.taken)(error)),
         }
-        let mut bytes = Vec::new();
-        // Twice the cap is more than writers can have added; what lies behind is not ours.
-        io::Read::by_ref(&mut file).take(2 * CAP).read_to_end(&mut bytes).map_err(IntakeError::io("read", &self.taken))?;
-        let messages: Vec<Message> = bytes.split(|&byte| byte == b'\n').filter_map(Message::decode).collect();
-        self.held = Some(file);
-        if messages.is_empty() {
-            self.done()?;
-        }
-        Ok(messages)
     }
 
-    /// Removes what was taken.
+    /// Removes what was taken. Until that succeeds nothing more is taken, so that the same messages do not come for ever.
     pub(super) fn done(&mut self) -> Result<(), IntakeError> {
-        if let Some(file) = self.held.take() {
-            let removed = fs::remove_file(&self.taken).map_err(IntakeError::io("remove", &self.taken));
-            // Unlocked only now: a writer that waits for it must find the name gone.
-            drop(file);
-            removed?;
+        if self.held.is_none() {
+            return Ok(());
         }
-        Ok(())
+        match fs::remove_file(&self.taken) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IntakeError::io("remove", &self.taken)(error)),
+            _ => {
+                // Unlocked only now: a writer that waits for it must find the name gone.
+                self.held = None;
+                Ok(())
+            }
+        }
     }
 }
 

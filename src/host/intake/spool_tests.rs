@@ -79,6 +79,34 @@ fn a_spool_of_garbage_is_removed() {
 }
 
 #[test]
+fn garbage_of_an_earlier_reader_hides_nothing_behind_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("spool");
+    let mut spool = Spool::new(&path);
+    fs::write(&spool.taken, b"[").expect("written");
+    assert!(put(&path, "a"));
+    assert_eq!(prompts(spool.take().expect("readable")), ["a"]);
+}
+
+#[test]
+fn what_cannot_be_removed_does_not_come_again_and_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("spool");
+    let mut spool = Spool::new(&path);
+    assert!(put(&path, "a"));
+    assert_eq!(prompts(spool.take().expect("readable")), ["a"]);
+    // A directory cannot be removed as a file.
+    fs::rename(&spool.taken, directory.path().join("aside")).expect("moved");
+    fs::create_dir(&spool.taken).expect("made");
+    assert!(spool.done().is_err());
+    assert!(spool.take().expect("nothing new").is_empty());
+    fs::remove_dir(&spool.taken).expect("removed");
+    assert!(put(&path, "b"));
+    spool.done().expect("it is gone");
+    assert_eq!(prompts(spool.take().expect("readable")), ["b"]);
+}
+
+#[test]
 fn it_is_bounded() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("spool");

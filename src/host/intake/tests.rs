@@ -3,7 +3,6 @@ use std::{
     fs, io,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
-    process,
     time::{Duration, Instant},
 };
 
@@ -13,7 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    host::agent::{report::Report, stat},
+    host::{agent::report::Report, process},
     model::{AccountName, ConversationId, Percent, Pid, ProcessId, ReadingSource, WindowKind},
     observed::StartReport,
 };
@@ -58,7 +57,7 @@ fn now() -> Timestamp {
 
 /// This test as the agent: a process that lives, with its start time.
 fn ourselves() -> ProcessId {
-    stat(Pid(process::id().cast_signed())).expect("readable").expect("we live").process
+    process::identity(Pid(std::process::id().cast_signed())).expect("readable").expect("we live")
 }
 
 fn origin() -> Origin {
