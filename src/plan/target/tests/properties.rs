@@ -118,7 +118,7 @@ fn step(pool: &mut Pool, minutes: i64, again: bool) -> Option<(AccountName, Acco
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn the_same_grounds_give_the_same_choice_with_words_for_each_account(pool in pools()) {
