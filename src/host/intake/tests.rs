@@ -219,8 +219,7 @@ async fn a_line_that_comes_to_the_spool_late_wakes_the_receiver() {
         answered_at: None,
         report: Report { prompt: Some("late".to_owned()), ..Report::default() },
     };
-    assert!(spool::append(&place.spool(), &late.encode()));
-    UnixDatagram::unbound().expect("a socket").send_to(&[], place.socket()).expect("said so");
+    assert_eq!(call::set_aside(&place.socket(), &place.spool(), &late.encode()), Delivery::Spooled);
     assert_eq!(next_prompt(&mut intake).await, "late");
 }
 
