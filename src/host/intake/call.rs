@@ -70,10 +70,15 @@ pub fn deliver(socket: &Path, spool: Option<&Path>, message: &Message) -> Delive
     if bytes.is_empty() {
         return Delivery::Lost;
     }
-    if send(socket, &bytes).is_ok() {
-        return Delivery::Sent;
+    match spool {
+        _ if send(socket, &bytes).is_ok() => Delivery::Sent,
+        Some(spool) => set_aside(socket, spool, &bytes),
+        None => Delivery::Lost,
     }
-    if !spool.is_some_and(|spool| spool::append(spool, &bytes)) {
+}
+
+pub(super) fn set_aside(socket: &Path, spool: &Path, bytes: &[u8]) -> Delivery {
+    if !spool::append(spool, bytes) {
         return Delivery::Lost;
     }
     // The receiver looks at the spool when its socket is empty. Had it looked just before the line was written, nothing would wake it. A

@@ -27,14 +27,17 @@ const TRIES: usize = 8;
 pub(super) fn append(path: &Path, message: &[u8]) -> bool {
     // A line feed on both sides: a line that was torn by a full disk does not spoil the next one.
     let line = [b"\n", message, b"\n"].concat();
-    (0..TRIES).find_map(|_| try_append(path, &line).transpose()).is_some_and(|written| written.is_ok())
+    (0..TRIES).find_map(|_| open(path).and_then(|file| write(path, file, &line)).transpose()).is_some_and(|written| written.is_ok())
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Also for reading: over NFS a shared lock is refused without it (flock(2)).
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?))
 }
 
 /// `None` when a reader has just taken the file away.
-fn try_append(path: &Path, line: &[u8]) -> io::Result<Option<()>> {
-    // Also for reading: over NFS a shared lock is refused without it (flock(2)).
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?);
+fn write(path: &Path, mut file: File, line: &[u8]) -> io::Result<Option<()>> {
     match file.try_lock_shared() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),

@@ -89,6 +89,26 @@ fn garbage_of_an_earlier_reader_hides_nothing_behind_it() {
 }
 
 #[test]
+fn a_writer_that_is_overtaken_by_a_reader_begins_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("spool");
+    let mut spool = Spool::new(&path);
+    assert!(put(&path, "a"));
+    let (while_held, after) = (open(&path).expect("opened"), open(&path).expect("opened"));
+    assert_eq!(prompts(spool.take().expect("readable")), ["a"]);
+    assert!(matches!(write(&path, while_held, b"late"), Ok(None)));
+    spool.done().expect("removed");
+    assert!(matches!(write(&path, after, b"later"), Ok(None)), "nobody would read it");
+    // The other way round: a reader that meets a writer at work leaves the file for the next time.
+    assert!(put(&path, "b"));
+    let at_work = open(&path).expect("opened");
+    at_work.try_lock_shared().expect("locked");
+    assert!(spool.take().expect("readable").is_empty());
+    drop(at_work);
+    assert_eq!(prompts(spool.take().expect("readable")), ["b"]);
+}
+
+#[test]
 fn what_cannot_be_removed_does_not_come_again_and_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("spool");

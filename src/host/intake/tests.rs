@@ -210,7 +210,8 @@ async fn a_full_socket_holds_nobody_up_and_loses_nothing() {
 async fn a_line_that_comes_to_the_spool_late_wakes_the_receiver() {
     let place = Place::new();
     let mut intake = place.bind();
-    finds_nothing(&mut intake);
+    let mut waiting = std::pin::pin!(intake.recv());
+    assert!(waiting.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
     let late = Message {
         kind: Kind::Hook("Stop".to_owned()),
         process: None,
@@ -219,9 +220,9 @@ async fn a_line_that_comes_to_the_spool_late_wakes_the_receiver() {
         answered_at: None,
         report: Report { prompt: Some("late".to_owned()), ..Report::default() },
     };
-    assert!(spool::append(&place.spool(), &late.encode()));
-    UnixDatagram::unbound().expect("a socket").send_to(&[], place.socket()).expect("said so");
-    assert_eq!(next_prompt(&mut intake).await, "late");
+    assert_eq!(call::set_aside(&place.socket(), &place.spool(), &late.encode()), Delivery::Spooled);
+    let message = tokio::time::timeout(PATIENCE, waiting).await.expect("in time").expect("received");
+    assert_eq!(message.report.prompt.as_deref(), Some("late"));
 }
 
 #[tokio::test]
