@@ -23,16 +23,18 @@ pub type Asked = (Request, oneshot::Sender<Answer>);
 /// What reaches the loop from outside the host.
 #[derive(Debug)]
 pub enum Signal {
-    /// The spec on disk was read: valid or not.
-    Spec(Box<Result<(Spec, AcceptedSpec), String>>),
+    /// The spec on disk may have changed.
+    SpecChanged,
     /// Look at everything now.
     Reconcile,
     /// End after the current effect.
     Stop,
 }
 
-/// The channels of the loop.
-#[derive(Debug)]
+/// The spec on disk, read anew: valid, or the diagnostic that says why not.
+pub type SpecRead = Result<(Spec, AcceptedSpec), String>;
+
+/// What connects the loop with its surroundings.
 pub struct Channels {
     /// Commands of operators and programs, bounded.
     pub commands: mpsc::Receiver<Asked>,
@@ -40,6 +42,8 @@ pub struct Channels {
     pub signals: mpsc::Receiver<Signal>,
     /// The published status.
     pub status: watch::Sender<Option<Status>>,
+    /// Reads the spec on disk. Bounded in size and time by the parser's budget.
+    pub read_spec: Box<dyn FnMut() -> SpecRead>,
 }
 
 /// What the loop tells its surroundings.
@@ -86,6 +90,10 @@ impl<H: Host> Engine<H> {
             match self.wait(&mut channels, deadline).await {
                 Event::Woken(wakes) => look = look_of(&wakes),
                 Event::Asked(request, reply) => {
+                    if matches!(request.command, Command::Apply { .. }) {
+                        // Whoever applies means the spec as it is on disk now.
+                        self.reread_spec(&mut channels)?;
+                    }
                     let answer = self.handle(&request).await?;
                     if !matches!(request.command, Command::Status | Command::Plan) {
                         look = Look::all();
@@ -93,12 +101,10 @@ impl<H: Host> Engine<H> {
                     // The asker may have gone; what it asked for is done all the same.
                     let _ = reply.send(answer);
                 }
-                Event::Signal(Signal::Spec(read)) => {
-                    match *read {
-                        Ok((spec, accepted)) => self.replace_spec(spec, &accepted)?,
-                        Err(diagnostic) => self.reject_spec(diagnostic)?,
+                Event::Signal(Signal::SpecChanged) => {
+                    if self.reread_spec(&mut channels)? {
+                        look = Look::all();
                     }
-                    look = Look::all();
                 }
                 Event::Signal(Signal::Reconcile) => look = Look::all(),
                 Event::Signal(Signal::Stop) => return Ok(()),
@@ -109,6 +115,15 @@ impl<H: Host> Engine<H> {
                 resync_at = self.resync_at(resync);
                 self.tidy();
             }
+        }
+    }
+
+    /// Answers whether another spec is in force now. One that reads the same changes nothing; a bad one never replaces the good one.
+    fn reread_spec(&mut self, channels: &mut Channels) -> Result<bool, EngineError> {
+        match (channels.read_spec)() {
+            Ok((spec, _)) if spec == self.view.spec && self.view.spec_state.rejected.is_none() => Ok(false),
+            Ok((spec, accepted)) => self.replace_spec(spec, &accepted).map(|()| true),
+            Err(diagnostic) => self.reject_spec(diagnostic).map(|()| true),
         }
     }
 

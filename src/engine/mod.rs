@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use command::{Answer, Command, Request};
-pub use daemon::{Asked, Channels, Signal, Witness};
+pub use daemon::{Asked, Channels, Signal, SpecRead, Witness};
 pub use error::EngineError;
 pub use pass::Pass;
 pub use view::View;

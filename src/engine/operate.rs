@@ -218,7 +218,9 @@ impl<H: Host> Engine<H> {
         let mut lines = self.view.evidence(object);
         let latch = self.view.memory.latches.get(object).cloned();
         let attempts = self.view.memory.attempts.get(object).filter(|attempts| !attempts.is_clean()).cloned();
-        if latch.is_none() && attempts.is_none() {
+        // Clearing the pool also ends the breaker and the cool-down of failed swaps.
+        let braked = *object == ObjectRef::Pool && self.view.memory.swaps.iter().any(|swap| self.view.memory.swaps_cleared_at.is_none_or(|at| swap.closed_at > at));
+        if latch.is_none() && attempts.is_none() && !braked {
             lines.push(format!("{object} is neither latched nor held back"));
             return self.answer(request, Answer::Done { lines, changed: false, degraded: false }, Vec::new(), Vec::new());
         }
@@ -227,6 +229,9 @@ impl<H: Host> Engine<H> {
         }
         let mut changes = Vec::new();
         let mut events: Vec<Event> = Vec::new();
+        if braked {
+            changes.push(MemoryChange::ClearSwaps(self.view.wall()));
+        }
         if let Some(latch) = latch {
             changes.push(MemoryChange::ClearLatch(object.clone()));
             changes.extend(self.settle_active());

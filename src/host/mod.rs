@@ -11,6 +11,7 @@ pub mod agent;
 pub mod intake;
 pub mod links;
 pub mod process;
+pub mod real;
 pub mod tmux;
 pub mod usage;
 pub mod watch;

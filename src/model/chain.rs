@@ -4,7 +4,13 @@ use std::error::Error;
 
 /// The error and its sources, outermost first, one text each.
 pub fn error_chain(error: &dyn Error) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+    let mut chain = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(inner) = source {
+        chain.push(inner.to_string());
+        source = inner.source();
+    }
+    chain
 }
 
 /// The same on one line.

@@ -1,11 +1,19 @@
 //! Waits for a reason to look again.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    time::Duration,
+};
 
 use super::{Place, RealHost, track::UNSETTLED_PAUSE};
 use crate::{
-    host::{Host as _, Wake, intake::Message},
-    model::{AccountUsage, Monotonic, Pid},
+    host::{
+        Host as _, Wake,
+        intake::{Kind, Message},
+        process::Exit,
+    },
+    model::{Monotonic, Pid},
 };
 
 /// How long after a first notice others are still taken into the same wake-up: 200 agents that end together are one look.
@@ -13,9 +21,9 @@ const GATHER: Duration = Duration::from_millis(1);
 
 enum Heard {
     Tmux,
-    Deaths(Vec<crate::host::process::Exit>),
+    Deaths(Vec<Exit>),
     Message(Box<Message>),
-    Files(Vec<(Place, Option<std::ffi::OsString>)>),
+    Files(Vec<(Place, Option<OsString>)>),
     Reading,
     Time,
 }
@@ -107,7 +115,12 @@ impl RealHost {
                     match place {
                         Place::Home => drop(wakes.insert(Wake::Homes)),
                         Place::Links => drop(wakes.insert(Wake::Links)),
-                        Place::Readings => self.readings.file_changed(),
+                        Place::Readings => {
+                            if let Some(ground) = &self.ground {
+                                // A file is at hand: reading it at once costs nothing and asks nobody.
+                                self.readings.start_file(ground);
+                            }
+                        }
                         Place::Register => {
                             if let Some(pid) = name.as_deref().and_then(pid_of_entry) {
                                 self.tracks.register_changed(pid);
@@ -131,25 +144,22 @@ impl RealHost {
             wakes.insert(Wake::Agents);
         }
         let report = &message.report;
-        if message.kind != crate::host::intake::Kind::StatusLine || report.context_tokens.is_some() {
-            self.tracks.spoke(process, report.transcript.as_deref(), report.context_tokens);
+        // An idle agent's status line comes every minute and mostly says nothing new.
+        let hook = message.kind != Kind::StatusLine;
+        if self.tracks.spoke(process, report.transcript.as_deref(), report.context_tokens, hook) {
             wakes.insert(Wake::Agents);
         }
         // A reading belongs to the account that the process runs under, as its own environment says; never to a path.
         let home = self.tracks.home_of(process).map(ToOwned::to_owned).or_else(|| message.home.clone());
         let account = home.and_then(|home| self.ground.as_ref()?.account_of(&home).cloned());
         if let (Some(account), Some(usage)) = (account, message.usage()) {
-            self.take_reading(&account, &usage, wakes);
+            self.readings.put(&account, &usage);
+            wakes.insert(Wake::Readings);
         }
-    }
-
-    fn take_reading(&mut self, account: &crate::model::AccountName, usage: &AccountUsage, wakes: &mut BTreeSet<Wake>) {
-        self.readings.put(account, usage);
-        wakes.insert(Wake::Readings);
     }
 }
 
 /// `4711.json`: the register entry of a process.
-fn pid_of_entry(name: &std::ffi::OsStr) -> Option<Pid> {
+fn pid_of_entry(name: &OsStr) -> Option<Pid> {
     name.to_str()?.strip_suffix(".json")?.parse().ok().map(Pid)
 }

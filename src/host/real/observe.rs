@@ -15,7 +15,7 @@ use crate::{
         links,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
-    observed::{HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen},
+    observed::{HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen},
     plan::{Memory, TargetKind},
 };
 
@@ -26,15 +26,10 @@ impl RealHost {
     pub(super) async fn look(&mut self, memory: &Memory, look: &Look, seen: &mut Snapshot) {
         let now = super::Host::now(self);
         let Some(ground) = self.ground.clone() else { return };
-        let homes = async {
-            if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None }
-        };
-        let links = async {
-            if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None }
-        };
-        let transcripts = async {
-            if look.transcripts.is_empty() { None } else { Some(look_at_transcripts(&ground, memory, look, now).await) }
-        };
+        let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
+        let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
+        let transcripts =
+            async { if look.transcripts.is_empty() { None } else { Some(look_at_transcripts(&ground, memory, look, now).await) } };
         let tmux = async {
             if !look.tmux {
                 return None;
@@ -44,7 +39,10 @@ impl RealHost {
                     Ok(view) => Seen::known(view, now),
                     Err(error) => Seen::Unknown(Unseen::Failed { source_name: "tmux".to_owned(), message: error_line(&error) }),
                 },
-                None => Seen::Unknown(Unseen::Failed { source_name: "tmux".to_owned(), message: "it could not be set up; see the log".to_owned() }),
+                None => Seen::Unknown(Unseen::Failed {
+                    source_name: "tmux".to_owned(),
+                    message: "it could not be set up; see the log".to_owned(),
+                }),
             })
         };
         let (tmux, homes, links, transcripts) = tokio::join!(tmux, homes, links, transcripts);
@@ -52,7 +50,8 @@ impl RealHost {
             seen.tmux = tmux;
         }
         if let Some(homes) = homes {
-            seen.homes = homes.unwrap_or_else(|why| ground.homes.iter().map(|(name, _)| (name.clone(), Seen::Unknown(why.clone()))).collect());
+            seen.homes =
+                homes.unwrap_or_else(|why| ground.homes.iter().map(|(name, _)| (name.clone(), Seen::Unknown(why.clone()))).collect());
         }
         match links {
             Some(Ok(found)) => {
@@ -60,7 +59,8 @@ impl RealHost {
                 (seen.shared_root, seen.active_link) = (found.root, found.active);
             }
             Some(Err(why)) => {
-                seen.links = ground.links.iter().map(|(account, name, _)| ((account.clone(), name.clone()), Seen::Unknown(why.clone()))).collect();
+                seen.links =
+                    ground.links.iter().map(|(account, name, _)| ((account.clone(), name.clone()), Seen::Unknown(why.clone()))).collect();
                 seen.targets = ground.targets.iter().map(|(name, _)| (name.clone(), Seen::Unknown(why.clone()))).collect();
                 (seen.shared_root, seen.active_link) = (Seen::Unknown(why.clone()), Seen::Unknown(why));
             }
@@ -80,7 +80,6 @@ impl RealHost {
     }
 
     fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
-        let nothing = TmuxView::default();
         let panes = match &seen.tmux {
             Seen::Known(fact) => &fact.value.panes,
             Seen::Unknown(why) => {
@@ -90,7 +89,6 @@ impl RealHost {
                 return;
             }
         };
-        let panes = if panes.is_empty() { &nothing.panes } else { panes };
         let mut names: BTreeSet<SessionName> = memory.sessions.keys().cloned().collect();
         names.extend(panes.keys().filter_map(|name| SessionName::new(name.as_str()).ok()));
         self.tracks.retain(|name| names.contains(name));
@@ -106,6 +104,11 @@ impl RealHost {
             seen.agents.insert(name, view);
         }
         self.tracks.clean();
+        for (home, usage) in std::mem::take(&mut self.tracks.limits) {
+            if let Some(account) = self.ground.as_ref().and_then(|ground| ground.account_of(&home)).cloned() {
+                seen.usage.entry(account).or_default().merge(&usage);
+            }
+        }
     }
 }
 

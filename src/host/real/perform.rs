@@ -1,6 +1,6 @@
 //! Acts.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ffi::OsStr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{RealHost, ground::Ground};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         links, process,
         tmux::TmuxOp,
     },
-    model::{ConversationId, Pid, ProcessId},
+    model::{ConversationId, Pid, ProcessId, SessionName},
     plan::{Effect, Failure, Happened, Launch, LinkNeed, Outcome},
 };
 
@@ -34,10 +34,10 @@ enum Refusal {
         home: PathBuf,
         conversation: ConversationId,
         #[source]
-        source: AgentError,
+        source: Arc<AgentError>,
     },
     #[error("the agent cannot be started")]
-    Agent(#[source] AgentError),
+    Agent(#[source] Arc<AgentError>),
     #[error("the files did not answer within {0:?}")]
     Files(Duration),
 }
@@ -103,7 +103,8 @@ impl RealHost {
         let mut ops = Vec::with_capacity(effects.len());
         let mut indexes = Vec::with_capacity(effects.len());
         for (index, effect) in effects {
-            let exec = launch_of(effect).map(|launch| checked.remove(&launch.session).unwrap_or(Err(Refusal::Files(CHECK_WITHIN).outcome())));
+            let exec =
+                launch_of(effect).map(|launch| checked.remove(&launch.session).unwrap_or(Err(Refusal::Files(CHECK_WITHIN).outcome())));
             match exec.transpose() {
                 Ok(exec) => {
                     ops.push(operation(effect, exec));
@@ -169,15 +170,15 @@ fn operation(effect: &Effect, exec: Option<process::Exec>) -> Option<TmuxOp> {
     })
 }
 
-type Checked = BTreeMap<crate::model::SessionName, Result<process::Exec, Outcome>>;
+type Checked = BTreeMap<SessionName, Result<process::Exec, Outcome>>;
 
 /// Right before a start: the links are right, nobody has the conversation open, and the program is there.
 async fn check_launches(ground: Arc<Ground>, launches: Vec<Launch>) -> Checked {
     let work = tokio::task::spawn_blocking(move || {
         let open = open_conversations(&ground);
-        let settings = ground.settings.write(&ground.settings_path);
-        let path = ground.environment.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
-        let program = launch::resolve_program(&ground.command, &path);
+        let settings = ground.settings.write(&ground.settings_path).map_err(Arc::new);
+        let path = ground.environment.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+        let program = launch::resolve_program(&ground.command, &path).map_err(Arc::new);
         let mut links_right: BTreeMap<Vec<PathBuf>, bool> = BTreeMap::new();
         let mut check = |launch: &Launch| -> Result<process::Exec, Refusal> {
             // The sessions of one account need the same links: one look for all of them.
@@ -193,15 +194,14 @@ async fn check_launches(ground: Arc<Ground>, launches: Vec<Launch>) -> Checked {
                     }
                 }
                 Err((home, source)) => {
-                    let source = AgentError::clone_of(source);
-                    return Err(Refusal::Register { home: home.clone(), conversation: launch.conversation, source });
+                    return Err(Refusal::Register { home: home.clone(), conversation: launch.conversation, source: Arc::clone(source) });
                 }
             }
             if let Err(error) = &settings {
-                return Err(Refusal::Agent(AgentError::clone_of(error)));
+                return Err(Refusal::Agent(Arc::clone(error)));
             }
-            let program = program.as_ref().map_err(|error| Refusal::Agent(AgentError::clone_of(error)))?;
-            launch::exec(launch, &ground.settings_path, program.clone()).map_err(Refusal::Agent)
+            let program = program.as_ref().map_err(|error| Refusal::Agent(Arc::clone(error)))?;
+            launch::exec(launch, &ground.settings_path, program.clone()).map_err(|error| Refusal::Agent(Arc::new(error)))
         };
         launches.iter().map(|launch| (launch.session.clone(), check(launch).map_err(|refusal| refusal.outcome()))).collect()
     });
@@ -209,10 +209,10 @@ async fn check_launches(ground: Arc<Ground>, launches: Vec<Launch>) -> Checked {
 }
 
 /// The conversations that living processes have open, in any home of the pool.
-fn open_conversations(ground: &Ground) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, AgentError)> {
+fn open_conversations(ground: &Ground) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, Arc<AgentError>)> {
     let mut open = BTreeMap::new();
     for (_, home) in &ground.homes {
-        let entries = register::read_all(home).map_err(|error| (home.clone(), error))?;
+        let entries = register::read_all(home).map_err(|error| (home.clone(), Arc::new(error)))?;
         // An entry that does not read belongs to a process that is just writing it, or to none; its own session will show it.
         for entry in entries.into_iter().filter_map(|(_, entry)| entry.ok()) {
             if process::identity(entry.process.pid).is_ok_and(|found| found == Some(entry.process)) {

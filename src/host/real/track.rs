@@ -16,7 +16,7 @@ use crate::{
         },
         process::{self, DeathWatch, Exit, ProcessState},
     },
-    model::{Activity, Now, Pid, ProcessId, SessionName, error_line},
+    model::{AccountUsage, Activity, Now, Pid, ProcessId, SessionName, error_line},
     observed::{AgentView, Death, PaneView, Seen, StartReport, Unseen},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Tracks {
     dirty: BTreeSet<Pid>,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
+    /// Limits that agents ran into, by the home under which they did, that nobody has taken over yet.
+    pub limits: Vec<(PathBuf, AccountUsage)>,
 }
 
 /// One agent.
@@ -81,16 +83,19 @@ impl Tracks {
         }
     }
 
-    /// Notes where a process keeps its transcript, and that something was written there.
-    pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>) {
-        let track = self.by_session.values_mut().find(|track| track.process == Some(process));
-        if let Some(track) = track {
-            if let Some(path) = transcript {
-                track.transcript = Some(path.to_owned());
-            }
-            track.context_tokens = context_tokens.or(track.context_tokens);
+    /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
+    /// behind a status line only when it said something new.
+    pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>, hook: bool) -> bool {
+        let Some(track) = self.by_session.values_mut().find(|track| track.process == Some(process)) else { return hook };
+        let news = context_tokens.is_some() && context_tokens != track.context_tokens;
+        if let Some(path) = transcript {
+            track.transcript = Some(path.to_owned());
+        }
+        track.context_tokens = context_tokens.or(track.context_tokens);
+        if hook || news {
             self.dirty.insert(process.pid);
         }
+        hook || news
     }
 
     /// The home of a process that is tracked, as its own environment says.
@@ -202,7 +207,7 @@ impl Tracks {
             home,
             timed: false,
         };
-        track.read_transcript(process, now);
+        self.limits.extend(track.read_transcript(process, now));
         track.read_register(process, now);
         if track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown) {
             self.unsettled.insert(name.clone());
@@ -236,13 +241,14 @@ impl Track {
     }
 
     /// Limits and refusals count only when they are of this very process: a transcript outlives accounts.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) {
-        let Some(path) = &self.transcript else { return };
-        let Ok(Some(facts)) = tail::tail(path) else { return };
+    fn read_transcript(&mut self, process: ProcessId, now: Now) -> Option<(PathBuf, AccountUsage)> {
+        let facts = tail::tail(self.transcript.as_ref()?).ok().flatten()?;
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
-        self.limit_until = facts.limit.filter(|limit| limit.at >= since).and_then(|limit| limit.resets_at);
+        let limit = facts.limit.filter(|limit| limit.at >= since);
+        self.limit_until = limit.as_ref().and_then(|limit| limit.resets_at);
         self.login_dead = facts.login_refused.is_some_and(|at| at >= since);
         self.context_tokens = facts.context_tokens.or(self.context_tokens);
+        Some((self.home.clone()?, limit?.usage()?))
     }
 
     fn read_register(&mut self, process: ProcessId, now: Now) {
