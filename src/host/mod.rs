@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod links;
 pub mod process;
+pub mod specfile;
 pub mod tmux;
 pub mod usage;
 pub mod watch;
