@@ -12,6 +12,7 @@ pub mod intake;
 pub mod links;
 pub mod process;
 pub mod real;
+pub mod specfile;
 pub mod tmux;
 pub mod usage;
 pub mod watch;

@@ -104,8 +104,8 @@ codes! {
     StaleBeforePoll = "stale-before-poll", Error;
     /// A usage source is listed without what it reads from.
     SourceIncomplete = "source-incomplete", Error;
-    /// A command has no program.
-    EmptyCommand = "empty-command", Error;
+    /// A command has no program, or holds a control character.
+    BadCommand = "bad-command", Error;
     /// A variable is set or removed by this program itself.
     ManagedVariable = "managed-variable", Error;
     /// The name or the value of a variable cannot be passed on.
@@ -368,9 +368,9 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Adds one, unless there are too many already.
+    /// Adds one, unless there are too many already. The first error is always added, since it decides.
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
-        if !self.is_full() {
+        if !self.is_full() || !self.has_errors() {
             self.list.push(diagnostic);
         }
     }

@@ -80,7 +80,13 @@ fn mistakes() -> Vec<(&'static str, Vec<SourceText>)> {
         ("stale before poll", with("  quota: { pollEvery: 20m }\n")),
         ("sources incomplete", with("  quota: { sources: [file, command] }\n")),
         ("unused fields", with("  quota: { file: usage.json, command: [usage, --json] }\n")),
-        ("empty command", with("  agent: { command: [\"\"] }\n")),
+        ("bad commands", with("  agent: { command: [\"\"] }\n  quota: { sources: [command], command: [usage, \"a\\nb\"] }\n")),
+        (
+            "fields of a later version",
+            with(
+                "  projects: []\n  checkpoints: {}\n  janitor: {}\n  notify: []\n  control: {}\n  dispatch: true\n  tmux: { shards: auto }\n",
+            ),
+        ),
         (
             "managed variables",
             with(

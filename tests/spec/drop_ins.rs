@@ -133,7 +133,7 @@ proptest! {
             split[*part].entry(section).or_default().push(field);
         }
         let body = |sections: &BTreeMap<&str, Vec<&str>>| -> String {
-            sections.iter().map(|(section, fields)| format!("  {section}: {{ {} }}\n", fields.join(", "))).collect()
+            sections.iter().map(|(section, fields)| format!("  {section}: {{ {} }}\n", fields.join(", "))).collect::<Vec<_>>().concat()
         };
         let whole = load_all(&spec_with("  swap: { drain: 1m, batch: 2 }\n  thresholds: { weekly: 90, headroom: 5 }\n  tmux: { width: 99, height: 33 }\n  quota: { pollEvery: 4m, staleAfter: 9m }\n"), &[]).expect("the whole");
         let drop_ins: Vec<String> = split[1..].iter().map(|sections| if sections.is_empty() { String::new() } else { format!("spec:\n{}", body(sections)) }).collect();

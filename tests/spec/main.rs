@@ -6,4 +6,5 @@ mod effective;
 mod generated;
 mod hostile;
 mod mutations;
+mod specfile;
 mod support;

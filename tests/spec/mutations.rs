@@ -1,5 +1,7 @@
 //! Every field of the schema, made wrong in every way that the schema knows, is refused at its place; made right, it is taken.
 
+use std::ops::Range;
+
 use claude_failover::spec::{Diagnostics, LoadPlace, load, schema};
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ fn findings(spec: &Value) -> Diagnostics {
     }
 }
 
-/// The full spec as JSON, by way of the effective text of a tree that loads.
+/// A spec in which every field of the schema is written.
 fn full() -> Value {
     json!({
         "apiVersion": "claude-failover/v1",
@@ -65,7 +67,6 @@ fn wrong_values(schema: &Value) -> Vec<Value> {
     let kind = schema["type"].as_str();
     let takes = |value: &Value| match kind {
         Some("object") => schema["additionalProperties"].is_object() && value.is_object(),
-        Some("array") => false,
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
         // Only the fraction among them lies in every range.
@@ -110,18 +111,25 @@ fn every_wrong_value_is_refused_at_its_place() {
             *spec.pointer_mut(&pointer).expect("a field") = wrong.clone();
             let found = findings(&spec);
             assert!(found.errors() > 0, "{pointer}: {wrong} was taken");
-            let text = spec.to_string();
-            // The wrong value, or the key of something inside of it, is what the mark stands at.
-            let marked = found.iter().filter_map(|found| found.place.as_ref()).any(|place| {
-                let key = pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
-                let from = text.find(&format!("\"{key}\"")).unwrap_or(0);
-                place.span.start >= from || pointer.is_empty()
-            });
+            let here = stretch(&pointer, &wrong);
+            let marked = found.iter().filter_map(|found| found.place.as_ref()).any(|place| here.contains(&place.span.start));
             assert!(marked, "{pointer}: {wrong} was refused elsewhere:\n{}", found.render(false));
             tried += 1;
         }
     }
     assert!(tried > 300, "only {tried} wrong values were tried");
+}
+
+/// Where a field with that value stands in the text, its key included.
+fn stretch(pointer: &str, value: &Value) -> Range<usize> {
+    const MARK: &str = "here it is";
+    let mut spec = full();
+    *spec.pointer_mut(pointer).expect("a field") = MARK.into();
+    let text = spec.to_string();
+    let start = text.find(&format!("\"{MARK}\"")).expect("the mark");
+    let key = pointer.rsplit('/').next().unwrap_or_default();
+    let before = text[..start].strip_suffix(&format!("\"{key}\":")).map_or(start, str::len);
+    before..start + value.to_string().len()
 }
 
 #[test]

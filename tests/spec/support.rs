@@ -23,6 +23,11 @@ pub fn spec_with(fields: &str) -> String {
     format!("{HEAD}{BODY}{fields}")
 }
 
+/// As many pieces of text as asked for, made from their numbers.
+pub fn numbered(count: usize, piece: impl Fn(usize) -> String) -> String {
+    (0..count).map(piece).collect::<Vec<_>>().concat()
+}
+
 /// The place that the tests load at.
 pub fn place() -> LoadPlace {
     LoadPlace { home: "/home/user".into(), base: "/etc/pool".into() }

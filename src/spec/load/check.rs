@@ -103,7 +103,7 @@ impl Walk<'_> {
         } else if let Some(homes) = schema::fields_named(self.schema, &entry.key) {
             format!("`{}` belongs under {homes}", entry.key)
         } else {
-            format!("known fields are {}", listed(known, "and"))
+            format!("this version reads {} there", listed(known, "and"))
         };
         self.findings.report(Diagnostic::new(Code::UnknownField, message).at(entry.place.clone()).hint(hint));
     }

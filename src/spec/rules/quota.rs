@@ -110,11 +110,11 @@ fn check_use(
 pub(super) fn program(command: &[String], at: &FieldPath, rules: &mut Rules<'_>) -> Checked<Vec<String>> {
     let program = command.first().filter(|program| !program.trim().is_empty());
     let Some(program) = program else {
-        return Err(rules.refuse(Code::EmptyCommand, at, format!("`{at}` names no program"), "begin it with a program, such as [claude]"));
+        return Err(rules.refuse(Code::BadCommand, at, format!("`{at}` names no program"), "begin it with a program, such as [claude]"));
     };
     if let Some(index) = command.iter().position(|part| part.chars().any(char::is_control)) {
         let message = format!("{} holds a control character", quoted(&command[index]));
-        return Err(rules.refuse(Code::EmptyCommand, &at.item(index), message, "remove it"));
+        return Err(rules.refuse(Code::BadCommand, &at.item(index), message, "remove it, or put the text into a file"));
     }
     let mut command = command.to_vec();
     if paths::is_path(program) {
