@@ -79,7 +79,7 @@ async fn a_program_that_hangs_is_asked_to_end() {
 #[tokio::test]
 async fn one_that_does_not_listen_is_killed_with_what_it_started() {
     let dir = tempfile::tempdir().expect("a directory");
-    let command = shell("trap '' TERM; sleep 1000 & echo $! > child; echo $$ > pid; wait");
+    let command = shell("trap '' TERM; sleep 60 & echo $! > child; echo $$ > pid; wait");
     let impatient = Run { grace: Duration::from_millis(100), ..run_of(&command, dir.path(), TOO_SOON) };
     let error = run(impatient).await.expect_err("too slow");
     assert!(matches!(error, UsageError::TimedOut { .. }), "{error:?}");
@@ -92,7 +92,7 @@ async fn one_that_does_not_listen_is_killed_with_what_it_started() {
 #[tokio::test]
 async fn dropping_the_future_ends_the_group() {
     let dir = tempfile::tempdir().expect("a directory");
-    let command = shell("sleep 1000 & echo $! > child.new; mv child.new child; wait");
+    let command = shell("sleep 60 & echo $! > child.new; mv child.new child; wait");
     let file = dir.path().join("child");
     {
         let running = run(run_of(&command, dir.path(), Duration::from_mins(1)));
