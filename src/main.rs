@@ -1,5 +1,5 @@
 //! The binary: arguments in, exit code out.
 
 fn main() -> std::process::ExitCode {
-    claude_failover::cli::run().into()
+    claude_failover::cli::run()
 }

@@ -11,6 +11,8 @@ pub mod render;
 mod saved_plan;
 mod times;
 
+use std::{ffi::OsString, process::ExitCode};
+
 use clap::Parser as _;
 
 pub use context::Context;
@@ -21,12 +23,16 @@ use self::args::{Cli, Command};
 use crate::model::error_line;
 
 /// Runs the command line and answers how it ended.
-pub fn run() -> Exit {
+pub fn run() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     // Called by every agent at every hook: nothing that costs time may stand before it.
     if let Some(exit) = commands::intake::run_early(&arguments) {
         return exit;
     }
+    run_parsed(arguments).into()
+}
+
+fn run_parsed(arguments: Vec<OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::Write as _,
     path::PathBuf,
+    process::ExitCode,
 };
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -13,10 +14,11 @@ use crate::{
     cli::Exit,
     host::intake::{Origin, run_hook, run_statusline},
     model::AccountName,
+    standin,
 };
 
 /// Carries the command out if it is one of these. A hook succeeds whatever happens, and prints nothing.
-pub fn run_early(arguments: &[OsString]) -> Option<Exit> {
+pub fn run_early(arguments: &[OsString]) -> Option<ExitCode> {
     let verb = arguments.get(1)?.to_str()?;
     let rest = arguments.get(2..).unwrap_or_default();
     match verb {
@@ -26,7 +28,7 @@ pub fn run_early(arguments: &[OsString]) -> Option<Exit> {
                 let origin = Origin::find(|name| std::env::var_os(name));
                 run_hook(&event, std::io::stdin().lock(), origin, Timestamp::now(), &socket, &spool);
             }
-            Some(Exit::Ok)
+            Some(Exit::Ok.into())
         }
         "statusline" => {
             let socket = option(rest, "--socket").unwrap_or_default();
@@ -34,8 +36,9 @@ pub fn run_early(arguments: &[OsString]) -> Option<Exit> {
             let line = run_statusline(std::io::stdin().lock(), origin, Timestamp::now(), &TimeZone::system(), &socket, &homes(rest));
             // The agent may have gone.
             let _ = writeln!(std::io::stdout().lock(), "{line}");
-            Some(Exit::Ok)
+            Some(Exit::Ok.into())
         }
+        "stand-in" => Some(standin::main(rest.iter().map(|argument| argument.to_string_lossy().into_owned()))),
         _ => None,
     }
 }
