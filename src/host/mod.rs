@@ -8,6 +8,7 @@
 //! Decide or retry: the loop does both.
 
 pub mod agent;
+pub mod intake;
 pub mod links;
 pub mod process;
 pub mod tmux;

@@ -37,7 +37,9 @@ pub fn ensure_links(spec: &Spec, seen: &Snapshot, memory: &Memory, account: &Acc
             LinkView::Link { target, .. } if memory.links.contains(&need.path) => {
                 effects.push(Effect::RepointLink { path: need.path, expect: target.clone(), target: need.target });
             }
-            LinkView::Link { target, .. } => return Err(WrongLink(format!("{shown} is a symlink to {} that we did not make", target.display()))),
+            LinkView::Link { target, .. } => {
+                return Err(WrongLink(format!("{shown} is a symlink to {} that we did not make", target.display())));
+            }
             LinkView::Directory { entries } => return Err(WrongLink(format!("{shown} is a real directory with {entries} entries"))),
             LinkView::File => return Err(WrongLink(format!("{shown} is a regular file"))),
             LinkView::Other => return Err(WrongLink(format!("{shown} is neither link, file nor directory"))),
@@ -61,7 +63,9 @@ pub fn ensure_active_link(spec: &Spec, seen: &Snapshot, account: &Account) -> Re
             LinkView::Link { target, .. } if spec.accounts.iter().any(|known| known.home == *target) => {
                 Ok(Some(Effect::RepointLink { path: path.clone(), expect: target.clone(), target: account.home.clone() }))
             }
-            LinkView::Link { target, .. } => Err(WrongLink(format!("{shown} points to {}, which is no account of this pool", target.display()))),
+            LinkView::Link { target, .. } => {
+                Err(WrongLink(format!("{shown} points to {}, which is no account of this pool", target.display())))
+            }
             LinkView::Directory { .. } | LinkView::File | LinkView::Other => Err(WrongLink(format!("{shown} is not a symlink"))),
         },
     }

@@ -22,9 +22,9 @@ mod lint;
 mod memory;
 mod needs;
 mod planner;
+pub mod poll;
 mod removals;
 mod sessions;
-pub mod poll;
 pub mod target;
 
 pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, wanted_transcripts};

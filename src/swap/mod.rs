@@ -17,6 +17,7 @@ mod facts;
 mod fold;
 mod next;
 mod price;
+mod proof;
 mod record;
 mod sessions;
 #[cfg(test)]
@@ -26,4 +27,5 @@ pub use facts::{ActiveLinkState, AgentFact, LinksState, ProofState, SessionFacts
 pub use fold::{IllegalEvent, ReplayError};
 pub use next::{Decision, next};
 pub use price::{Price, price};
+pub use proof::{Expected, Missing, Proof, Refutation, Witness, prove};
 pub use record::{Bound, Move, Pending, Place, Stage, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict};

@@ -49,6 +49,18 @@ impl SwapCause {
     }
 }
 
+impl fmt::Display for SwapCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threshold { window, used, threshold } => write!(f, "{window} is at {used}, its threshold is {threshold}"),
+            Self::LimitHit { window } => write!(f, "the limit of {window} was hit"),
+            Self::LoginDead { reason } => write!(f, "its login no longer works: {reason}"),
+            Self::Failback => f.write_str("a more preferred account has room again"),
+            Self::Operator { actor } => write!(f, "{actor} asked for it"),
+        }
+    }
+}
+
 /// What is fixed when a swap is opened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -226,15 +226,15 @@ fn decide(grounds: &Grounds<'_>, standings: &BTreeMap<AccountName, Standing>) ->
     let target =
         grounds.spec.accounts.iter().map(|account| &account.name).find(|name| standings.get(name).is_some_and(Standing::is_viable));
     let Some(to) = target else {
-        let why = format!("{} should be left ({}), and no other account can take the pool", account.name, describe(&cause));
+        let why = format!("{} should be left ({}), and no other account can take the pool", account.name, cause);
         return (no_target(standings), why);
     };
     let pause = || if cause.is_hard() { None } else { dwell(grounds, account) };
     if let Some(block) = gate(grounds).or_else(|| breaker(grounds)).or_else(pause) {
-        let why = format!("{} should be left for {to} ({}), but {}", account.name, describe(&cause), block.message);
+        let why = format!("{} should be left for {to} ({}), but {}", account.name, cause, block.message);
         return (block.into(), why);
     }
-    let why = format!("{} is left for {to}: {}", account.name, describe(&cause));
+    let why = format!("{} is left for {to}: {}", account.name, cause);
     (Choice::Swap { to: to.clone(), cause }, why)
 }
 
@@ -256,17 +256,6 @@ fn cause_to_leave(grounds: &Grounds<'_>, account: &Account) -> Option<SwapCause>
         Some((cause.is_hard(), reading.resets_at.unwrap_or(Timestamp::MAX), cause))
     });
     causes.max_by_key(|(is_hard, resets_at, _)| (*is_hard, *resets_at)).map(|(_, _, cause)| cause)
-}
-
-/// A cause in words.
-fn describe(cause: &SwapCause) -> String {
-    match cause {
-        SwapCause::Threshold { window, used, threshold } => format!("{window} is at {used}, its threshold is {threshold}"),
-        SwapCause::LimitHit { window } => format!("the limit of {window} was hit"),
-        SwapCause::LoginDead { reason } => format!("its login no longer works: {reason}"),
-        SwapCause::Failback => "a more preferred account has room again".to_owned(),
-        SwapCause::Operator { actor } => format!("{actor} asked for it"),
-    }
 }
 
 /// The choice when the active account may stay: go back to a more preferred one, or do nothing.
