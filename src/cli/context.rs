@@ -116,7 +116,8 @@ impl Context {
     pub fn station(&self, pool: &PoolName) -> Result<Station, CliError> {
         let state = self.state_dir(pool)?;
         let program = env::current_exe().map_err(|source| CliError::File { what: "find", path: "our own program".into(), source })?;
-        let base = RuntimeDirectory::of_user(&self.environment).map_err(|error| CliError::Host(crate::host::real::HostError::Tmux(error)))?;
+        let base =
+            RuntimeDirectory::of_user(&self.environment).map_err(|error| CliError::Host(crate::host::real::HostError::Tmux(error)))?;
         // Two pools of one name with different state directories must not meet in one socket.
         let key = sha256_hex(state.as_os_str().as_encoded_bytes());
         let runtime = base.make(&key[..12]).map_err(|error| CliError::Host(crate::host::real::HostError::Tmux(error)))?;

@@ -41,7 +41,8 @@ impl SavedPlan {
     /// [`CliError::File`], [`CliError::PlanStale`] for a file of another form.
     pub fn read(path: &Path) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path).map_err(|source| CliError::File { what: "read", path: path.to_owned(), source })?;
-        let plan: Self = serde_json::from_str(&text).map_err(|error| CliError::Usage(format!("{} is no saved plan: {error}", path.display())))?;
+        let plan: Self =
+            serde_json::from_str(&text).map_err(|error| CliError::Usage(format!("{} is no saved plan: {error}", path.display())))?;
         if plan.format != FORMAT {
             return Err(CliError::PlanStale(format!("it has form {}, this version writes form {FORMAT}", plan.format)));
         }
@@ -83,7 +84,10 @@ fn fingerprint(spec: &Spec, seen: &Snapshot, memory: &Memory) -> String {
     for name in spec.sessions.keys().chain(memory.sessions.keys()) {
         let pane = seen.tmux.value().and_then(|tmux| tmux.panes.get(name.as_str()));
         let agent = seen.agents.get(name).and_then(Seen::value).map(|agent| (agent.process, &agent.home));
-        line(format_args!("session {name} {:?} {agent:?}", pane.map(|pane| (&pane.session_id, &pane.pane, pane.pid, pane.dead, &pane.mark))));
+        line(format_args!(
+            "session {name} {:?} {agent:?}",
+            pane.map(|pane| (&pane.session_id, &pane.pane, pane.pid, pane.dead, &pane.mark))
+        ));
     }
     for (link, view) in &seen.links {
         line(format_args!("link {link:?} {:?}", view.value()));

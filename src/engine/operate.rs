@@ -53,6 +53,12 @@ impl<H: Host> Engine<H> {
         self.answer(request, summary, Vec::new(), Vec::new())
     }
 
+    /// Notes what the spec does not declare any more before the first pass: somebody has seen it and agreed.
+    pub async fn confirm_removals(&mut self) {
+        self.view.look(&Look { tmux: true, ..Look::default() }).await;
+        self.view.confirm_removals();
+    }
+
     /// Passes until nothing is left to do at once, or `deadline` has come.
     ///
     /// # Errors
@@ -219,7 +225,8 @@ impl<H: Host> Engine<H> {
         let latch = self.view.memory.latches.get(object).cloned();
         let attempts = self.view.memory.attempts.get(object).filter(|attempts| !attempts.is_clean()).cloned();
         // Clearing the pool also ends the breaker and the cool-down of failed swaps.
-        let braked = *object == ObjectRef::Pool && self.view.memory.swaps.iter().any(|swap| self.view.memory.swaps_cleared_at.is_none_or(|at| swap.closed_at > at));
+        let braked = *object == ObjectRef::Pool
+            && self.view.memory.swaps.iter().any(|swap| self.view.memory.swaps_cleared_at.is_none_or(|at| swap.closed_at > at));
         if latch.is_none() && attempts.is_none() && !braked {
             lines.push(format!("{object} is neither latched nor held back"));
             return self.answer(request, Answer::Done { lines, changed: false, degraded: false }, Vec::new(), Vec::new());

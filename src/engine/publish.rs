@@ -13,15 +13,15 @@ use crate::{
 impl<H: Host> Engine<H> {
     /// Computes the conditions anew and keeps what flipped.
     pub(super) fn publish(&mut self) {
-        let now = self.view.host.now();
-        let conditions = conditions(&self.view.inputs(&self.view.planned, now), &self.view.conditions);
-        if flips(&conditions) != flips(&self.view.conditions)
-            && let Err(error) = self.store.record_flips(&flips(&conditions))
+        let before = flips(&self.view.conditions);
+        self.view.refresh_conditions();
+        let after = flips(&self.view.conditions);
+        if after != before
+            && let Err(error) = self.store.record_flips(&after)
         {
             // The history is only looked back at; its troubles must not stop the loop.
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot record when conditions flipped");
         }
-        self.view.conditions = conditions;
     }
 }
 

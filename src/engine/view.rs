@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Activity, Event, EventReason, Now, ObjectRef, Severity},
+    model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, Severity},
     observed::{Seen, Snapshot},
     plan::{Finding, Memory, Planned, absorb, filter, lint, plan, undeclared_sessions, wanted_transcripts},
     spec::Spec,
-    status::{Conditions, Inputs, SpecState, Status, status},
+    status::{Conditions, Inputs, SpecState, Status, conditions, status},
     swap::SwapCause,
 };
 
@@ -148,6 +148,17 @@ impl<H: Host> View<H> {
             _ => "converging",
         };
         format!("{state}: {running} of {} sessions run on {active}", self.spec.sessions.len())
+    }
+
+    /// Computes the conditions on what was last seen and planned.
+    pub fn refresh_conditions(&mut self) {
+        let now = self.host.now();
+        self.conditions = conditions(&self.inputs(&self.planned, now), &self.conditions);
+    }
+
+    /// The conditions of one object.
+    pub fn conditions_of(&self, object: &ObjectRef) -> Vec<Condition> {
+        self.conditions.iter().filter(|((of, _), _)| of == object).map(|(_, condition)| condition.clone()).collect()
     }
 
     /// What is remembered.

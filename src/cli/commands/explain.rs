@@ -60,8 +60,9 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
         })
     })??;
     if let Some(daemon) = context.daemon(&station)?
-        && let Answer::Done { lines, .. } =
-            daemon.ask(&request(Command::Clear { object: object.clone(), look_only: true }), super::ANSWER_WITHIN).map_err(CliError::Daemon)?
+        && let Answer::Done { lines, .. } = daemon
+            .ask(&request(Command::Clear { object: object.clone(), look_only: true }), super::ANSWER_WITHIN)
+            .map_err(CliError::Daemon)?
     {
         explanation.evidence = lines;
     }

@@ -36,7 +36,8 @@ fn request(command: Command) -> Request {
 
 /// Runs a future of the engine to its end on this thread.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::Internal(error.to_string()))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| CliError::Internal(error.to_string()))?;
     let result = runtime.block_on(work);
     // A file system that hangs keeps its thread; it must not keep us.
     runtime.shutdown_background();

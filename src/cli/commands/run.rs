@@ -58,12 +58,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
         let serving = tokio::spawn(server.serve(commands));
         listen_for_signals(&signals)?;
         tokio::spawn(watch_spec(path.clone(), around.clone(), signals));
-        let channels = Channels {
-            commands: receiver,
-            signals: signal_receiver,
-            status,
-            read_spec: Box::new(move || read(&path, &around)),
-        };
+        let channels = Channels { commands: receiver, signals: signal_receiver, status, read_spec: Box::new(move || read(&path, &around)) };
         tracing::info!(state = %station.state.display(), socket = %control_socket(&station).display(), "running");
         let result = engine.run(channels, resync, &mut Systemd).await;
         serving.abort();

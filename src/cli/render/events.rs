@@ -3,22 +3,23 @@
 use jiff::Timestamp;
 
 use super::{escape, relative, table};
-use crate::model::{Event, Severity};
+use crate::{model::Severity, store::StoredEvent};
 
 /// A table, oldest first.
-pub fn events(events: &[(u64, Event, u64)], now: Timestamp) -> String {
+pub fn events(events: &[StoredEvent], now: Timestamp) -> String {
     if events.is_empty() {
         return "No events.\n".to_owned();
     }
-    let rows = events.iter().map(|(_, event, count)| {
+    let rows = events.iter().map(|stored| {
+        let event = &stored.event;
         let severity = match event.severity {
             Severity::Normal => "normal",
             Severity::Warning => "warning",
             Severity::Critical => "critical",
         };
-        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        let times = if stored.count > 1 { format!(" ({} times)", stored.count) } else { String::new() };
         vec![
-            relative(event.at, now),
+            relative(stored.last_at, now),
             severity.to_owned(),
             event.object.to_string(),
             event.reason.to_string(),
