@@ -1,4 +1,4 @@
-//! A command of the operator that prints readings in the format of the [`file`](super::file).
+//! A command of the operator that prints readings in the format of the [`file`](mod@super::file).
 //!
 //! It gets no shell, no input, and of our environment only what finding itself needs; `CLAUDE_FAILOVER_ACCOUNT` names the account that is
 //! asked about. It may print other accounts as well.
