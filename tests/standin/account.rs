@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::agent::Place;
+use crate::agent::{Place, wait_until};
 
 const ID: &str = "44444444-0000-4000-8000-000000000001";
 
@@ -33,8 +33,10 @@ fn a_limit_is_recorded_and_the_session_looks_idle() {
     assert_eq!(record["quotaLimits"]["resetsAt"], reset);
     assert_eq!(record["quotaLimits"]["rateLimitType"], "five_hour");
     assert_eq!((&record["isApiErrorMessage"], &record["error"]), (&json!(true), &json!("rate_limit")));
-    let status = place.told().into_iter().rfind(|told| told.event == "StatusLine").expect("called");
-    assert_eq!(status.input["rate_limits"]["five_hour"]["used_percentage"], 100);
+    wait_until("a full window in the status line", || {
+        let status = place.told().into_iter().rfind(|told| told.event == "StatusLine");
+        status.is_some_and(|told| told.input["rate_limits"]["five_hour"]["used_percentage"] == 100)
+    });
 
     place.behave("a", &json!({}));
     agent.say("three");

@@ -291,6 +291,12 @@ impl Agent {
         listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
+    /// Waits until its tool runs, a `sleep`, and gives its number. The other children are hooks.
+    pub fn wait_tool(&self) -> i32 {
+        let is_sleep = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+        wait_for("the tool", || self.children().into_iter().find(is_sleep))
+    }
+
     fn raw_pid(&self) -> i32 {
         i32::try_from(self.pid()).expect("a process number")
     }

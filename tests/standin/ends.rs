@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::agent::{Place, lives, wait_until};
+use crate::agent::{Place, lives};
 
 const ID: &str = "22222222-0000-4000-8000-000000000001";
 
@@ -58,8 +58,7 @@ fn a_running_tool_is_killed_and_its_result_recorded() {
     agent.wait_status("idle");
     agent.say("[[tool 60]]");
     place.wait_told("PreToolUse", 1);
-    wait_until("the tool", || !agent.children().is_empty());
-    let tool = agent.children()[0];
+    let tool = agent.wait_tool();
     agent.stop();
     assert!(!lives(tool));
     let records = place.transcript(ID);
@@ -77,8 +76,7 @@ fn a_kill_leaves_the_entry_and_the_tool_and_the_next_start_sweeps() {
     agent.wait_status("idle");
     agent.say("[[tool 60]]");
     place.wait_told("PreToolUse", 1);
-    wait_until("the tool", || !agent.children().is_empty());
-    let tool = agent.children()[0];
+    let tool = agent.wait_tool();
     agent.signal(Signal::SIGKILL);
     assert_eq!(agent.wait_end(), -9);
     assert!(lives(tool), "the tool is an orphan");

@@ -83,7 +83,7 @@ fn a_killed_tool_is_gone_on_from() {
     let place = Place::new();
     let mut agent = begun(&place, "[[tool 60]]");
     place.wait_told("PreToolUse", 1);
-    wait_until("the tool", || !agent.children().is_empty());
+    agent.wait_tool();
     agent.stop();
     assert_eq!(texts(&gone_on_after_stop(&place)), ["Continue from where you left off."]);
     let submitted = place.told().iter().filter(|told| told.event == "UserPromptSubmit").count();
@@ -95,7 +95,7 @@ fn the_resume_prompt_replaces_the_default_one() {
     let place = Place::new();
     let mut agent = begun(&place, "[[tool 60]]");
     place.wait_told("PreToolUse", 1);
-    wait_until("the tool", || !agent.children().is_empty());
+    agent.wait_tool();
     agent.stop();
     let mut agent = place.start_with("b", &["--resume", ID], &[GOES_ON[0], ("CLAUDE_CODE_RESUME_PROMPT", "The tool was cut off.")]);
     place.wait_told("Stop", 2);

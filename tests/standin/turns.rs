@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::agent::{Place, read_until, wait_until};
+use crate::agent::{Place, lives, read_until};
 
 const ID: &str = "11111111-0000-4000-8000-000000000001";
 
@@ -98,14 +98,14 @@ fn escape_stops_a_turn_and_no_hook_tells_of_it() {
     agent.wait_status("idle");
     agent.say("[[tool 60]]");
     place.wait_told("PreToolUse", 1);
-    wait_until("the tool", || !agent.children().is_empty());
+    let tool = agent.wait_tool();
     agent.press("\x1b");
     agent.wait_status("idle");
     let records = place.transcript(ID);
     let last = records.last().expect("records");
     assert_eq!(last["message"]["content"][0]["text"], "[Request interrupted by user for tool use]");
     assert!(!place.was_told("Stop"));
-    wait_until("the tool's end", || agent.children().is_empty());
+    assert!(!lives(tool));
 }
 
 #[test]
