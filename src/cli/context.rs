@@ -12,7 +12,7 @@ use crate::{
     control::{Client, ClientError},
     engine::{View, recall},
     host::{
-        real::{RealHost, Station},
+        real::{HostError, RealHost, Station},
         specfile::{self, SpecFileError, SpecFiles, Surroundings},
         tmux::RuntimeDirectory,
     },
@@ -116,11 +116,9 @@ impl Context {
     pub fn station(&self, pool: &PoolName) -> Result<Station, CliError> {
         let state = self.state_dir(pool)?;
         let program = env::current_exe().map_err(|source| CliError::File { what: "find", path: "our own program".into(), source })?;
-        let base =
-            RuntimeDirectory::of_user(&self.environment).map_err(|error| CliError::Host(crate::host::real::HostError::Tmux(error)))?;
         // Two pools of one name with different state directories must not meet in one socket.
         let key = sha256_hex(state.as_os_str().as_encoded_bytes());
-        let runtime = base.make(&key[..12]).map_err(|error| CliError::Host(crate::host::real::HostError::Tmux(error)))?;
+        let runtime = RuntimeDirectory::of_this_process().make(&key[..12]).map_err(|error| CliError::Host(HostError::Tmux(error)))?;
         Ok(Station { program, runtime, state, environment: self.environment.clone() })
     }
 

@@ -6,7 +6,7 @@ use super::Engine;
 use crate::{
     host::Host,
     model::{Condition, ConditionKind, Generation, ObjectRef, Truth},
-    status::{Conditions, conditions},
+    status::Conditions,
     store::{Flips, Store},
 };
 

@@ -29,7 +29,7 @@ pub use ids::{
     AccountName, ConversationId, Generation, LinkName, NameError, PaneId, Pid, PoolId, PoolName, ProcessId, SessionName, SpecDigest,
     StartDigest, SwapId, TmuxSessionId,
 };
-pub use object::ObjectRef;
+pub use object::{ObjectRef, ObjectRefError};
 pub use percent::{Percent, PercentError};
 pub use time::{Monotonic, Now};
 pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 
 use super::{
     database::WriteError,
@@ -17,7 +18,8 @@ const REPEAT: Duration = Duration::from_mins(10);
 const WAITING: u32 = 10_000;
 
 /// An event as the history has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StoredEvent {
     /// Its place in the order of events. A repeat keeps the number of the first.
     pub sequence: u64,

@@ -4,8 +4,8 @@ use std::os::unix::process::CommandExt as _;
 
 use crate::{
     cli::{CliError, Context, Exit, args::SessionArgs},
-    host::tmux::TmuxConfig,
-    model::{PoolId, SessionName},
+    host::real::{HostError, tmux_config},
+    model::SessionName,
 };
 
 /// Becomes tmux: what is typed goes to the session, and detaching ends the command.
@@ -16,9 +16,7 @@ pub fn run(context: &Context, args: &SessionArgs) -> Result<Exit, CliError> {
     if !spec.sessions.contains_key(&name) {
         return Err(CliError::Usage(format!("the spec declares no session {name}")));
     }
-    // The identity plays no part in attaching.
-    let config = TmuxConfig::of(&spec.tmux, PoolId(uuid::Uuid::nil()), &context.environment)
-        .map_err(|error| CliError::Host(crate::host::real::HostError::Tmux(error)))?;
+    let config = tmux_config(&spec.tmux).map_err(|error| CliError::Host(HostError::Tmux(error)))?;
     // `=` keeps web1 from matching web10 (facts/tmux.md, section 1).
     let error = std::process::Command::new(&config.binary)
         .arg("-S")

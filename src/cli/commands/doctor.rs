@@ -16,6 +16,7 @@ use crate::{
         agent::{launch, login},
         links,
         real::{RealHost, Station},
+        tmux::TmuxError,
     },
     model::error_line,
     observed::LoginView,
@@ -102,17 +103,18 @@ async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {
     let Some(tmux) = host.tmux() else {
         return findings.add("tmux", Verdict::Error, "the pool's server cannot be set up; see above");
     };
-    match tmux.version().await {
-        Ok(version) => {
-            let (verdict, note) = judge_tmux(&version);
+    match program_version(Path::new("tmux"), &["-V".to_owned()]).await {
+        Some(line) => {
+            let version = line.trim_start_matches("tmux ");
+            let (verdict, note) = judge_tmux(version);
             findings.add("tmux version", verdict, format!("{version}{note}"));
         }
-        Err(error) => return findings.add("tmux version", Verdict::Error, error_line(&error)),
+        None => return findings.add("tmux version", Verdict::Error, "tmux cannot be run; install it (Debian: apt-get install tmux)"),
     }
     match tmux.check().await {
-        Ok(None) => findings.add("tmux server", Verdict::Ok, "none runs yet; it is started with the first session"),
-        Ok(Some(check)) => {
-            if check.same_cgroup {
+        Err(TmuxError::NoServer { .. }) => findings.add("tmux server", Verdict::Ok, "none runs yet; it is started with the first session"),
+        Ok(check) => {
+            if check.ends_with_us() {
                 let message = "it lives in the control group of this process: a restart of that service would end the sessions; start it with `claude-failover service install`";
                 findings.add("tmux server", Verdict::Error, message);
             } else {
@@ -152,8 +154,10 @@ async fn check_agent(context: &Context, spec: &Spec, findings: &mut Findings) {
         Ok(program) => program,
         Err(error) => return findings.add("agent", Verdict::Error, error_line(&error)),
     };
-    match agent_version(&program, &spec.agent.command[1..]).await {
-        Some(version) => {
+    let arguments: Vec<_> = spec.agent.command.iter().skip(1).cloned().chain(["--version".to_owned()]).collect();
+    match program_version(&program, &arguments).await {
+        Some(line) => {
+            let version = line.split_whitespace().next().unwrap_or_default().to_owned();
             let old = parse_version(&version).is_some_and(|version| version < LEAST_CLI);
             let verdict = if old { Verdict::Warning } else { Verdict::Ok };
             let note = if old { "; resuming under another account is safe from 2.1.234 on" } else { "" };
@@ -192,12 +196,12 @@ async fn check_agent(context: &Context, spec: &Spec, findings: &mut Findings) {
     }
 }
 
-async fn agent_version(program: &Path, arguments: &[String]) -> Option<String> {
+/// The first line that a program prints.
+async fn program_version(program: &Path, arguments: &[String]) -> Option<String> {
     let mut command = tokio::process::Command::new(program);
-    command.args(arguments).arg("--version").stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command.args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(Duration::from_secs(10), command.output()).await.ok()?.ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.split_whitespace().next().map(ToOwned::to_owned)
+    String::from_utf8_lossy(&output.stdout).lines().next().map(ToOwned::to_owned)
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {

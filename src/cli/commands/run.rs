@@ -121,15 +121,20 @@ fn listen_for_signals(signals: &mpsc::Sender<Signal>) -> Result<(), CliError> {
     listen(SignalKind::interrupt(), || Signal::Stop)
 }
 
+/// An editor or a checkout writes several files; they are taken together.
+const SPEC_SETTLE: Duration = Duration::from_millis(200);
 /// How often the spec is looked at although nothing was heard of a change: network mounts tell nothing.
 const SPEC_RESCAN: Duration = Duration::from_secs(30);
 
 /// Says when the spec may have changed. Directories are watched, since editors put a new file in the place of the old one.
 async fn watch_spec(path: std::path::PathBuf, around: Surroundings, signals: mpsc::Sender<Signal>) {
-    let mut watch = Watch::new().ok();
+    let mut watch = Watch::new(SPEC_SETTLE).ok();
     loop {
         if let Some(watch) = &mut watch {
-            watch.set(&directories_to_watch(&path, &around).into_iter().map(|directory| (directory, ())).collect());
+            for directory in directories_to_watch(&path, &around) {
+                // One that cannot be watched is covered by the rescan.
+                let _ = watch.add(&directory, ());
+            }
         }
         let changed = async {
             match &mut watch {

@@ -8,8 +8,7 @@ use crate::{
         args::{ServiceArgs, ServiceCommand},
         context::absolute,
     },
-    host::tmux::TmuxConfig,
-    model::PoolId,
+    host::real::{HostError, tmux_config},
 };
 
 /// Two units: a restart of the daemon must never touch the server that holds the sessions.
@@ -51,8 +50,7 @@ fn units(context: &Context) -> Result<Vec<(String, String)>, CliError> {
     let found = context.spec()?;
     let spec = &found.loaded.spec;
     let station = context.station(&spec.pool)?;
-    let tmux = TmuxConfig::of(&spec.tmux, PoolId(uuid::Uuid::nil()), &context.environment)
-        .map_err(|error| CliError::Host(crate::host::real::HostError::Tmux(error)))?;
+    let tmux = tmux_config(&spec.tmux).map_err(|error| CliError::Host(HostError::Tmux(error)))?;
     let path = context.environment.get(std::ffi::OsStr::new("PATH")).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
     let server_name = format!("claude-failover-tmux-{}.service", spec.pool);
     let server = format!(

@@ -6,7 +6,7 @@ use super::Station;
 use crate::{
     host::agent::settings::Settings,
     model::{AccountName, LinkName, PoolId},
-    plan::{LinkNeed, TargetKind, link_needs},
+    plan::{LinkNeed, link_needs},
     spec::{Spec, Tmux},
 };
 
@@ -70,10 +70,5 @@ impl Ground {
     /// The account whose home this is.
     pub fn account_of(&self, home: &std::path::Path) -> Option<&AccountName> {
         self.homes.iter().find(|(_, known)| known == home).map(|(account, _)| account)
-    }
-
-    /// What a link's target must be.
-    pub fn kind_of(name: &LinkName) -> TargetKind {
-        if name.is_file() { TargetKind::File } else { TargetKind::Directory }
     }
 }

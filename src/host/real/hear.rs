@@ -1,10 +1,6 @@
 //! Waits for a reason to look again.
 
-use std::{
-    collections::BTreeSet,
-    ffi::{OsStr, OsString},
-    time::Duration,
-};
+use std::{collections::BTreeSet, ffi::OsStr, time::Duration};
 
 use super::{Place, RealHost, track::UNSETTLED_PAUSE};
 use crate::{
@@ -12,6 +8,7 @@ use crate::{
         Host as _, Wake,
         intake::{Kind, Message},
         process::Exit,
+        watch::Hint,
     },
     model::{Monotonic, Pid},
 };
@@ -23,7 +20,7 @@ enum Heard {
     Tmux,
     Deaths(Vec<Exit>),
     Message(Box<Message>),
-    Files(Vec<(Place, Option<OsString>)>),
+    Files(BTreeSet<Hint<Place>>),
     Reading,
     Time,
 }
@@ -93,7 +90,7 @@ impl RealHost {
                     Some(watch) => watch.changed().await,
                     None => std::future::pending().await,
                 }
-            } => Heard::Files(changes.into_iter().collect()),
+            } => Heard::Files(changes),
             // Cancel-safe: results stay in the channel.
             () = self.readings.arrived() => Heard::Reading,
             () = tokio::time::sleep(within) => Heard::Time,
@@ -111,7 +108,7 @@ impl RealHost {
             }
             Heard::Message(message) => self.note_message(&message, wakes),
             Heard::Files(changes) => {
-                for (place, name) in changes {
+                for Hint { tag: place, name } in changes {
                     match place {
                         Place::Home => drop(wakes.insert(Wake::Homes)),
                         Place::Links => drop(wakes.insert(Wake::Links)),

@@ -20,7 +20,7 @@ mod track;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -32,14 +32,14 @@ use super::{
     Host, Look, Wake,
     intake::Intake,
     process::{DeathWatch, ProcessError},
-    tmux::{TmuxConfig, TmuxError, TmuxServer},
+    tmux::{RuntimeDirectory, Socket, TmuxConfig, TmuxError, TmuxServer},
     watch::Watch,
 };
 use crate::{
     model::{AccountName, Monotonic, Now, PollOutcome, PoolId},
     observed::Snapshot,
     plan::{Effect, Memory, Outcome},
-    spec::{QuotaSource, Spec},
+    spec::{QuotaSource, Spec, Tmux},
 };
 
 /// Where this program stands on its machine.
@@ -82,6 +82,23 @@ pub enum HostError {
     #[error("cannot use the pool's tmux server")]
     Tmux(#[source] TmuxError),
 }
+
+/// Where the pool's server is, and how it is set up.
+///
+/// # Errors
+/// [`TmuxError`] for a socket that cannot be addressed.
+pub fn tmux_config(tmux: &Tmux) -> Result<TmuxConfig, TmuxError> {
+    Ok(TmuxConfig {
+        binary: "tmux".into(),
+        socket: Socket::resolve(&tmux.socket, &RuntimeDirectory::of_this_process())?,
+        size: (tmux.width, tmux.height),
+        history_limit: tmux.history_limit,
+        deadline: TmuxConfig::DEADLINE,
+    })
+}
+
+/// How long changes are gathered. A register is written in one go; more would only make proofs slower.
+const SETTLE: Duration = Duration::from_millis(2);
 
 /// What a watched directory is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +145,7 @@ impl RealHost {
             Ok(intake) => self.intake = Some(intake),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot take reports of agents; looks have to do"),
         }
-        match Watch::new() {
+        match Watch::new(SETTLE) {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot watch files; the resync has to do"),
         }
@@ -136,22 +153,27 @@ impl RealHost {
     }
 
     /// The tmux server, for `attach` and `doctor`.
-    pub const fn tmux(&self) -> Option<&TmuxServer> {
-        self.tmux.as_ref()
+    pub const fn tmux(&mut self) -> Option<&mut TmuxServer> {
+        self.tmux.as_mut()
     }
 
     fn watch_places(&mut self) {
         let (Some(watch), Some(ground)) = (&mut self.watch, &self.ground) else { return };
-        let mut wanted: BTreeMap<PathBuf, Place> = BTreeMap::new();
-        let parent = |path: &PathBuf| path.parent().map(ToOwned::to_owned);
-        wanted.extend(ground.file.as_ref().and_then(parent).map(|path| (path, Place::Readings)));
-        wanted.extend(ground.active_link.as_ref().and_then(parent).map(|path| (path, Place::Links)));
-        wanted.insert(ground.root.clone(), Place::Links);
-        for (_, home) in &ground.homes {
-            wanted.insert(super::agent::register::directory(home), Place::Register);
-            wanted.insert(home.clone(), Place::Home);
+        let mut wanted: Vec<(PathBuf, Place)> = Vec::new();
+        for (path, place) in [(&ground.file, Place::Readings), (&ground.active_link, Place::Links)] {
+            wanted.extend(path.as_deref().and_then(Path::parent).map(|directory| (directory.to_owned(), place)));
         }
-        watch.set(&wanted);
+        wanted.push((ground.root.clone(), Place::Links));
+        for (_, home) in &ground.homes {
+            wanted.push((super::agent::register::directory(home), Place::Register));
+            wanted.push((home.clone(), Place::Home));
+        }
+        for (directory, place) in wanted {
+            // One that does not exist yet is added again at the next regular look.
+            if let Err(error) = watch.add(&directory, place) {
+                tracing::debug!(error = &error as &dyn std::error::Error, "not watched");
+            }
+        }
     }
 }
 
@@ -159,8 +181,8 @@ impl Host for RealHost {
     fn configure(&mut self, spec: &Spec, pool: PoolId) {
         let ground = Ground::new(spec, pool, &self.station);
         if self.ground.as_ref().is_none_or(|before| before.tmux != ground.tmux || before.pool != pool) {
-            match TmuxServer::new(TmuxConfig::of(&spec.tmux, pool, &self.station.runtime, &self.station.environment)) {
-                Ok(server) => self.tmux = Some(server),
+            match tmux_config(&spec.tmux) {
+                Ok(config) => self.tmux = Some(TmuxServer::new(config)),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "cannot use the pool's tmux server");
                     self.tmux = None;

@@ -25,6 +25,10 @@ const FILES_WITHIN: Duration = Duration::from_secs(5);
 impl RealHost {
     pub(super) async fn look(&mut self, memory: &Memory, look: &Look, seen: &mut Snapshot) {
         let now = super::Host::now(self);
+        if look.everything {
+            // What was missing or replaced is watched again.
+            self.watch_places();
+        }
         let Some(ground) = self.ground.clone() else { return };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
         let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
@@ -205,7 +209,7 @@ async fn look_at_transcripts(ground: &Ground, memory: &Memory, look: &Look, now:
         })
         .collect();
     let names: Vec<_> = wanted.iter().map(|(name, ..)| name.clone()).collect();
-    let projects = ground.root.join(transcript::PROJECTS);
+    let projects = ground.root.join("projects");
     let work = move || {
         let look = |(name, conversation, workdir, mark): Wanted| {
             (name, seen("transcript", transcript::look(&projects, &workdir, conversation, mark.as_ref()), now))

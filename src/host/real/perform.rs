@@ -91,7 +91,7 @@ impl RealHost {
 
     async fn start_server(&mut self) -> Outcome {
         match &mut self.tmux {
-            Some(server) => server.start().await,
+            Some(server) => server.start_server().await,
             None => Refusal::NoTmux.outcome(),
         }
     }

@@ -1,0 +1,126 @@
+//! Starts the server.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use tokio::{process::Command, time::timeout};
+
+use super::{
+    ANCHOR, TmuxError, TmuxServer,
+    client::{finish, prepare},
+    launch::{Launcher, Surroundings},
+    script::{Reply, Request},
+};
+use crate::{
+    host::process::DeathWatch,
+    plan::{Failure, Happened, Outcome},
+};
+
+/// The soft limit of descriptors that a server gets, if the hard one allows it: one for each pane.
+const DESCRIPTORS: u64 = 65_536;
+
+/// How long the start may take, and how long the former server may take to be gone: with 1,000 sessions, 2.2 s (`facts/tmux.md`, section 1).
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+impl TmuxServer {
+    /// Starts the server with our anchor session, outside of our cgroup, with a scrubbed environment and room for many panes. Unchanged when
+    /// one answers on the socket already; that one gets an anchor if it has none, and is left as it is otherwise.
+    pub async fn start_server(&mut self) -> Outcome {
+        match self.start(Launcher::choose(&Surroundings::here())).await {
+            Ok(true) => Outcome::Changed,
+            Ok(false) => Outcome::Unchanged,
+            Err((happened, error)) => Outcome::Failed(Failure::from_error(happened, &error)),
+        }
+    }
+
+    async fn start(&mut self, launcher: Launcher) -> Result<bool, (Happened, TmuxError)> {
+        let not_done = |error| (Happened::No, error);
+        self.config.socket.prepare().map_err(not_done)?;
+        match self.hello().await {
+            Ok(reply) => return self.ensure_anchor(&reply).await.map_err(not_done),
+            Err(TmuxError::NoServer { .. }) => {}
+            Err(error) => return Err((Happened::No, error)),
+        }
+        self.await_former().await.map_err(not_done)?;
+        self.forget();
+
+        let line = launcher.command(descriptors(), self.start_line());
+        let program = PathBuf::from(line.first().cloned().unwrap_or_default());
+        let mut command = Command::new(&program);
+        command.args(&line[1..]);
+        prepare(&mut command);
+        let finished = finish(&mut command, &program, &self.client.socket, START_DEADLINE).await;
+        // Whatever the command said: done is what can be seen. Another process may also have been faster.
+        match self.hello().await {
+            Ok(reply) => self.ensure_anchor(&reply).await.map(|_| true).map_err(|error| (Happened::Yes, error)),
+            Err(TmuxError::NoServer { .. }) => Err((Happened::No, not_started(&program, finished))),
+            Err(error) => Err((Happened::CannotTell, error)),
+        }
+    }
+
+    /// The options hold for all sessions to come, which makes each creation cheaper than to set them one by one. The size of the history is
+    /// taken when a pane is made. Nobody's `DISPLAY` or `SSH_AUTH_SOCK` shall come into a session because a person attaches to it.
+    fn start_line(&self) -> Vec<OsString> {
+        let options = format!(
+            "start-server ; set-option -g history-limit {} ; set-option -gw remain-on-exit on ; set-option -s default-terminal tmux-256color ; \
+             set-option -g update-environment",
+            self.config.history_limit
+        );
+        let mut line: Vec<OsString> = vec![self.client.binary.clone().into(), "-u".into(), "-S".into(), self.client.socket.clone().into()];
+        line.extend(["-f", "/dev/null"].map(OsString::from));
+        line.extend(options.split(' ').map(OsString::from));
+        line.push(OsString::new());
+        line.push(";".into());
+        line.extend(self.anchor().split(' ').map(OsString::from));
+        line
+    }
+
+    /// Whether a server answers, and whether it has our anchor.
+    async fn hello(&mut self) -> Result<Reply, TmuxError> {
+        let request = Request::line(self.tag.print(Some(&format!("={ANCHOR}:")), "anchor #{session_id}"));
+        let exchange = self.run_client(&[request], self.config.deadline).await;
+        self.one(exchange)
+    }
+
+    /// Makes the anchor, if it is missing; answers whether it was.
+    async fn ensure_anchor(&mut self, hello: &Reply) -> Result<bool, TmuxError> {
+        if hello.word("anchor").is_some_and(|id| !id.is_empty()) {
+            return Ok(false);
+        }
+        let request = Request::line(self.anchor());
+        let exchange = self.run_client(&[request], self.config.deadline).await;
+        self.one(exchange).map(|_| true)
+    }
+
+    /// A server that shuts down holds the socket's lock until its end, and a start in the meantime fails.
+    async fn await_former(&mut self) -> Result<(), TmuxError> {
+        let Some(former) = self.server else { return Ok(()) };
+        let mut watch = DeathWatch::new()?;
+        if watch.watch(former)? {
+            match timeout(START_DEADLINE, watch.next()).await {
+                Ok(ended) => drop(ended?),
+                Err(_) => return Err(TmuxError::StillEnding { socket: self.client.socket.clone(), pid: former.pid.0 }),
+            }
+        }
+        self.server = None;
+        Ok(())
+    }
+}
+
+/// Why there is no server although it was started.
+fn not_started(program: &Path, finished: Result<(ExitStatus, String), TmuxError>) -> TmuxError {
+    match finished {
+        Ok((_, said)) => TmuxError::NotStarted { command: program.display().to_string(), said },
+        Err(error) => error,
+    }
+}
+
+/// What the hard limit allows, and never less than we have ourselves.
+fn descriptors() -> u64 {
+    nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+        .map_or(DESCRIPTORS, |(soft, hard)| DESCRIPTORS.min(hard).max(soft))
+}
