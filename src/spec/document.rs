@@ -194,6 +194,7 @@ pub(super) struct Quota {
     #[schemars(extend("x-kind" = "path"))]
     pub file: Option<String>,
     /// The program and arguments of the source `command`; it prints what the file would hold. None by default.
+    #[schemars(length(max = 100))]
     pub command: Vec<String>,
 }
 
@@ -262,6 +263,7 @@ pub(super) struct Agent {
     /// Whether the start directories declared here are trusted in each home. Without trust the CLI asks, and nobody is there to answer.
     pub trust_workdirs: bool,
     /// Further variables of the agent's environment. They are shown by `show` and kept in the state: no place for secrets.
+    #[schemars(extend("maxProperties" = 1000))]
     pub environment: BTreeMap<String, String>,
     /// How long an agent may take to end by itself when it is told to, before it is killed.
     #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! The same spec gives the same bytes. Without origins the text loads again and gives the same [`Spec`](super::Spec), whatever the place
-//! that it is loaded with, since its paths are absolute. A text that cannot be misread stands bare; any other is quoted.
+//! that it is loaded with, since its paths are absolute; only a text that became larger than a source may be is refused. A text that cannot be misread stands bare; any other is quoted.
 
 use std::{fmt::Write as _, path::Path};
 

@@ -49,7 +49,7 @@ spec, `specs/pool.drop-in.schema.json` for a drop-in.
 - A name has 1 to 63 characters of A to Z, a to z, 0 to 9, `_` and `-`; the first is a letter or a digit.
 - A pattern of names may hold ranges and lists in braces: `ccl-{0..9}` gives ten names, `{api,web}-{1..3}` six, `{01..10}` keeps its
   zeros. A pool has at most 10,000 sessions.
-- A file has at most 256 KiB, 10,000 values, 32 levels and 64 aliases.
+- A file has at most 256 KiB, 15,000 keys and values, 32 levels and 64 aliases; all files together have at most 10,000 values.
 
 `claude-failover show --effective` prints the whole spec with its defaults and where each value came from.
 ";

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, ops::Range};
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::diagnostic::{Diagnostic, Place, Severity, SourceText, escaped, steers};
 
@@ -44,10 +44,12 @@ fn render_one(diagnostic: &Diagnostic, sources: &[SourceText], renderer: &Render
     let mut marks: Vec<(&Place, Option<&str>)> = here.chain(elsewhere).collect();
     while let Some((first, _)) = marks.first().copied() {
         // Marks on one line share its snippet.
-        let (same_line, others) = marks.into_iter().partition(|(place, _)| place.file == first.file && place.line == first.line);
-        if let Some(snippet) = snippet(first, same_line, diagnostic.concealed, sources) {
-            group = group.element(snippet);
-        }
+        let (same_line, others): (Vec<_>, Vec<_>) =
+            marks.into_iter().partition(|(place, _)| place.file == first.file && place.line == first.line);
+        group = match snippet(first, &same_line, diagnostic.concealed, sources) {
+            Some(snippet) => group.element(snippet),
+            None => group.element(Origin::path(escaped(&first.file)).line(first.line).char_column(first.column)),
+        };
         marks = others;
     }
     if let Some(hint) = &diagnostic.hint {
@@ -56,17 +58,21 @@ fn render_one(diagnostic: &Diagnostic, sources: &[SourceText], renderer: &Render
     renderer.render(&[group])
 }
 
-/// The line of a place with marks on it. `None` when the source is not at hand.
+/// The longest line that is shown, in bytes. Nobody writes longer ones by hand, and to show one costs time.
+const LONGEST_LINE: usize = 1_000;
+
+/// The line of a place with marks on it. `None` when the source is not at hand or the line too long; then the place has to do.
 fn snippet<'a>(
     first: &Place,
-    marks: Vec<(&Place, Option<&'a str>)>,
+    marks: &[(&Place, Option<&'a str>)],
     concealed: bool,
     sources: &[SourceText],
 ) -> Option<Snippet<'a, Annotation<'a>>> {
     let text = &sources.iter().find(|source| *source.name == *first.file)?.text;
     let line = line_of(text, first)?;
-    let shown = text.get(line.clone())?;
+    let shown = text.get(line.clone()).filter(|shown| shown.len() <= LONGEST_LINE)?;
     let source: String = if concealed {
+        // Nothing but the place itself, at its column.
         let visible = within(&first.span, &line);
         let hidden = |character: char| " ".repeat(character.len_utf8());
         let part = |(at, character)| if visible.contains(&at) { tame(character).to_string() } else { hidden(character) };
@@ -74,9 +80,9 @@ fn snippet<'a>(
     } else {
         shown.chars().map(tame).collect()
     };
-    let annotations = marks.into_iter().map(|(place, label)| {
+    let annotations = marks.iter().map(|(place, label)| {
         let kind = if label.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
-        kind.span(within(&place.span, &line)).label(label)
+        kind.span(within(&place.span, &line)).label(*label)
     });
     Some(Snippet::source(source).line_start(first.line).path(escaped(&first.file)).annotations(annotations))
 }

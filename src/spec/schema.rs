@@ -148,6 +148,7 @@ mod tests {
             "items",
             "minItems",
             "maxItems",
+            "maxProperties",
             "enum",
             "oneOf",
             "minimum",

@@ -11,7 +11,7 @@ use claude_failover::{
 };
 use proptest::prelude::*;
 
-use crate::support::{BODY, HEAD, load_right, place, source, spec_with};
+use crate::support::{BODY, HEAD, load_right, numbered, place, source, spec_with};
 
 /// A spec in which every field is written, none as its default.
 pub const FULL: &str = r#"apiVersion: claude-failover/v1
@@ -168,6 +168,14 @@ fn check_round_trip(text: &str) {
 fn the_effective_spec_loads_again() {
     check_round_trip(&spec_with(""));
     check_round_trip(FULL);
+}
+
+#[test]
+fn the_largest_spec_loads_again() {
+    let accounts = numbered(100, |index| format!("    - {{ name: a{index}, home: /accounts/{index} }}\n"));
+    let sessions = numbered(1_000, |index| format!("    - {{ names: \"s{index}-{{0..9}}\", workdir: /work/{index} }}\n"));
+    let variables = numbered(1_000, |index| format!("      V{index}: x\n"));
+    check_round_trip(&format!("{HEAD}  accounts:\n{accounts}  sessions:\n{sessions}  agent:\n    environment:\n{variables}"));
 }
 
 proptest! {

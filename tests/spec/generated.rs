@@ -12,11 +12,11 @@ fn check_current(path: &str, wanted: &str) {
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
     let path = path.display();
-    similar_asserts(&found, wanted, &format!("{path} is not current; `UPDATE_GENERATED=1 cargo test --test spec` writes it anew"));
+    check_equal(&found, wanted, &format!("{path} is not current; `UPDATE_GENERATED=1 cargo test --test spec` writes it anew"));
 }
 
 /// Fails with the lines that differ.
-fn similar_asserts(found: &str, wanted: &str, message: &str) {
+fn check_equal(found: &str, wanted: &str, message: &str) {
     let diff = similar::TextDiff::from_lines(found, wanted);
     assert!(found == wanted, "{message}\n{}", diff.unified_diff().header("found", "wanted"));
 }

@@ -79,6 +79,12 @@ fn wrong_values(schema: &Value) -> Vec<Value> {
     if schema["minItems"].as_u64() == Some(1) {
         wrong.push(json!([]));
     }
+    if schema["maxItems"].is_u64() {
+        wrong.push(json!(vec![json!({}); 1_001]));
+    }
+    if schema["maxProperties"].is_u64() {
+        wrong.push((0..1_001).map(|index| (format!("V{index}"), json!("x"))).collect());
+    }
     match schema["x-kind"].as_str() {
         Some("duration") => wrong.extend(["", "5", "5 minutes", "-5m", "1.5h", "400d"].map(Value::from)),
         Some("name") => wrong.extend(["", "-a", "a b", "a.b", "é"].map(Value::from).into_iter().chain([json!("x".repeat(64))])),

@@ -7,7 +7,7 @@
 //!
 //! # Assumes
 //! The schema uses the subset that `spec::schema` makes: `type`, `properties`, `required`, `additionalProperties`, `items`, `minItems`,
-//! `maxItems`, `enum`, `oneOf` of constants, `minimum`, `maximum` and `x-kind`. `pattern` is for editors; the rules check texts, with
+//! `maxItems`, `maxProperties`, `enum`, `oneOf` of constants, `minimum`, `maximum` and `x-kind`. `pattern` is for editors; the rules check texts, with
 //! better words than a pattern has.
 
 use serde_json::Value as Json;
@@ -55,6 +55,7 @@ impl Walk<'_> {
 
     /// Checks a map: known keys go on, unknown ones and absent required ones are reported.
     fn map(&mut self, entries: &[Entry], schema: &Json, path: &FieldPath, place: &Place) -> Vec<Entry> {
+        self.length(entries.len(), (0, limit(schema, "maxProperties").unwrap_or(usize::MAX)), path, place);
         let properties = schema["properties"].as_object();
         let mut kept = Vec::with_capacity(entries.len());
         let mut unknown = Vec::new();
@@ -122,12 +123,8 @@ impl Walk<'_> {
 
     /// Checks a list.
     fn list(&mut self, items: &[Node], schema: &Json, path: &FieldPath, place: &Place) -> Option<Vec<Node>> {
-        let limit = |key: &str| schema[key].as_u64().and_then(|number| usize::try_from(number).ok());
-        let (least, most) = (limit("minItems").unwrap_or(0), limit("maxItems").unwrap_or(usize::MAX));
-        if !(least..=most).contains(&items.len()) {
-            let wanted = if items.len() < least { format!("at least {least}") } else { format!("at most {most}") };
-            let message = format!("`{path}` has {} entries; it takes {wanted}", items.len());
-            self.findings.report(Diagnostic::new(Code::WrongLength, message).at(place.clone()));
+        let bounds = (limit(schema, "minItems").unwrap_or(0), limit(schema, "maxItems").unwrap_or(usize::MAX));
+        if !self.length(items.len(), bounds, path, place) {
             return None;
         }
         let inner = &schema["items"];
@@ -139,6 +136,17 @@ impl Walk<'_> {
             });
         }
         checked.into_iter().collect()
+    }
+
+    /// Checks how many entries there are.
+    fn length(&mut self, found: usize, (least, most): (usize, usize), path: &FieldPath, place: &Place) -> bool {
+        let right = (least..=most).contains(&found);
+        if !right {
+            let wanted = if found < least { format!("at least {least}") } else { format!("at most {most}") };
+            let message = format!("`{path}` has {found} entries; it takes {wanted}");
+            self.findings.report(Diagnostic::new(Code::WrongLength, message).at(place.clone()));
+        }
+        right
     }
 
     /// Checks a number against its range.
@@ -205,6 +213,11 @@ impl Walk<'_> {
         }
         self.findings.report(diagnostic);
     }
+}
+
+/// A limit of a schema.
+fn limit(schema: &Json, key: &str) -> Option<usize> {
+    schema[key].as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
 /// What to do about a value of the wrong kind.

@@ -18,8 +18,8 @@ pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
 /// How deep maps and lists may nest; a spec needs six levels.
 const MAX_DEPTH: usize = 32;
 
-/// The most values of one source, repeated ones counted each time.
-pub(super) const MAX_NODES: usize = 10_000;
+/// The most keys and values of one source, repeated ones counted each time.
+const MAX_NODES: usize = 15_000;
 
 /// The most aliases and the most anchors of one source.
 const MAX_ALIASES: usize = 64;
@@ -51,11 +51,11 @@ fn options() -> serde_yaml::Options {
             max_aliases: MAX_ALIASES,
             max_anchors: MAX_ALIASES,
             max_depth: MAX_DEPTH,
-            max_events: 4 * MAX_NODES,
+            max_events: 2 * MAX_NODES,
             max_inclusion_depth: 0,
             max_merge_keys: MAX_ALIASES,
             max_nodes: MAX_NODES,
-            max_recorded_anchor_events: MAX_NODES / 4,
+            max_recorded_anchor_events: MAX_NODES / 8,
         },
         duplicate_keys: serde_yaml::DuplicateKeyPolicy::PassThrough,
         emit_comments: false,
@@ -84,9 +84,9 @@ fn refusal(error: &serde_yaml::Error, file: &Arc<str>, text: &str) -> Diagnostic
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => Diagnostic::new(Code::TooComplex, too_complex)
-            .hint(format!("at most {MAX_NODES} values, {MAX_DEPTH} levels and {MAX_ALIASES} aliases are read")),
+            .hint(format!("at most {MAX_NODES} keys and values, {MAX_DEPTH} levels and {MAX_ALIASES} aliases are read")),
         _ if said.contains("recursion limit") => Diagnostic::new(Code::TooComplex, too_complex)
-            .hint(format!("at most {MAX_NODES} values, {MAX_DEPTH} levels and {MAX_ALIASES} aliases are read")),
+            .hint(format!("at most {MAX_NODES} keys and values, {MAX_DEPTH} levels and {MAX_ALIASES} aliases are read")),
         _ if said.contains("a tab") || said.contains("tabs") => {
             Diagnostic::new(Code::NotYaml, escaped(&said)).hint("YAML is indented with spaces; replace the tab")
         }
