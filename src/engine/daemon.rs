@@ -85,6 +85,7 @@ impl<H: Host> Engine<H> {
                 continue;
             }
             let deadline = self.next_look(pass.next, resync_at);
+            tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
             let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
             row = 0;
             match self.wait(&mut channels, deadline).await {

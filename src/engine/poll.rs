@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Engine;
 use crate::{
     host::Host,
-    model::{AccountName, AccountUsage},
+    model::{AccountName, AccountUsage, Now},
     plan::{
         burn::{burn_rate, reaches},
         poll::{NextPoll, PollInput, PollState, next_poll},
@@ -31,7 +31,7 @@ impl<H: Host> Engine<H> {
             .spec
             .accounts
             .iter()
-            .filter_map(|account| Some((account.name.clone(), self.next_poll_of(account)?)))
+            .filter_map(|account| Some((account.name.clone(), self.next_poll_of(account, now)?)))
             .filter(|(_, poll)| poll.at <= now.wall)
             .collect();
         for (account, poll) in due {
@@ -60,10 +60,11 @@ impl<H: Host> Engine<H> {
 
     /// When the next reading of any account is due.
     pub(super) fn next_poll_at(&self) -> Option<Timestamp> {
-        self.view.spec.accounts.iter().filter_map(|account| self.next_poll_of(account)).map(|poll| poll.at).min()
+        let now = self.view.host.now();
+        self.view.spec.accounts.iter().filter_map(|account| self.next_poll_of(account, now)).map(|poll| poll.at).min()
     }
 
-    fn next_poll_of(&self, account: &Account) -> Option<NextPoll> {
+    fn next_poll_of(&self, account: &Account, now: Now) -> Option<NextPoll> {
         let nothing = AccountUsage::default();
         let idle = PollState::default();
         let input = PollInput {
@@ -75,7 +76,7 @@ impl<H: Host> Engine<H> {
             state: self.polls.get(&account.name).unwrap_or(&idle),
             seed: self.view.memory.pool.0.as_u64_pair().0,
         };
-        next_poll(&input, self.view.host.now())
+        next_poll(&input, now)
     }
 
     /// Keeps new readings for the next start, and projects from them when a threshold is reached.

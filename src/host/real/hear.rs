@@ -16,6 +16,7 @@ use crate::{
 /// How long after a first notice others are still taken into the same wake-up: 200 agents that end together are one look.
 const GATHER: Duration = Duration::from_millis(1);
 
+#[derive(Debug)]
 enum Heard {
     Tmux,
     Deaths(Vec<Exit>),
@@ -33,12 +34,18 @@ impl RealHost {
         if !self.tracks.unsettled.is_empty() {
             until = until.min(UNSETTLED_PAUSE);
         }
-        let first = self.hear_one(until).await;
+        let first = self.hear_one(until, true).await;
         self.note(first, &mut wakes);
+        let gathered = tokio::time::Instant::now() + GATHER;
         while !wakes.contains(&Wake::Timer) {
-            match self.hear_one(GATHER).await {
+            let left = gathered.saturating_duration_since(tokio::time::Instant::now());
+            // tmux goes on saying that it is to be looked at until it is: asking again would only hear that.
+            match self.hear_one(left, !wakes.contains(&Wake::Tmux)).await {
                 Heard::Time => break,
                 heard => self.note(heard, &mut wakes),
+            }
+            if left.is_zero() {
+                break;
             }
         }
         if wakes.remove(&Wake::Timer) && !self.tracks.unsettled.is_empty() {
@@ -50,7 +57,7 @@ impl RealHost {
         wakes
     }
 
-    async fn hear_one(&mut self, within: Duration) -> Heard {
+    async fn hear_one(&mut self, within: Duration, tmux: bool) -> Heard {
         tokio::select! {
             biased;
             // Cancel-safe: what ended stays readable until it is answered.
@@ -80,8 +87,8 @@ impl RealHost {
             // Cancel-safe by its own word.
             () = async {
                 match &mut self.tmux {
-                    Some(server) => server.notice().await,
-                    None => std::future::pending().await,
+                    Some(server) if tmux => server.notice().await,
+                    _ => std::future::pending().await,
                 }
             } => Heard::Tmux,
             // Cancel-safe: changes stay queued.
@@ -98,6 +105,7 @@ impl RealHost {
     }
 
     fn note(&mut self, heard: Heard, wakes: &mut BTreeSet<Wake>) {
+        tracing::trace!(?heard, "woken");
         match heard {
             Heard::Tmux => drop(wakes.insert(Wake::Tmux)),
             Heard::Time => drop(wakes.insert(Wake::Timer)),
