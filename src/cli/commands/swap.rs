@@ -2,7 +2,7 @@
 
 use super::{ANSWER_WITHIN, block_on, finish, request};
 use crate::{
-    cli::{CliError, Context, Exit, args::SwapArgs},
+    cli::{CliError, Context, Exit, args::SwapArgs, output::Printer},
     engine::{Answer, Command, Engine},
     host::real::RealHost,
     model::AccountName,
@@ -48,5 +48,5 @@ fn agreed(context: &Context, args: &SwapArgs, preview: &Answer) -> Result<bool, 
     for line in lines {
         context.out.tell(line);
     }
-    if context.out.confirm("Swap now?")? { Ok(true) } else { Err(CliError::Declined) }
+    if Printer::confirm("Swap now?")? { Ok(true) } else { Err(CliError::Declined) }
 }
