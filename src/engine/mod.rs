@@ -149,7 +149,11 @@ impl<H: Host> Engine<H> {
             return Ok(());
         }
         for event in &batch.events {
-            tracing::info!(object = %event.object, reason = %event.reason, "{}", event.message);
+            match event.severity {
+                Severity::Normal => tracing::info!(object = %event.object, reason = %event.reason, "{}", event.message),
+                Severity::Warning => tracing::warn!(object = %event.object, reason = %event.reason, "{}", event.message),
+                Severity::Critical => tracing::error!(object = %event.object, reason = %event.reason, "{}", event.message),
+            }
         }
         self.store.commit(batch).map_err(EngineError::store(what))?;
         for change in &batch.changes {
