@@ -20,6 +20,8 @@
 //! Data goes round like this: `spec::load` makes a [`spec::Spec`], [`host::Host::observe`] an [`observed::Snapshot`], the store a
 //! [`plan::Memory`]; the planner makes a [`plan::Plan`] of the three; the engine carries it out through [`host::Host::perform`], with each
 //! intent in the store before its effect and each outcome behind it.
+//!
+//! Beside the layers stands [`standin`], a leaf that imports only `model`: the process that plays the agent in tests and demos.
 
 pub mod cli;
 pub mod control;
@@ -30,6 +32,7 @@ pub mod observed;
 pub mod plan;
 pub mod sim;
 pub mod spec;
+pub mod standin;
 pub mod status;
 pub mod store;
 pub mod swap;

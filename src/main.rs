@@ -1,3 +1,5 @@
 //! The binary: arguments in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    claude_failover::cli::run()
+}

@@ -1,1 +1,175 @@
 //! Observe, plan, lint, execute, record, publish: in that order, and nowhere else.
+//!
+//! # Guarantees
+//! The only place that causes effects. Every effect has an intent in the store before it and an outcome behind it. `plan`, `apply`, the daemon
+//! and the tests run the same [`Engine::pass`]; dry run is [`View::preview`], which stops before the first write.
+//!
+//! # Assumes
+//! It is the only engine on its state directory: the store's lock sees to that.
+//!
+//! # Does not
+//! Decide: that is done by the pure layers. Talk to people: that is done by `control` and `cli`.
+
+mod choice;
+mod command;
+pub mod daemon;
+mod error;
+mod execute;
+mod explain;
+mod observe;
+mod operate;
+mod pass;
+mod poll;
+mod publish;
+mod record;
+mod transition;
+mod view;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+pub use command::{Answer, Command, Request};
+pub use daemon::{Asked, Channels, Signal, SpecRead, Witness};
+pub use error::EngineError;
+pub use pass::Pass;
+pub use view::View;
+
+use crate::{
+    host::Host,
+    model::{AccountName, AccountUsage, EventReason, ObjectRef, Severity},
+    observed::Snapshot,
+    plan::{Memory, MemoryChange, poll::PollState},
+    spec::Spec,
+    status::SpecState,
+    store::{AcceptedSpec, Batch, Store},
+    swap::SwapRecord,
+};
+
+/// The reconciler of one pool: a view with the right to write.
+pub struct Engine<H> {
+    view: View<H>,
+    store: Store,
+    /// Since when this process looks: time in which nobody looked counts for no deadline of a swap.
+    looking_since: Timestamp,
+    polls: BTreeMap<AccountName, PollState>,
+    /// When each account reaches a threshold at its present rate, as of its newest readings.
+    reaches: BTreeMap<AccountName, Timestamp>,
+    /// The readings as they were last recorded.
+    recorded_usage: BTreeMap<AccountName, AccountUsage>,
+}
+
+impl<H: Host> Engine<H> {
+    /// Takes up the work where the store says that it stands. `accepted` is the spec that `spec` was made of; a new one becomes a generation.
+    ///
+    /// Intents without an outcome are those that a crash cut off: each is said in an event, and what really happened is looked up by the first
+    /// pass before anything else is done.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the store cannot be read or written, or the open swap's journal makes no sense.
+    pub fn start(host: H, store: Store, spec: Spec, accepted: &AcceptedSpec) -> Result<Self, EngineError> {
+        let memory = recall(&store)?;
+        let recorded_usage = store.usage().unwrap_or_default();
+        let seen = Snapshot { usage: recorded_usage.clone(), ..Snapshot::default() };
+        let polls = poll::remembered(&store);
+        let conditions = publish::remembered(&store);
+        let view = View { conditions, ..View::new(host, spec, memory, seen) };
+        let looking_since = view.wall();
+        let mut engine = Self { view, store, looking_since, polls, reaches: BTreeMap::new(), recorded_usage };
+        engine.accept(accepted)?;
+        engine.settle_intents()?;
+        Ok(engine)
+    }
+
+    /// Puts another valid spec in force.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`]; the former spec stays in force.
+    pub fn replace_spec(&mut self, spec: Spec, accepted: &AcceptedSpec) -> Result<(), EngineError> {
+        self.accept(accepted)?;
+        self.view.host.configure(&spec, self.view.memory.pool);
+        self.view.spec = spec;
+        self.view.spec_state = SpecState::default();
+        Ok(())
+    }
+
+    /// Notes that the spec on disk is not valid. The last good one stays in force.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub fn reject_spec(&mut self, diagnostic: String) -> Result<(), EngineError> {
+        if self.view.spec_state.rejected.as_ref() == Some(&diagnostic) {
+            return Ok(());
+        }
+        let event = self.view.event(ObjectRef::Pool, EventReason::SpecRejected, Severity::Warning, diagnostic.clone());
+        self.view.spec_state.rejected = Some(diagnostic);
+        self.commit("record a refused spec", &Batch { events: vec![event], ..Batch::default() })
+    }
+
+    /// A new generation gives every object a new chance: failures and quarantines are forgotten, latches are not.
+    fn accept(&mut self, accepted: &AcceptedSpec) -> Result<(), EngineError> {
+        let at = self.view.host.now().wall;
+        let changes: Vec<_> = self.view.memory.attempts.keys().cloned().map(MemoryChange::ClearAttempts).collect();
+        let message = format!("digest {}", accepted.digest);
+        let event = self.view.event(ObjectRef::Pool, EventReason::SpecAccepted, Severity::Normal, message);
+        let with = Batch { changes: changes.clone(), events: vec![event], ..Batch::default() };
+        let generation = self.store.accept_spec(accepted, at, &with).map_err(EngineError::store("record the spec"))?;
+        if generation != self.view.memory.generation {
+            for change in &changes {
+                self.view.memory.apply(change);
+            }
+        }
+        self.view.memory.accept_spec(&accepted.digest);
+        Ok(())
+    }
+
+    /// What this engine knows, for `status`, `explain` and the tests.
+    pub const fn view(&self) -> &View<H> {
+        &self.view
+    }
+
+    /// The same, for the tests that own the host.
+    pub const fn view_mut(&mut self) -> &mut View<H> {
+        &mut self.view
+    }
+
+    /// The store, for reading.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Gives the host and the store back.
+    pub fn into_parts(self) -> (H, Store) {
+        (self.view.host, self.store)
+    }
+
+    /// Writes a batch and takes its changes over.
+    fn commit(&mut self, what: &'static str, batch: &Batch) -> Result<(), EngineError> {
+        if *batch == Batch::default() {
+            return Ok(());
+        }
+        for event in &batch.events {
+            match event.severity {
+                Severity::Normal => tracing::info!(object = %event.object, reason = %event.reason, "{}", event.message),
+                Severity::Warning => tracing::warn!(object = %event.object, reason = %event.reason, "{}", event.message),
+                Severity::Critical => tracing::error!(object = %event.object, reason = %event.reason, "{}", event.message),
+            }
+        }
+        self.store.commit(batch).map_err(EngineError::store(what))?;
+        for change in &batch.changes {
+            self.view.memory.apply(change);
+        }
+        Ok(())
+    }
+}
+
+/// The memory with the open swap, which is the fold of its journal.
+///
+/// # Errors
+/// [`EngineError`] when it cannot be read, or the journal makes no sense.
+pub fn recall<Access>(store: &Store<Access>) -> Result<Memory, EngineError> {
+    let mut memory = store.memory().map_err(EngineError::store("read the memory"))?;
+    let journal = store.open_swap_events().map_err(EngineError::store("read the open swap"))?;
+    memory.swap = SwapRecord::replay(&journal).map_err(EngineError::Journal)?;
+    Ok(memory)
+}

@@ -8,8 +8,11 @@
 //! Decide or retry: the loop does both.
 
 pub mod agent;
+pub mod intake;
 pub mod links;
 pub mod process;
+pub mod real;
+pub mod specfile;
 pub mod tmux;
 pub mod usage;
 pub mod watch;
@@ -17,7 +20,7 @@ pub mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{AccountName, Monotonic, Now, PoolId, SessionName},
+    model::{AccountName, Monotonic, Now, PollOutcome, PoolId, SessionName},
     observed::{Snapshot, TranscriptMark},
     plan::{Effect, Memory, Outcome},
     spec::{QuotaSource, Spec},
@@ -42,6 +45,9 @@ pub trait Host {
 
     /// Starts to read an account's usage; the readings come with a later look, announced by [`Wake::Readings`].
     fn start_poll(&mut self, account: &AccountName, source: QuotaSource);
+
+    /// What came of the readings that ended since the last call.
+    fn ended_polls(&mut self) -> Vec<(AccountName, QuotaSource, PollOutcome)>;
 
     /// Waits until something may have changed, or until `deadline`. Cancel-safe: nothing is lost when the future is dropped.
     async fn wake(&mut self, deadline: Monotonic) -> BTreeSet<Wake>;

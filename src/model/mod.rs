@@ -10,6 +10,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod activity;
+mod chain;
 mod condition;
 mod digest;
 mod event;
@@ -20,6 +21,7 @@ mod time;
 mod usage;
 
 pub use activity::Activity;
+pub use chain::{error_chain, error_line};
 pub use condition::{Condition, ConditionKind, Truth};
 pub use digest::sha256_hex;
 pub use event::{Event, EventReason, Severity};
@@ -27,7 +29,7 @@ pub use ids::{
     AccountName, ConversationId, Generation, LinkName, NameError, PaneId, Pid, PoolId, PoolName, ProcessId, SessionName, SpecDigest,
     StartDigest, SwapId, TmuxSessionId,
 };
-pub use object::ObjectRef;
+pub use object::{ObjectRef, ObjectRefError};
 pub use percent::{Percent, PercentError};
 pub use time::{Monotonic, Now};
-pub use usage::{AccountUsage, ReadingSource, WindowKind, WindowReading};
+pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

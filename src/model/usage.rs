@@ -1,6 +1,6 @@
 //! Usage windows of an account. A window that is absent is unknown: neither empty nor full.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,16 @@ pub enum WindowKind {
     Weekly,
     /// The weekly window of one model, by its display name: `model:NAME`.
     Model(String),
+}
+
+impl WindowKind {
+    /// How long the window lasts.
+    pub const fn length(&self) -> Duration {
+        match self {
+            Self::FiveHour => Duration::from_hours(5),
+            Self::Weekly | Self::Model(_) => Duration::from_hours(7 * 24),
+        }
+    }
 }
 
 impl fmt::Display for WindowKind {
@@ -102,6 +112,29 @@ pub struct WindowReading {
     pub source: ReadingSource,
 }
 
+/// Two reset times that are this close name the same window: the endpoint gives fractions of a second, the status line whole ones.
+const SAME_RESET: Duration = Duration::from_mins(5);
+
+impl WindowReading {
+    /// Whether both name the same reset time. Without a reset time nobody can tell.
+    pub fn is_same_window(&self, other: &Self) -> bool {
+        match (self.resets_at, other.resets_at) {
+            (Some(one), Some(two)) => one.duration_since(two).unsigned_abs() <= SAME_RESET,
+            _ => false,
+        }
+    }
+
+    /// Whether `reading` is the old figure of an idle session: its status line is drawn now, but its rate limits are those of the last
+    /// answer that its process got (facts/claude-code.md, section 4). Inside one window the share only grows.
+    fn outlives(&self, reading: &Self) -> bool {
+        let (ReadingSource::Statusline, Some(held), Some(found)) = (reading.source, self.resets_at, reading.resets_at) else {
+            return false;
+        };
+        let runs = held > reading.measured_at;
+        runs && if self.is_same_window(reading) { reading.used < self.used } else { found < held }
+    }
+}
+
 /// The newest reading of each window of one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AccountUsage {
@@ -110,15 +143,86 @@ pub struct AccountUsage {
 }
 
 impl AccountUsage {
-    /// Takes over every reading of `newer` that was measured later than what is held.
+    /// Takes over every reading of `newer` that was measured later than what is held, save the old figure of an idle session's status
+    /// line. A reading without a reset time keeps the one that is held, as long as it may be the same window: it lies ahead and the share
+    /// did not fall.
     pub fn merge(&mut self, newer: &Self) {
         for (kind, reading) in &newer.windows {
-            match self.windows.get(kind) {
-                Some(held) if held.measured_at >= reading.measured_at => {}
-                _ => {
-                    self.windows.insert(kind.clone(), reading.clone());
-                }
+            let Some(held) = self.windows.get_mut(kind) else {
+                self.windows.insert(kind.clone(), reading.clone());
+                continue;
+            };
+            if held.measured_at >= reading.measured_at || held.outlives(reading) {
+                continue;
             }
+            let known = held.resets_at.filter(|at| *at > reading.measured_at && reading.used >= held.used);
+            *held = WindowReading { resets_at: reading.resets_at.or(known), ..reading.clone() };
         }
+    }
+}
+
+/// What came of reading an account's usage, as far as it decides when the next reading may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum PollOutcome {
+    /// Readings came in.
+    Read,
+    /// The source asked us to wait.
+    RateLimited {
+        /// For how long, if it said so.
+        retry_after: Option<Duration>,
+    },
+    /// The source answered with what it had before, which is how the CLI shows that it was asked to wait.
+    NotRefreshed,
+    /// It failed otherwise.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn reading(used: u8, resets_at: Option<i64>, measured_at: i64, source: ReadingSource) -> WindowReading {
+        WindowReading { used: Percent::whole(used), resets_at: resets_at.map(at), measured_at: at(measured_at), source }
+    }
+
+    fn merged(held: WindowReading, newer: WindowReading) -> WindowReading {
+        let mut usage = AccountUsage { windows: BTreeMap::from([(WindowKind::FiveHour, held)]) };
+        usage.merge(&AccountUsage { windows: BTreeMap::from([(WindowKind::FiveHour, newer)]) });
+        usage.windows.remove(&WindowKind::FiveHour).expect("still there")
+    }
+
+    #[test]
+    fn the_newest_reading_counts() {
+        let (old, new) = (reading(40, Some(9_000), 10, ReadingSource::Cli), reading(30, Some(9_000), 20, ReadingSource::Api));
+        assert_eq!(merged(old.clone(), new.clone()), new);
+        assert_eq!(merged(new.clone(), old), new);
+    }
+
+    #[test]
+    fn an_idle_sessions_old_figure_never_hides_a_higher_one() {
+        let held = reading(86, Some(9_000), 10, ReadingSource::Cli);
+        assert_eq!(merged(held.clone(), reading(42, Some(9_001), 20, ReadingSource::Statusline)), held, "same window, lower");
+        assert_eq!(merged(held.clone(), reading(99, Some(4_000), 20, ReadingSource::Statusline)), held, "the window before");
+        for newer in [
+            reading(87, Some(9_001), 20, ReadingSource::Statusline),
+            reading(2, Some(20_000), 20, ReadingSource::Statusline),
+            reading(42, Some(9_000), 20, ReadingSource::Cli),
+            reading(5, Some(9_000), 9_000, ReadingSource::Statusline),
+        ] {
+            assert_eq!(merged(held.clone(), newer.clone()), newer);
+        }
+    }
+
+    #[test]
+    fn a_known_reset_time_outlasts_a_source_that_does_not_say() {
+        let held = reading(86, Some(9_000), 10, ReadingSource::Cli);
+        assert_eq!(merged(held.clone(), reading(100, None, 20, ReadingSource::LimitRecord)).resets_at, Some(at(9_000)));
+        assert_eq!(merged(held.clone(), reading(0, None, 20, ReadingSource::Cli)).resets_at, None, "begun anew");
+        assert_eq!(merged(held, reading(90, None, 9_000, ReadingSource::Cli)).resets_at, None, "the old window is over");
     }
 }

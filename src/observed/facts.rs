@@ -1,6 +1,9 @@
 //! The facts themselves, one type for each thing that is looked at.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,8 @@ pub struct Snapshot {
     pub links: BTreeMap<(AccountName, LinkName), Seen<LinkView>>,
     /// The shared root.
     pub shared_root: Seen<RootView>,
+    /// What stands below the shared root under each shared name.
+    pub targets: BTreeMap<LinkName, Seen<TargetView>>,
     /// The active link; known and [`LinkView::Absent`] when it does not exist.
     pub active_link: Seen<LinkView>,
     /// The newest readings of each account.
@@ -188,8 +193,8 @@ pub struct HomeView {
     pub unsafe_mode: Option<String>,
     /// Whether onboarding is marked as done.
     pub onboarded: bool,
-    /// Directories that the home trusts.
-    pub trusted: Vec<PathBuf>,
+    /// Those of the declared start directories that the home trusts, by the CLI's own rule.
+    pub trusted: BTreeSet<PathBuf>,
     /// Whether the bypass-permissions disclaimer was accepted.
     pub bypass_accepted: bool,
     /// The login.
@@ -236,6 +241,19 @@ pub enum LinkView {
     /// A regular file.
     File,
     /// Something else: a socket, a device.
+    Other,
+}
+
+/// What stands where a link shall point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetView {
+    /// Nothing.
+    Absent,
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// Something else, or a symlink.
     Other,
 }
 

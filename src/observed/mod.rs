@@ -13,6 +13,6 @@ mod seen;
 
 pub use facts::{
     AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, ServerView, Snapshot,
-    StartReport, TmuxView, TranscriptMark, TranscriptView,
+    StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use seen::{Fact, Seen, Unseen};

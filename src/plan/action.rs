@@ -119,8 +119,6 @@ pub struct Plan {
     pub generation: Generation,
     /// The spec's digest.
     pub spec: Option<SpecDigest>,
-    /// SHA-256 over the facts that the plan rests on, in hexadecimal.
-    pub based_on: String,
     /// By phase, then by object.
     pub actions: Vec<(Phase, Action)>,
 }

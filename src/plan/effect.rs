@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TmuxSessionId},
+    model::{AccountName, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TmuxSessionId, error_chain},
     observed::Mark,
     spec::PermissionMode,
 };
@@ -123,7 +123,7 @@ pub enum Effect {
         /// The mark that it must carry.
         mark: Mark,
     },
-    /// Record the account that the pool works under. Done by the engine in the store, after the links in `needs` were seen right.
+    /// Record the account that the pool works under. The host only verifies `needs`; the engine then writes the store.
     RecordActive {
         /// The account.
         account: AccountName,
@@ -226,13 +226,7 @@ pub struct Failure {
 impl Failure {
     /// Keeps the whole chain of `error`.
     pub fn from_error(happened: Happened, error: &dyn std::error::Error) -> Self {
-        let mut chain = vec![error.to_string()];
-        let mut source = error.source();
-        while let Some(inner) = source {
-            chain.push(inner.to_string());
-            source = inner.source();
-        }
-        Self { happened, chain }
+        Self { happened, chain: error_chain(error) }
     }
 
     /// The chain on one line.

@@ -35,6 +35,9 @@ pub struct Memory {
     pub swap: Option<SwapRecord>,
     /// The newest closed swaps, newest last, at most 20.
     pub swaps: Vec<SwapSummary>,
+    /// When an operator last cleared the pool: swaps that were closed before it open no breaker and cool no pair down.
+    #[serde(default)]
+    pub swaps_cleared_at: Option<Timestamp>,
     /// Durable degraded conditions.
     pub latches: BTreeMap<ObjectRef, Latch>,
     /// Failures and exits, by object.
@@ -61,6 +64,7 @@ impl Memory {
             links: BTreeSet::new(),
             swap: None,
             swaps: Vec::new(),
+            swaps_cleared_at: None,
             latches: BTreeMap::new(),
             attempts: BTreeMap::new(),
             suspended: None,

@@ -8,10 +8,35 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod absorb;
 mod action;
+mod backoff;
+pub mod burn;
+mod change;
 mod effect;
+mod ensure;
+mod filter;
+mod homes;
+mod links;
+mod lint;
 mod memory;
+mod needs;
+mod planner;
+pub mod poll;
+mod removals;
+mod sessions;
+pub mod target;
 
+pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, wanted_transcripts};
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
+pub use backoff::{EXIT_SPAN, MAX_EXITS};
+pub use change::MemoryChange;
 pub use effect::{Effect, Failure, Happened, Launch, LaunchMode, LinkNeed, Outcome, TargetKind};
+pub use ensure::{WrongLink, ensure_active_link, ensure_links};
+pub use filter::{filter, pool_wide_hold};
+pub use links::QUARANTINE;
+pub use lint::{Finding, lint};
 pub use memory::{Active, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary};
+pub use needs::{link_need, link_needs};
+pub use planner::{MAX_FACT_AGE, link_is_right, plan};
+pub use sessions::{RESERVED_DESCRIPTORS, death_words, launch};

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AccountName, LinkName, Percent, PoolName, SessionName, SpecDigest, StartDigest, WindowKind, sha256_hex};
@@ -106,7 +107,7 @@ pub struct Shared {
 }
 
 /// What to do with something real where a link should be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum AdoptMode {
     /// Leave it and say `Conflicted`.
@@ -133,7 +134,7 @@ pub struct Quota {
 }
 
 /// A source of usage readings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum QuotaSource {
     /// The agent's status line.
@@ -169,7 +170,7 @@ pub struct SwapPolicy {
 }
 
 /// When to go back to a more preferred account.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Failback {
     /// Only when the present account must be left.
@@ -196,7 +197,7 @@ pub struct Agent {
 }
 
 /// The CLI's permission modes (`facts/claude-code.md`, section 1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PermissionMode {
     /// Edits are accepted, the rest is asked.
@@ -243,7 +244,7 @@ pub struct Session {
 }
 
 /// What happens when an agent ends by itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Restart {
     /// It is started again.

@@ -1,3 +1,16 @@
-//! Conditions, computed from facts; only the time of their last flip is remembered.
+//! What the pool looks like, for people and programs: conditions and rows, computed from facts.
+//!
+//! # Guarantees
+//! Nothing here is remembered except when a condition last flipped, which is handed in. `Synced` (matches the spec) and `Ready` (usable now)
+//! are two facts.
+//!
+//! # Does not
+//! Look, decide or render.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod conditions;
+mod rows;
+
+pub use conditions::{Conditions, Inputs, SpecState, conditions};
+pub use rows::{AccountRow, LinkRow, SessionRow, Status, SwapRow, WindowRow, status};

@@ -1,6 +1,6 @@
 //! The journal of a swap and what it folds to.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub enum SwapCause {
         /// The account's threshold.
         threshold: Percent,
     },
-    /// The agent reported that a limit was hit.
+    /// A window is full: the agent reported that its limit was hit, or a fresh reading says 100 % or more.
     LimitHit {
         /// Which window.
         window: WindowKind,
@@ -46,6 +46,18 @@ impl SwapCause {
     /// Whether the sessions cannot work on any more, so that waiting for their turn to end has a shorter limit.
     pub const fn is_hard(&self) -> bool {
         matches!(self, Self::LimitHit { .. } | Self::LoginDead { .. })
+    }
+}
+
+impl fmt::Display for SwapCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threshold { window, used, threshold } => write!(f, "{window} is at {used}, its threshold is {threshold}"),
+            Self::LimitHit { window } => write!(f, "the limit of {window} was hit"),
+            Self::LoginDead { reason } => write!(f, "its login no longer works: {reason}"),
+            Self::Failback => f.write_str("a more preferred account has room again"),
+            Self::Operator { actor } => write!(f, "{actor} asked for it"),
+        }
     }
 }
 
@@ -105,6 +117,29 @@ pub enum Step {
     Commit,
 }
 
+impl Step {
+    /// The session that the step is about; `None` for a step of the whole pool.
+    pub const fn session(&self) -> Option<&SessionName> {
+        match self {
+            Self::Stop(session) | Self::Start(session, _) => Some(session),
+            Self::Hold | Self::Flip(_) | Self::Ensure(_) | Self::Commit => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hold => f.write_str("hold the pool"),
+            Self::Stop(session) => write!(f, "stop {session}"),
+            Self::Start(session, account) => write!(f, "start {session} on {account}"),
+            Self::Flip(account) => write!(f, "flip the active link to {account}"),
+            Self::Ensure(account) => write!(f, "ensure the links of {account}"),
+            Self::Commit => f.write_str("record the active account"),
+        }
+    }
+}
+
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,7 +150,7 @@ pub enum StepResult {
     Failed {
         /// The error with its sources on one line.
         error: String,
-        /// Whether the step may have taken place all the same.
+        /// Whether the step may have taken place all the same. Such a step stays pending: a look tells what became of it.
         in_doubt: bool,
     },
 }
@@ -151,12 +186,21 @@ pub enum SwapEvent {
         /// When.
         at: Timestamp,
     },
-    /// A session could not be proven under an account.
+    /// A session could not be proven under an account: it is stopped and started once more.
     Unproven {
         /// Which session.
         session: SessionName,
         /// Which account.
         account: AccountName,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        why: String,
+    },
+    /// A session is given up for this leg and left as it is; it alone is degraded.
+    GivenUp {
+        /// Which session.
+        session: SessionName,
         /// When.
         at: Timestamp,
         /// Why.
@@ -178,6 +222,42 @@ pub enum SwapEvent {
         /// When latched: why going back failed too.
         rollback_error: Option<String>,
     },
+}
+
+impl SwapEvent {
+    /// When it was written.
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::Opened(plan) => plan.opened_at,
+            Self::Began { at, .. }
+            | Self::Ended { at, .. }
+            | Self::Proven { at, .. }
+            | Self::Unproven { at, .. }
+            | Self::GivenUp { at, .. }
+            | Self::TurnedBack { at, .. }
+            | Self::Closed { at, .. } => *at,
+        }
+    }
+}
+
+impl fmt::Display for SwapEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened(plan) => write!(f, "opened from {} to {}", plan.from, plan.to),
+            Self::Began { step, .. } => write!(f, "began to {step}"),
+            Self::Ended { step, result: StepResult::Done(_), .. } => write!(f, "done: {step}"),
+            Self::Ended { step, result: StepResult::Failed { error, in_doubt: false }, .. } => write!(f, "failed to {step}: {error}"),
+            Self::Ended { step, result: StepResult::Failed { error, in_doubt: true }, .. } => {
+                write!(f, "cannot tell whether it was done: {step}: {error}")
+            }
+            Self::Proven { session, account, .. } => write!(f, "proven: {session} on {account}"),
+            Self::Unproven { session, account, why, .. } => write!(f, "not proven: {session} on {account}: {why}"),
+            Self::GivenUp { session, why, .. } => write!(f, "gave up {session}: {why}"),
+            Self::TurnedBack { why, .. } => write!(f, "turned back: {why}"),
+            Self::Closed { verdict, rollback_error: None, .. } => write!(f, "closed: {verdict:?}"),
+            Self::Closed { verdict, rollback_error: Some(error), .. } => write!(f, "closed: {verdict:?}: {error}"),
+        }
+    }
 }
 
 /// How a swap ended.
@@ -208,8 +288,10 @@ pub enum Stage {
     Ensure,
     /// The rest moves.
     Rest,
-    /// The target is being recorded.
+    /// The target is being recorded: from here on only forward.
     Commit,
+    /// The target is recorded; only the closing entry is missing.
+    Committed,
     /// Going back: the active link is being flipped back.
     Unflip,
     /// Going back: the links of the previous home are being verified.
@@ -220,16 +302,18 @@ pub enum Stage {
     Closed,
 }
 
-/// Where a session is in the move.
+/// Where a session is in the move. A leg is one direction: out to the target, or back again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Move {
     /// Its place.
     pub place: Place,
-    /// Whether an agent of ours was ever stopped or started for it by this swap.
+    /// When it came there.
+    pub since: Timestamp,
+    /// Whether this swap answers for where it runs: its agent was stopped, started or proven by it.
     pub touched: bool,
-    /// How often it was started under the account that it is going to at present.
-    pub starts: u32,
+    /// What failed for it in this leg: stops, starts and proofs.
+    pub failures: u32,
     /// The transcript when its agent was first stopped: these bytes must be kept.
     pub transcript: Option<TranscriptMark>,
     /// The last error.
@@ -237,10 +321,10 @@ pub struct Move {
 }
 
 /// The place of one session.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Place {
-    /// Its agent runs on the account that it had when this leg began, or had ended by itself.
+    /// Its agent runs where it ran when this leg began, or had ended by itself.
     Waiting,
     /// Its agent is being stopped.
     Stopping,
@@ -248,15 +332,36 @@ pub enum Place {
     Stopped,
     /// An agent is being started under the account.
     Starting(AccountName),
-    /// An agent was started under the account and is to be proven, since the time given.
-    Proving(AccountName, Timestamp),
+    /// An agent was started under the account and is to be proven.
+    Proving(AccountName),
     /// Proven under the account.
     Proven(AccountName),
+    /// A step or a proof failed, or the swap turned back half-way: a look decides whether to stop or to start.
+    Unsettled,
     /// Given up for this leg; the session alone is degraded.
     Lost,
 }
 
-/// A swap as its journal tells it.
+impl Place {
+    /// Whether the session is on the move, and so counts for the batch.
+    pub const fn is_in_flight(&self) -> bool {
+        matches!(self, Self::Stopping | Self::Stopped | Self::Starting(_) | Self::Proving(_) | Self::Unsettled)
+    }
+}
+
+/// A step that began and whose outcome is not known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// The step.
+    pub step: Step,
+    /// When it began, or when it ended in doubt.
+    pub since: Timestamp,
+    /// The error, when it ended in doubt; `None` when the journal has no end for it, because the process was gone.
+    pub doubt: Option<String>,
+}
+
+/// A swap as its journal tells it. It changes only through [`SwapRecord::apply`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SwapRecord {
@@ -264,13 +369,17 @@ pub struct SwapRecord {
     pub plan: SwapPlan,
     /// How far the shared part is.
     pub stage: Stage,
+    /// When the stage began, or when its shared step last failed.
+    pub since: Timestamp,
+    /// Whether a session or the active link was touched: if not, going back is nothing to do.
+    pub touched: bool,
     /// Each session.
     pub moves: BTreeMap<SessionName, Move>,
-    /// Steps that began and have no end in the journal: after a crash only a look can tell.
-    pub pending: Vec<Step>,
+    /// Steps that began and are not known to have ended, in the order of the steps: only a look can tell.
+    pub pending: Vec<Pending>,
     /// Failures in a row of the shared step that the stage is at.
     pub failures: u32,
-    /// The last error of the shared step.
+    /// The last error of that step, if it is known to have failed.
     pub last_error: Option<String>,
     /// Why it goes back, once it does.
     pub turned_back: Option<String>,
@@ -278,4 +387,57 @@ pub struct SwapRecord {
     pub verdict: Option<SwapVerdict>,
     /// When latched: why going back failed too.
     pub rollback_error: Option<String>,
+}
+
+impl SwapRecord {
+    /// The account that this leg goes to: the target, or the previous account once the swap has turned back.
+    pub const fn goal(&self) -> &AccountName {
+        if self.turned_back.is_some() { &self.plan.from } else { &self.plan.to }
+    }
+
+    /// Whether the swap may still be undone: not once the target is being recorded, nor on the way back.
+    pub const fn may_turn_back(&self) -> bool {
+        matches!(self.stage, Stage::Opened | Stage::Canary | Stage::Flip | Stage::Ensure | Stage::Rest)
+    }
+
+    /// How many sessions are on the move.
+    pub fn in_flight(&self) -> usize {
+        self.moves.values().filter(|movement| movement.place.is_in_flight()).count()
+    }
+
+    /// How many sessions are proven under the account that this leg goes to.
+    pub fn proven(&self) -> usize {
+        self.moves.values().filter(|movement| matches!(&movement.place, Place::Proven(account) if account == self.goal())).count()
+    }
+
+    /// The sessions that were given up in this leg.
+    pub fn lost(&self) -> impl Iterator<Item = &SessionName> {
+        self.moves.iter().filter(|(_, movement)| movement.place == Place::Lost).map(|(name, _)| name)
+    }
+
+    /// How many sessions must be proven first and alone: never more than there are left.
+    pub fn canaries(&self) -> usize {
+        self.plan.canary.min(self.moves.len() - self.lost().count())
+    }
+
+    /// Whether nothing is left to do for a session in this leg.
+    pub fn is_settled(&self, movement: &Move) -> bool {
+        match &movement.place {
+            Place::Proven(account) => account == self.goal(),
+            Place::Lost => true,
+            // What was never touched is already where the way back leads.
+            Place::Waiting => self.turned_back.is_some() && !movement.touched,
+            _ => false,
+        }
+    }
+
+    /// Whether nothing is left to do for any session in this leg.
+    pub fn all_settled(&self) -> bool {
+        self.moves.values().all(|movement| self.is_settled(movement))
+    }
+
+    /// The step, if it began and is not known to have ended.
+    pub fn pending(&self, step: &Step) -> Option<&Pending> {
+        self.pending.iter().find(|pending| pending.step == *step)
+    }
 }

@@ -10,6 +10,7 @@
 //! # Does not
 //! Wait for children of our own: the processes looked at here belong to a tmux server, which collects them.
 
+mod age;
 mod death;
 mod error;
 mod exec;
@@ -19,6 +20,7 @@ mod stat;
 mod stop;
 mod table;
 
+pub use age::age;
 pub use death::{DeathWatch, Exit};
 pub use error::ProcessError;
 pub use exec::Exec;

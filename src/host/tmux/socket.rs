@@ -29,6 +29,18 @@ impl RuntimeDirectory {
         }
     }
 
+    /// A directory of ours below it, both of them 0700 and checked.
+    ///
+    /// # Errors
+    /// [`TmuxError::Path`] when one cannot be made, [`TmuxError::Unsafe`] when somebody else could write there.
+    pub fn make(&self, name: &str) -> Result<PathBuf, TmuxError> {
+        let below = self.0.join(name);
+        for directory in [&self.0, &below] {
+            Socket { path: directory.join("any"), directory: Some(directory.clone()) }.prepare()?;
+        }
+        Ok(below)
+    }
+
     /// As this process's environment and user have it.
     pub fn of_this_process() -> Self {
         let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);

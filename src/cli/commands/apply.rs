@@ -1,0 +1,75 @@
+//! `apply`: do it once. Through the daemon when one runs, by itself otherwise.
+
+use std::io::IsTerminal as _;
+
+use jiff::Timestamp;
+
+use super::{ANSWER_WITHIN, block_on, finish, plan, request};
+use crate::{
+    cli::{CliError, Context, Exit, args::ApplyArgs, context::SpecAtHand, output::Printer, render, saved_plan::SavedPlan, times},
+    engine::{Answer, Command, Engine},
+    host::real::{RealHost, Station},
+};
+
+/// Plans, shows, asks, and acts.
+pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
+    let saved = args.plan.as_deref().map(SavedPlan::read).transpose()?;
+    let found = context.spec()?;
+    let within = times::duration(&args.timeout)?;
+    let station = context.station(&found.loaded.spec.pool)?;
+    let (view, planned) = plan::preview(context, &found, &station)?;
+    if let Some(saved) = &saved {
+        saved.check(&SavedPlan::new(view.spec(), view.seen(), view.memory(), planned.clone()))?;
+    }
+    let beside = plan::beside(&view, &planned, &found, &station);
+    drop(view);
+    context.out.print(&render::plan::plan(&planned, &beside))?;
+    if planned.plan.is_empty() && planned.report.waiting.is_empty() {
+        return Ok(if planned.report.warnings.is_empty() { Exit::Ok } else { Exit::Degraded });
+    }
+    if planned.plan.is_empty() {
+        context.out.tell("nothing can be done now; what waits is shown above");
+        return Ok(Exit::Ok);
+    }
+    // A saved plan was looked at when it was made.
+    if !args.yes && saved.is_none() && !Printer::confirm("Apply this?")? {
+        return Err(CliError::Declined);
+    }
+    let answer = match context.daemon(&station)? {
+        Some(daemon) => {
+            context.out.tell("applying through the daemon");
+            let expect = Some(found.loaded.spec.digest());
+            daemon.ask(&request(Command::Apply { expect }), ANSWER_WITHIN).map_err(CliError::Daemon)?
+        }
+        None => {
+            context.out.tell("no daemon runs: applying from here");
+            let deadline = Timestamp::now().saturating_add(within).unwrap_or(Timestamp::MAX);
+            apply_here(context, found, &station, deadline)?
+        }
+    };
+    finish(context, answer)
+}
+
+/// Takes the lock and passes until nothing is left to do.
+fn apply_here(context: &Context, found: SpecAtHand, station: &Station, deadline: Timestamp) -> Result<Answer, CliError> {
+    let store = context.store(station)?;
+    let progress = std::io::stderr().is_terminal().then(spinner);
+    let answer = block_on(async {
+        let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        host.listen();
+        let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+        engine.confirm_removals().await;
+        engine.converge(deadline).await.map_err(CliError::Engine)
+    })?;
+    if let Some(progress) = progress {
+        progress.finish_and_clear();
+    }
+    answer
+}
+
+fn spinner() -> indicatif::ProgressBar {
+    let spinner = indicatif::ProgressBar::new_spinner();
+    spinner.set_message("converging");
+    spinner.enable_steady_tick(std::time::Duration::from_millis(120));
+    spinner
+}

@@ -1,0 +1,281 @@
+//! `doctor`: what of this host could keep the pool from working, before it does.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::block_on;
+use crate::{
+    cli::{CliError, Context, Exit, args::OutputArgs, render},
+    host::{
+        agent::{launch, login},
+        links,
+        real::{RealHost, Station},
+        tmux::TmuxError,
+    },
+    model::error_line,
+    observed::LoginView,
+    plan::RESERVED_DESCRIPTORS,
+    spec::Spec,
+    store::StateDir,
+};
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, but not for long or not well.
+    Warning,
+    /// It does not work.
+    Error,
+}
+
+/// One check.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What was checked.
+    pub check: String,
+    /// How it came out.
+    pub verdict: Verdict,
+    /// What was found, and what to do.
+    pub message: String,
+}
+
+/// What one idle agent needs (facts/claude-code.md, section 1).
+const AGENT_MEMORY_MIB: u64 = 300;
+/// The oldest version that carries a conversation over to another organisation without losing it (section 6).
+const LEAST_CLI: (u32, u32, u32) = (2, 1, 234);
+/// Logins that end within this time are worth a word.
+const LOGIN_WARNING: Duration = Duration::from_hours(7 * 24);
+
+/// Exit code 1 when something does not work.
+pub fn run(context: &Context, args: OutputArgs) -> Result<Exit, CliError> {
+    let found = context.spec()?;
+    let spec = &found.loaded.spec;
+    let station = context.station(&spec.pool)?;
+    let mut findings = Findings::default();
+    check_files(spec, &station, &mut findings);
+    check_machine(spec, &mut findings);
+    block_on(async {
+        check_tmux(spec, &station, &mut findings).await;
+        check_agent(context, spec, &mut findings).await;
+    })?;
+    let worst = findings.0.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok);
+    context.out.show(args.output, &findings.0, |_| table(&findings.0))?;
+    Ok(if worst == Verdict::Error { Exit::Error } else { Exit::Ok })
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, check: impl Into<String>, verdict: Verdict, message: impl Into<String>) {
+        self.0.push(Finding { check: check.into(), verdict, message: message.into() });
+    }
+}
+
+fn table(findings: &[Finding]) -> String {
+    let rows = findings.iter().map(|finding| {
+        let (style, word) = match finding.verdict {
+            Verdict::Ok => (render::style::GOOD, "ok"),
+            Verdict::Warning => (render::style::WARN, "warning"),
+            Verdict::Error => (render::style::BAD, "error"),
+        };
+        vec![render::paint(style, word), finding.check.clone(), render::escape(&finding.message)]
+    });
+    render::table(&["", "CHECK", "FOUND"], rows)
+}
+
+async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {
+    let mut host = match RealHost::new(station.clone()) {
+        Ok(host) => host,
+        Err(error) => return findings.add("tmux", Verdict::Error, error_line(&error)),
+    };
+    crate::host::Host::configure(&mut host, spec, crate::model::PoolId(uuid::Uuid::nil()));
+    let Some(tmux) = host.tmux() else {
+        return findings.add("tmux", Verdict::Error, "the pool's server cannot be set up; see above");
+    };
+    match program_version(Path::new("tmux"), &["-V".to_owned()]).await {
+        Some(line) => {
+            let version = line.trim_start_matches("tmux ");
+            let (verdict, note) = judge_tmux(version);
+            findings.add("tmux version", verdict, format!("{version}{note}"));
+        }
+        None => return findings.add("tmux version", Verdict::Error, "tmux cannot be run; install it (Debian: apt-get install tmux)"),
+    }
+    match tmux.check().await {
+        Err(TmuxError::NoServer { .. }) => findings.add("tmux server", Verdict::Ok, "none runs yet; it is started with the first session"),
+        Ok(check) => {
+            if check.ends_with_us() {
+                let message = "it lives in the control group of this process: a restart of that service would end the sessions; start it with `claude-failover service install`";
+                findings.add("tmux server", Verdict::Error, message);
+            } else {
+                findings.add(
+                    "tmux server",
+                    Verdict::Ok,
+                    format!("process {} in {}", check.pid, check.cgroup.as_deref().unwrap_or("no control group")),
+                );
+            }
+            if let Some(limit) = check.descriptor_limit {
+                let room = limit.saturating_sub(RESERVED_DESCRIPTORS);
+                let verdict = if (spec.sessions.len() as u64) <= room { Verdict::Ok } else { Verdict::Error };
+                findings.add("tmux descriptors", verdict, format!("room for {room} panes, {} sessions declared", spec.sessions.len()));
+            }
+        }
+        Err(error) => findings.add("tmux server", Verdict::Error, error_line(&error)),
+    }
+}
+
+/// Below 3.2 there is no `new-session -e`; below 3.6 deaths are lost and running out of descriptors is fatal (facts/tmux.md, section 10).
+fn judge_tmux(version: &str) -> (Verdict, &'static str) {
+    let number: String = version.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let mut parts = number.split('.').filter_map(|part| part.parse::<u32>().ok());
+    match (parts.next(), parts.next()) {
+        (Some(major), minor) if (major, minor.unwrap_or(0)) < (3, 2) => (Verdict::Error, ": too old, 3.2a is the least"),
+        (Some(major), minor) if (major, minor.unwrap_or(0)) < (3, 6) => {
+            (Verdict::Warning, ": works; 3.6 or newer loses no exit codes and survives running out of descriptors")
+        }
+        (Some(_), _) => (Verdict::Ok, ""),
+        (None, _) => (Verdict::Warning, ": the version is not understood"),
+    }
+}
+
+async fn check_agent(context: &Context, spec: &Spec, findings: &mut Findings) {
+    let path = context.environment.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
+    let program = match launch::resolve_program(&spec.agent.command, &path) {
+        Ok(program) => program,
+        Err(error) => return findings.add("agent", Verdict::Error, error_line(&error)),
+    };
+    let arguments: Vec<_> = spec.agent.command.iter().skip(1).cloned().chain(["--version".to_owned()]).collect();
+    match program_version(&program, &arguments).await {
+        Some(line) => {
+            let version = line.split_whitespace().next().unwrap_or_default().to_owned();
+            let old = parse_version(&version).is_some_and(|version| version < LEAST_CLI);
+            let verdict = if old { Verdict::Warning } else { Verdict::Ok };
+            let note = if old { "; resuming under another account is safe from 2.1.234 on" } else { "" };
+            findings.add("agent", verdict, format!("{} {version}{note}", program.display()));
+        }
+        None => findings.add("agent", Verdict::Warning, format!("{} did not say its version", program.display())),
+    }
+    for account in &spec.accounts {
+        let check = format!("login of {}", account.name);
+        let environment = launch::probe_environment(context.environment.clone(), &spec.agent.environment, &account.home);
+        let asked = if spec.agent.command.len() == 1 {
+            login::ask(&program, &account.home, &environment).await
+        } else {
+            login::read(&account.home, Timestamp::now())
+        };
+        match asked {
+            Ok(LoginView::Valid { expires_at }) => {
+                let soon = expires_at
+                    .filter(|at| at.duration_since(Timestamp::now()) < jiff::SignedDuration::try_from(LOGIN_WARNING).unwrap_or_default());
+                let verdict = if soon.is_some() { Verdict::Warning } else { Verdict::Ok };
+                findings.add(check, verdict, expires_at.map_or_else(|| "valid".to_owned(), |at| format!("valid until {at:.0}")));
+            }
+            Ok(LoginView::Missing) => {
+                findings.add(check, Verdict::Error, format!("none; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()));
+            }
+            Ok(LoginView::Dead { reason }) => {
+                findings.add(
+                    check,
+                    Verdict::Error,
+                    format!("{reason}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()),
+                );
+            }
+            Ok(LoginView::Unknown) => findings.add(check, Verdict::Warning, "not known"),
+            Err(error) => findings.add(check, Verdict::Warning, error_line(&error)),
+        }
+    }
+}
+
+/// The first line that a program prints.
+async fn program_version(program: &Path, arguments: &[String]) -> Option<String> {
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_secs(10), command.output()).await.ok()?.ok()?;
+    String::from_utf8_lossy(&output.stdout).lines().next().map(ToOwned::to_owned)
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
+    let mut parts = text.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+fn check_files(spec: &Spec, station: &Station, findings: &mut Findings) {
+    match StateDir::existing(&station.state) {
+        Ok(_) => findings.add("state directory", Verdict::Ok, station.state.display().to_string()),
+        Err(crate::store::StoreError::Missing { .. }) => {
+            findings.add("state directory", Verdict::Ok, format!("{} is made at the first start", station.state.display()));
+        }
+        Err(error) => findings.add("state directory", Verdict::Error, error_line(&error)),
+    }
+    for account in &spec.accounts {
+        let check = format!("home of {}", account.name);
+        match links::observe_home(&account.home) {
+            Ok(home) if !home.exists => findings.add(
+                check,
+                Verdict::Error,
+                format!("{} does not exist; `claude-failover init` makes homes", account.home.display()),
+            ),
+            Ok(home) => match home.unsafe_mode {
+                Some(problem) => findings.add(check, Verdict::Error, problem),
+                None => findings.add(check, Verdict::Ok, account.home.display().to_string()),
+            },
+            Err(error) => findings.add(check, Verdict::Error, error_line(&error)),
+        }
+    }
+    let missing: Vec<_> = spec.sessions.values().map(|session| &session.workdir).filter(|workdir| !workdir.is_dir()).collect();
+    for workdir in missing.iter().collect::<std::collections::BTreeSet<_>>() {
+        findings.add("start directory", Verdict::Error, format!("{} does not exist", workdir.display()));
+    }
+}
+
+fn check_machine(spec: &Spec, findings: &mut Findings) {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let needed = 32 + 4 * spec.accounts.len() as u64;
+    match number("/proc/sys/fs/inotify/max_user_watches") {
+        Some(limit) if limit < needed => {
+            findings.add(
+                "inotify watches",
+                Verdict::Warning,
+                format!("{limit} are allowed, {needed} are needed; changes are then found at the resync"),
+            );
+        }
+        Some(limit) => findings.add("inotify watches", Verdict::Ok, format!("{limit} allowed")),
+        None => findings.add("inotify watches", Verdict::Warning, "the limit cannot be read"),
+    }
+    let sessions = spec.sessions.len() as u64;
+    match memory_mib() {
+        Some(available) => {
+            let needs = sessions * AGENT_MEMORY_MIB;
+            let verdict = if needs > available { Verdict::Warning } else { Verdict::Ok };
+            findings.add("memory", verdict, format!("{available} MiB available; {sessions} agents need about {needs} MiB"));
+        }
+        None => findings.add("memory", Verdict::Warning, "cannot be read"),
+    }
+    if let Some(ptys) = number("/proc/sys/kernel/pty/max") {
+        let verdict = if sessions + 16 > ptys { Verdict::Error } else { Verdict::Ok };
+        findings.add("pseudo-terminals", verdict, format!("{ptys} allowed, {sessions} declared"));
+    }
+    // A clock that is off makes resets come early or late; what can be told without asking anybody is whether it is nonsense.
+    let now = Timestamp::now();
+    let built = PathBuf::from("/proc/self/exe").metadata().and_then(|metadata| metadata.modified()).ok();
+    let behind = built.and_then(|built| Timestamp::try_from(built).ok()).is_some_and(|built| now < built);
+    let verdict = if behind { Verdict::Error } else { Verdict::Ok };
+    let note = if behind { ", which is before this program was installed; set the clock" } else { "" };
+    findings.add("clock", verdict, format!("{now:.0}{note}"));
+}
+
+fn memory_mib() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+}

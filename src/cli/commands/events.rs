@@ -1,0 +1,26 @@
+//! `events`: what happened.
+
+use jiff::Timestamp;
+
+use crate::{
+    cli::{CliError, Context, Exit, args::EventsArgs, render, times},
+    store::{EventQuery, Reader, StoreError},
+};
+
+/// Read from the store, with or without a daemon.
+pub fn run(context: &Context, args: &EventsArgs) -> Result<Exit, CliError> {
+    let found = context.spec()?;
+    let spec = &found.loaded.spec;
+    let station = context.station(&spec.pool)?;
+    let now = Timestamp::now();
+    let object = args.object.as_deref().map(|text| super::explain::object(spec, text)).transpose()?;
+    let since = args.since.as_deref().map(|text| times::point(text, now, false)).transpose()?;
+    let query = EventQuery { object, since, limit: u32::try_from(args.limit).unwrap_or(u32::MAX), ..EventQuery::default() };
+    let events = match Reader::attach(&station.state) {
+        Ok(reader) => reader.events(&query).map_err(CliError::Store)?,
+        Err(StoreError::Missing { .. }) => Vec::new(),
+        Err(error) => return Err(CliError::Store(error)),
+    };
+    context.out.show(args.output.output, &events, |_| render::events::events(&events, now))?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,86 @@
+//! `explain`: all that is known of one object, and why it is as it is.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{block_on, request};
+use crate::{
+    cli::{CliError, Context, Exit, args::ExplainArgs, render},
+    engine::{Answer, Command},
+    model::{AccountName, Condition, ObjectRef, SessionName},
+    spec::Spec,
+    store::{EventQuery, Reader, StoredEvent},
+};
+
+/// What is explained.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The object.
+    pub object: ObjectRef,
+    /// Facts, one a line: wanted, seen, remembered.
+    pub evidence: Vec<String>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    /// What would be done to it, with the reason.
+    pub planned: Vec<String>,
+    /// What it waits for.
+    pub waiting: Vec<String>,
+    /// What happened to it last.
+    pub events: Vec<StoredEvent>,
+}
+
+/// How many events are shown.
+const EVENTS: u32 = 8;
+
+/// The daemon's evidence when one runs: it knows what its agents reported. Our own look otherwise.
+pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
+    let found = context.spec()?;
+    let spec = &found.loaded.spec;
+    let object = object(spec, &args.object)?;
+    let station = context.station(&spec.pool)?;
+    let mut explanation = block_on(async {
+        let mut view = context.view(spec, &station)?;
+        let planned = view.preview().await;
+        view.refresh_conditions();
+        let of = |waiting: &crate::plan::Waiting| format!("{}: {}", waiting.reason, waiting.message);
+        Ok::<_, CliError>(Explanation {
+            evidence: view.evidence(&object),
+            conditions: view.conditions_of(&object),
+            planned: planned
+                .plan
+                .actions
+                .iter()
+                .filter(|(_, action)| action.object == object)
+                .map(|(_, action)| format!("{} ({})", action.what, action.why))
+                .collect(),
+            waiting: planned.report.waiting.iter().chain(&planned.report.warnings).filter(|entry| entry.object == object).map(of).collect(),
+            events: Vec::new(),
+            object: object.clone(),
+        })
+    })??;
+    if let Some(daemon) = context.daemon(&station)?
+        && let Answer::Done { lines, .. } = daemon
+            .ask(&request(Command::Clear { object: object.clone(), look_only: true }), super::ANSWER_WITHIN)
+            .map_err(CliError::Daemon)?
+    {
+        explanation.evidence = lines;
+    }
+    if let Ok(reader) = Reader::attach(&station.state) {
+        let query = EventQuery { object: Some(object), limit: EVENTS, ..EventQuery::default() };
+        explanation.events = reader.events(&query).unwrap_or_default();
+    }
+    context.out.show(args.output.output, &explanation, |_| render::explain::explain(&explanation, Timestamp::now()))?;
+    Ok(Exit::Ok)
+}
+
+/// An object by its full name, or a session or an account by its bare one.
+pub fn object(spec: &Spec, text: &str) -> Result<ObjectRef, CliError> {
+    if let Some(name) = SessionName::new(text).ok().filter(|name| spec.sessions.contains_key(name)) {
+        return Ok(ObjectRef::Session(name));
+    }
+    if let Some(name) = AccountName::new(text).ok().filter(|name| spec.account(name).is_some()) {
+        return Ok(ObjectRef::Account(name));
+    }
+    text.parse().map_err(|error: crate::model::ObjectRefError| CliError::Usage(error.to_string()))
+}

@@ -1,0 +1,95 @@
+//! Short commands of an operator: through the daemon when one runs, on the store otherwise.
+
+use jiff::Timestamp;
+
+use super::{ANSWER_WITHIN, block_on, finish, request};
+use crate::{
+    cli::{
+        CliError, Context, Exit,
+        args::{ClearArgs, CordonArgs, ObjectArgs, SessionArgs, SuspendArgs},
+        output::Printer,
+        times,
+    },
+    engine::{Answer, Command, Engine},
+    host::real::RealHost,
+    model::SessionName,
+};
+
+/// `adopt`
+pub fn adopt(context: &Context, args: &SessionArgs) -> Result<Exit, CliError> {
+    let session = SessionName::new(args.session.as_str()).map_err(|error| CliError::Usage(error.to_string()))?;
+    let answer = ask(context, Command::Adopt { session })?;
+    finish(context, answer)
+}
+
+/// `suspend`
+pub fn suspend(context: &Context, args: &SuspendArgs) -> Result<Exit, CliError> {
+    let until = args.until.as_deref().map(|text| times::point(text, Timestamp::now(), true)).transpose()?;
+    let answer = ask(context, Command::Suspend { reason: args.reason.clone(), until })?;
+    finish(context, answer)
+}
+
+/// `resume`
+pub fn resume(context: &Context) -> Result<Exit, CliError> {
+    let answer = ask(context, Command::Resume)?;
+    finish(context, answer)
+}
+
+/// `cordon`
+pub fn cordon(context: &Context, args: &CordonArgs) -> Result<Exit, CliError> {
+    let object = super::explain::object(&context.spec()?.loaded.spec, &args.object)?;
+    let answer = ask(context, Command::Cordon { object, reason: args.reason.clone() })?;
+    finish(context, answer)
+}
+
+/// `uncordon`
+pub fn uncordon(context: &Context, args: &ObjectArgs) -> Result<Exit, CliError> {
+    let object = super::explain::object(&context.spec()?.loaded.spec, &args.object)?;
+    let answer = ask(context, Command::Uncordon { object })?;
+    finish(context, answer)
+}
+
+/// `clear`: what is seen is shown before anything is cleared.
+pub fn clear(context: &Context, args: &ClearArgs) -> Result<Exit, CliError> {
+    let object = super::explain::object(&context.spec()?.loaded.spec, &args.object)?;
+    if !args.yes {
+        let looked = ask(context, Command::Clear { object: object.clone(), look_only: true })?;
+        if let Answer::Done { lines, degraded, .. } = &looked {
+            for line in lines {
+                context.out.tell(&crate::cli::render::escape(line));
+            }
+            if *degraded && !Printer::confirm(&format!("Clear {object}?"))? {
+                return Err(CliError::Declined);
+            }
+        }
+    }
+    let answer = ask(context, Command::Clear { object, look_only: false })?;
+    finish(context, answer)
+}
+
+/// `reconcile`
+pub fn reconcile(context: &Context) -> Result<Exit, CliError> {
+    let found = context.spec()?;
+    let station = context.station(&found.loaded.spec.pool)?;
+    let daemon = context.daemon(&station)?.ok_or(CliError::NoDaemon)?;
+    let answer = daemon.ask(&request(Command::Reconcile), ANSWER_WITHIN).map_err(CliError::Daemon)?;
+    finish(context, answer)
+}
+
+/// Sends a command to the daemon, or carries it out here, and says which.
+fn ask(context: &Context, command: Command) -> Result<Answer, CliError> {
+    let found = context.spec()?;
+    let station = context.station(&found.loaded.spec.pool)?;
+    let request = request(command);
+    if let Some(daemon) = context.daemon(&station)? {
+        context.out.tell("through the daemon");
+        return daemon.ask(&request, ANSWER_WITHIN).map_err(CliError::Daemon);
+    }
+    context.out.tell("no daemon runs: done from here");
+    let store = context.store(&station)?;
+    block_on(async {
+        let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+        engine.handle(&request).await.map_err(CliError::Engine)
+    })?
+}

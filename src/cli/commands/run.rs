@@ -1,0 +1,165 @@
+//! `run`: the daemon.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+
+use super::block_on;
+use crate::{
+    cli::{
+        CliError, Context, Exit,
+        args::RunArgs,
+        context::{SpecAtHand, control_socket, read_spec},
+        times,
+    },
+    control::Server,
+    engine::{Channels, Engine, Signal, SpecRead, Witness},
+    host::{
+        real::{RealHost, Station},
+        specfile::{Surroundings, directories_to_watch},
+        watch::Watch,
+    },
+    model::error_line,
+    spec::{LoadPlace, SourceText, Spec, load},
+    store::{AcceptedSpec, Store},
+};
+
+/// Runs until it is told to stop. Sessions outlive it.
+pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
+    let resync = times::duration(&args.resync)?;
+    let path = crate::cli::context::absolute(&context.spec_path()?);
+    let around = context.surroundings()?;
+    let first = read(&path, &around);
+    let station = station(context, &first)?;
+    let store = context.store(&station)?;
+    let (spec, accepted, refused) = match first {
+        Ok((spec, accepted)) => (spec, accepted, None),
+        Err(diagnostic) => {
+            let (spec, accepted) = last_good(&store, &around).ok_or_else(|| CliError::Refused(diagnostic.clone()))?;
+            tracing::error!("the spec is refused, the last good one stays in force:\n{diagnostic}");
+            (spec, accepted, Some(diagnostic))
+        }
+    };
+    block_on(async {
+        let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        host.listen();
+        let mut engine = Engine::start(host, store, spec, &accepted).map_err(CliError::Engine)?;
+        if let Some(diagnostic) = refused {
+            engine.reject_spec(diagnostic).map_err(CliError::Engine)?;
+        }
+        let (commands, receiver) = mpsc::channel(64);
+        let (signals, signal_receiver) = mpsc::channel(16);
+        let (status, _) = watch::channel(None);
+        let server = Server::bind(&control_socket(&station)).map_err(|error| CliError::Internal(error_line(&error)))?;
+        let serving = tokio::spawn(server.serve(commands));
+        listen_for_signals(&signals)?;
+        tokio::spawn(watch_spec(path.clone(), around.clone(), signals));
+        let channels = Channels { commands: receiver, signals: signal_receiver, status, read_spec: Box::new(move || read(&path, &around)) };
+        tracing::info!(state = %station.state.display(), socket = %control_socket(&station).display(), "running");
+        let result = engine.run(channels, resync, &mut Systemd).await;
+        serving.abort();
+        // Awaited so that the socket is gone when we are.
+        let _ = serving.await;
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        result.map_err(CliError::Engine)
+    })??;
+    Ok(Exit::Ok)
+}
+
+/// The pool's name is needed to find its state; a spec that does not even give that needs `--state-dir`.
+fn station(context: &Context, first: &SpecRead) -> Result<Station, CliError> {
+    match first {
+        Ok((spec, _)) => context.station(&spec.pool),
+        Err(diagnostic) if context.global.state_dir.is_none() => {
+            context.out.tell(diagnostic.trim_end());
+            context.out.tell("with --state-dir the last good spec can be used");
+            Err(CliError::SpecInvalid)
+        }
+        // The name plays no part in the place of a state directory that is named.
+        Err(_) => context.station(&crate::model::PoolName::new("pool").map_err(|error| CliError::Internal(error.to_string()))?),
+    }
+}
+
+fn read(path: &std::path::Path, around: &Surroundings) -> SpecRead {
+    match read_spec(path, around) {
+        Ok(Ok(SpecAtHand { loaded, accepted, .. })) => Ok((loaded.spec, accepted)),
+        Ok(Err(diagnostics)) => Err(diagnostics.render(false)),
+        Err(error) => Err(error_line(&error)),
+    }
+}
+
+/// The spec of the newest generation, from its canonical text.
+fn last_good(store: &Store, around: &Surroundings) -> Option<(Spec, AcceptedSpec)> {
+    let (_, accepted) = store.last_good_spec().ok().flatten()?;
+    let text = SourceText { name: "last good spec".to_owned(), text: accepted.canonical.clone() };
+    let place = LoadPlace { home: around.home.clone(), base: around.current.clone() };
+    let loaded = load(&[text], &place).ok()?;
+    Some((loaded.spec, accepted))
+}
+
+fn listen_for_signals(signals: &mpsc::Sender<Signal>) -> Result<(), CliError> {
+    let failed = |source| CliError::File { what: "listen for", path: "signals".into(), source };
+    let listen = |kind: SignalKind, make: fn() -> Signal| -> Result<(), CliError> {
+        let mut stream = signal(kind).map_err(failed)?;
+        let signals = signals.clone();
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                if signals.send(make()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    };
+    listen(SignalKind::hangup(), || Signal::SpecChanged)?;
+    listen(SignalKind::user_defined1(), || Signal::Reconcile)?;
+    listen(SignalKind::terminate(), || Signal::Stop)?;
+    listen(SignalKind::interrupt(), || Signal::Stop)
+}
+
+/// An editor or a checkout writes several files; they are taken together.
+const SPEC_SETTLE: Duration = Duration::from_millis(200);
+/// How often the spec is looked at although nothing was heard of a change: network mounts tell nothing.
+const SPEC_RESCAN: Duration = Duration::from_secs(30);
+
+/// Says when the spec may have changed. Directories are watched, since editors put a new file in the place of the old one.
+async fn watch_spec(path: std::path::PathBuf, around: Surroundings, signals: mpsc::Sender<Signal>) {
+    let mut watch = Watch::new(SPEC_SETTLE).ok();
+    loop {
+        if let Some(watch) = &mut watch {
+            for directory in directories_to_watch(&path, &around) {
+                // One that cannot be watched is covered by the rescan.
+                let _ = watch.add(&directory, ());
+            }
+        }
+        let changed = async {
+            match &mut watch {
+                Some(watch) => drop(watch.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        // Cancel-safe: what is missed is found by the rescan.
+        let _ = tokio::time::timeout(SPEC_RESCAN, changed).await;
+        if signals.send(Signal::SpecChanged).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// systemd, if it started us: ready after the first pass, fed by progress.
+struct Systemd;
+
+impl Witness for Systemd {
+    fn ready(&mut self) {
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        tracing::info!("ready");
+    }
+
+    fn progress(&mut self, line: &str) {
+        let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(line)]);
+    }
+}

@@ -1,0 +1,190 @@
+//! What most commands need first: the spec, the pool's directories, the store, and the daemon if one runs.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use super::{CliError, args::Global, output::Printer};
+use crate::{
+    control::{Client, ClientError},
+    engine::{View, recall},
+    host::{
+        real::{HostError, RealHost, Station},
+        specfile::{self, SpecFileError, SpecFiles, Surroundings},
+        tmux::RuntimeDirectory,
+    },
+    model::{PoolId, PoolName, sha256_hex},
+    observed::Snapshot,
+    plan::Memory,
+    spec::{Loaded, Spec, render_effective},
+    store::{AcceptedSpec, Lock, Reader, StateDir, Store, StoreError},
+};
+
+/// The command's surroundings.
+pub struct Context {
+    /// Options of every command.
+    pub global: Global,
+    /// Where data goes.
+    pub out: Printer,
+    /// The environment that we were started with.
+    pub environment: BTreeMap<OsString, OsString>,
+}
+
+/// A spec that was read and found valid.
+pub struct SpecAtHand {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// With its origins and warnings.
+    pub loaded: Loaded,
+    /// As the store keeps it.
+    pub accepted: AcceptedSpec,
+}
+
+impl Context {
+    /// Takes the options and the environment.
+    pub fn new(global: Global) -> Self {
+        let out = Printer::new(global.color);
+        Self { global, out, environment: env::vars_os().collect() }
+    }
+
+    /// What decides where a spec is looked for.
+    ///
+    /// # Errors
+    /// [`CliError::Spec`].
+    pub fn surroundings(&self) -> Result<Surroundings, CliError> {
+        Surroundings::of_process().map_err(CliError::Spec)
+    }
+
+    /// Where the spec is.
+    ///
+    /// # Errors
+    /// [`CliError::Spec`] when there is none.
+    pub fn spec_path(&self) -> Result<PathBuf, CliError> {
+        specfile::find(self.global.spec.as_deref(), &self.surroundings()?).map_err(CliError::Spec)
+    }
+
+    /// Reads the spec. Its findings are printed on stderr, errors and warnings alike.
+    ///
+    /// # Errors
+    /// [`CliError::SpecInvalid`], [`CliError::Spec`].
+    pub fn spec(&self) -> Result<SpecAtHand, CliError> {
+        let path = self.spec_path()?;
+        let around = self.surroundings()?;
+        match read_spec(&path, &around).map_err(CliError::Spec)? {
+            Ok(found) => {
+                if !found.loaded.warnings.is_empty() {
+                    self.out.tell(found.loaded.warnings.render(self.colour()).trim_end());
+                }
+                Ok(found)
+            }
+            Err(diagnostics) => {
+                self.out.tell(diagnostics.render(self.colour()).trim_end());
+                Err(CliError::SpecInvalid)
+            }
+        }
+    }
+
+    /// Diagnostics are rendered with colour and stripped where it does not belong.
+    const fn colour(&self) -> bool {
+        !matches!(self.global.color, super::args::Color::Never)
+    }
+
+    /// Where the pool's memory is kept.
+    ///
+    /// # Errors
+    /// [`CliError::Spec`] when the user has no home directory.
+    pub fn state_dir(&self, pool: &PoolName) -> Result<PathBuf, CliError> {
+        if let Some(given) = &self.global.state_dir {
+            return Ok(absolute(given));
+        }
+        let around = self.surroundings()?;
+        let base = self.absolute_variable("XDG_STATE_HOME").unwrap_or_else(|| around.home.join(".local/state"));
+        Ok(base.join("claude-failover").join(pool.as_str()))
+    }
+
+    fn absolute_variable(&self, name: &str) -> Option<PathBuf> {
+        self.environment.get(std::ffi::OsStr::new(name)).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// Where this program stands, for one pool.
+    ///
+    /// # Errors
+    /// [`CliError::File`] when our own path or the runtime directory cannot be had.
+    pub fn station(&self, pool: &PoolName) -> Result<Station, CliError> {
+        let state = self.state_dir(pool)?;
+        let program = env::current_exe().map_err(|source| CliError::File { what: "find", path: "our own program".into(), source })?;
+        // Two pools of one name with different state directories must not meet in one socket.
+        let key = sha256_hex(state.as_os_str().as_encoded_bytes());
+        let runtime = RuntimeDirectory::of_this_process().make(&key[..12]).map_err(|error| CliError::Host(HostError::Tmux(error)))?;
+        Ok(Station { program, runtime, state, environment: self.environment.clone() })
+    }
+
+    /// The daemon of the pool, if one runs.
+    ///
+    /// # Errors
+    /// [`CliError::Daemon`] when there is one and it cannot be reached.
+    pub fn daemon(&self, station: &Station) -> Result<Option<Client>, CliError> {
+        match Client::connect(&control_socket(station)) {
+            Ok(client) => Ok(Some(client)),
+            Err(ClientError::NotRunning { .. }) => Ok(None),
+            Err(error) => Err(CliError::Daemon(error)),
+        }
+    }
+
+    /// Takes the pool's lock and opens its store.
+    ///
+    /// # Errors
+    /// [`CliError::Store`], with the holder's process when another one has the lock.
+    pub fn store(&self, station: &Station) -> Result<Store, CliError> {
+        let directory = StateDir::open(&station.state).map_err(CliError::Store)?;
+        let lock = Lock::acquire(directory).map_err(CliError::Store)?;
+        Store::open(lock).map_err(CliError::Store)
+    }
+
+    /// A look at the pool without the right to write: with what its store says, if it has one.
+    ///
+    /// # Errors
+    /// [`CliError::Store`], [`CliError::Engine`], [`CliError::Host`].
+    pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
+        let (memory, usage) = match Reader::attach(&station.state) {
+            Ok(reader) => (recall(&reader).map_err(CliError::Engine)?, reader.usage().unwrap_or_default()),
+            Err(StoreError::Missing { .. }) => (Memory::new(PoolId(uuid::Uuid::new_v4())), BTreeMap::new()),
+            Err(error) => return Err(CliError::Store(error)),
+        };
+        let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        let seen = Snapshot { usage, ..Snapshot::default() };
+        Ok(View::new(host, spec.clone(), memory, seen))
+    }
+}
+
+/// The daemon's socket.
+pub fn control_socket(station: &Station) -> PathBuf {
+    station.runtime.join("control.sock")
+}
+
+/// Reads and checks the spec at `path`.
+///
+/// # Errors
+/// [`SpecFileError`] when a file cannot be read; the inner error holds what is wrong with the content.
+pub fn read_spec(path: &Path, around: &Surroundings) -> Result<Result<SpecAtHand, crate::spec::Diagnostics>, SpecFileError> {
+    let files = SpecFiles::read(path, around)?;
+    let loaded = match files.load() {
+        Ok(loaded) => loaded,
+        Err(rejected) => return Ok(Err(rejected.diagnostics)),
+    };
+    let accepted = AcceptedSpec {
+        digest: loaded.spec.digest(),
+        canonical: render_effective(&loaded, false),
+        sources: files.sources.iter().map(|source| (PathBuf::from(&source.name), source.text.clone())).collect(),
+        revision: None,
+    };
+    Ok(Ok(SpecAtHand { path: path.to_owned(), loaded, accepted }))
+}
+
+/// A path that does not depend on the working directory.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,110 @@
+//! What an operator or a program may ask of the engine, and what it answers.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    model::{AccountName, ObjectRef, SessionName, SpecDigest},
+    plan::Planned,
+    status::Status,
+};
+
+/// A command with what makes it safe to repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// Chosen by the sender; the same id again gets the first answer and does nothing.
+    pub id: String,
+    /// Who asks, for the record.
+    pub actor: String,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Command {
+    /// The published status.
+    Status,
+    /// What would be done now.
+    Plan,
+    /// Read the spec again, look at everything, act, and say what was done. Refused when the spec's digest is another one.
+    Apply {
+        /// The digest that the sender has shown to its user, if it did.
+        expect: Option<SpecDigest>,
+    },
+    /// Look at everything now.
+    Reconcile,
+    /// Carry the pool to another account.
+    Swap {
+        /// Where to; the best target when absent.
+        to: Option<AccountName>,
+        /// Only say what would happen.
+        dry_run: bool,
+    },
+    /// Take over an existing tmux session of a declared name.
+    Adopt {
+        /// Which.
+        session: SessionName,
+    },
+    /// Change nothing until resumed.
+    Suspend {
+        /// Why.
+        reason: String,
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+    },
+    /// End the suspension.
+    Resume,
+    /// Take an account or a session out of use.
+    Cordon {
+        /// Which.
+        object: ObjectRef,
+        /// Why.
+        reason: String,
+    },
+    /// Bring it back into use.
+    Uncordon {
+        /// Which.
+        object: ObjectRef,
+    },
+    /// Look again, show what is seen, and clear a latch or a quarantine.
+    Clear {
+        /// Which object's.
+        object: ObjectRef,
+        /// Only show what is seen.
+        look_only: bool,
+    },
+}
+
+impl Command {
+    /// Whether it changes nothing, so that it needs no record of having been handled.
+    pub const fn is_read(&self) -> bool {
+        matches!(self, Self::Status | Self::Plan | Self::Swap { dry_run: true, .. } | Self::Clear { look_only: true, .. })
+    }
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Answer {
+    /// The status.
+    Status(Box<Status>),
+    /// The plan.
+    Planned(Box<Planned>),
+    /// It was done, or there was nothing to do.
+    Done {
+        /// One line for each thing that was done or found.
+        lines: Vec<String>,
+        /// Whether anything was changed.
+        changed: bool,
+        /// Whether something is degraded or latched all the same.
+        degraded: bool,
+    },
+    /// It was not done.
+    Refused {
+        /// Why, and what to do.
+        message: String,
+    },
+}

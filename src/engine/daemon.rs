@@ -1,0 +1,186 @@
+//! The loop: wait for a reason to look, look, act, publish, again.
+//!
+//! A wake-up only says where to look again; what to do comes from the look. Losing one costs latency, never correctness: everything is looked at
+//! again at every resync.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Answer, Command, Engine, EngineError, Request};
+use crate::{
+    host::{Host, Look, Wake},
+    model::Monotonic,
+    spec::Spec,
+    status::Status,
+    store::AcceptedSpec,
+};
+
+/// A command on its way to the engine, with the place for the answer.
+pub type Asked = (Request, oneshot::Sender<Answer>);
+
+/// What reaches the loop from outside the host.
+#[derive(Debug)]
+pub enum Signal {
+    /// The spec on disk may have changed.
+    SpecChanged,
+    /// Look at everything now.
+    Reconcile,
+    /// End after the current effect.
+    Stop,
+}
+
+/// The spec on disk, read anew: valid, or the diagnostic that says why not.
+pub type SpecRead = Result<(Spec, AcceptedSpec), String>;
+
+/// What connects the loop with its surroundings.
+pub struct Channels {
+    /// Commands of operators and programs, bounded.
+    pub commands: mpsc::Receiver<Asked>,
+    /// The spec watcher and the signal handlers, bounded.
+    pub signals: mpsc::Receiver<Signal>,
+    /// The published status.
+    pub status: watch::Sender<Option<Status>>,
+    /// Reads the spec on disk. Bounded in size and time by the parser's budget.
+    pub read_spec: Box<dyn FnMut() -> SpecRead>,
+}
+
+/// What the loop tells its surroundings.
+pub trait Witness {
+    /// The first pass is done.
+    fn ready(&mut self);
+    /// A pass was finished: the watchdog is fed by progress, not by a timer.
+    fn progress(&mut self, line: &str);
+}
+
+/// Passes without a pause that are taken for a livelock; the loop then waits before it goes on.
+const MAX_PASSES_AT_ONCE: usize = 50;
+/// The pause that ends such a row.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl<H: Host> Engine<H> {
+    /// Runs until [`Signal::Stop`], or until something cannot be recorded.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the surroundings restart the daemon, and the journal speaks for the rest.
+    pub async fn run(&mut self, mut channels: Channels, resync: Duration, witness: &mut impl Witness) -> Result<(), EngineError> {
+        let mut look = Look::all();
+        let mut resync_at = self.resync_at(resync);
+        let mut ready = false;
+        let mut row = 0;
+        loop {
+            let pass = self.pass(look).await?;
+            self.start_polls();
+            channels.status.send_replace(Some(self.view.status()));
+            if !ready {
+                ready = true;
+                witness.ready();
+            }
+            witness.progress(&self.view.status_line());
+            look = Look::default();
+            row = if pass.again { row + 1 } else { 0 };
+            if pass.again && row < MAX_PASSES_AT_ONCE {
+                look = after_effects();
+                continue;
+            }
+            let deadline = self.next_look(pass.next, resync_at);
+            tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
+            let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
+            row = 0;
+            match self.wait(&mut channels, deadline).await {
+                Event::Woken(wakes) => look = look_of(&wakes),
+                Event::Asked(request, reply) => {
+                    if matches!(request.command, Command::Apply { .. }) {
+                        // Whoever applies means the spec as it is on disk now.
+                        self.reread_spec(&mut channels)?;
+                    }
+                    let answer = self.handle(&request).await?;
+                    if !matches!(request.command, Command::Status | Command::Plan) {
+                        look = Look::all();
+                    }
+                    // The asker may have gone; what it asked for is done all the same.
+                    let _ = reply.send(answer);
+                }
+                Event::Signal(Signal::SpecChanged) => {
+                    if self.reread_spec(&mut channels)? {
+                        look = Look::all();
+                    }
+                }
+                Event::Signal(Signal::Reconcile) => look = Look::all(),
+                Event::Signal(Signal::Stop) => return Ok(()),
+            }
+            let now = self.view.host.now().mono;
+            if now >= resync_at {
+                look = Look::all();
+                resync_at = self.resync_at(resync);
+                self.tidy();
+            }
+        }
+    }
+
+    /// Answers whether another spec is in force now. One that reads the same changes nothing; a bad one never replaces the good one.
+    fn reread_spec(&mut self, channels: &mut Channels) -> Result<bool, EngineError> {
+        match (channels.read_spec)() {
+            Ok((spec, _)) if spec == self.view.spec && self.view.spec_state.rejected.is_none() => Ok(false),
+            Ok((spec, accepted)) => self.replace_spec(spec, &accepted).map(|()| true),
+            Err(diagnostic) => self.reject_spec(diagnostic).map(|()| true),
+        }
+    }
+
+    /// Waits for the first reason to go on.
+    async fn wait(&mut self, channels: &mut Channels, deadline: Monotonic) -> Event {
+        tokio::select! {
+            // An operator's word goes first; otherwise a busy host could keep it waiting.
+            biased;
+            // Cancel-safe: a message is taken only when the arm is chosen (tokio, `mpsc::Receiver::recv`).
+            Some(signal) = channels.signals.recv() => Event::Signal(signal),
+            Some((request, reply)) = channels.commands.recv() => Event::Asked(request, reply),
+            // Cancel-safe by the contract of `Host::wake`.
+            wakes = self.view.host.wake(deadline) => Event::Woken(wakes),
+        }
+    }
+
+    /// When to look again if nothing wakes us. A share that depends on the pool keeps hosts apart.
+    fn next_look(&self, next: Option<Timestamp>, resync_at: Monotonic) -> Monotonic {
+        let now = self.view.host.now();
+        let due = |at: Timestamp| now.mono.plus(Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
+        [next, self.next_poll_at()].into_iter().flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
+    }
+
+    fn resync_at(&self, resync: Duration) -> Monotonic {
+        // Two pools, or two hosts, must not fall into step: up to a tenth is added, by the pool's identity.
+        let share = u32::from(self.view.memory.pool.0.as_bytes()[0]);
+        self.view.host.now().mono.plus(resync + resync / 10 * share / 255)
+    }
+
+    /// Forgets what is too old to be of use.
+    fn tidy(&mut self) {
+        let at = self.view.wall();
+        if let Err(error) = self.store.prune(at) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot forget old history");
+        }
+    }
+}
+
+enum Event {
+    Woken(BTreeSet<Wake>),
+    Asked(Request, oneshot::Sender<Answer>),
+    Signal(Signal),
+}
+
+/// After effects, what they may have touched is looked at again.
+fn after_effects() -> Look {
+    Look { tmux: true, agents: true, homes: true, links: true, usage: true, ..Look::default() }
+}
+
+fn look_of(wakes: &BTreeSet<Wake>) -> Look {
+    Look {
+        tmux: wakes.contains(&Wake::Tmux),
+        agents: wakes.contains(&Wake::Agents) || wakes.contains(&Wake::Tmux),
+        homes: wakes.contains(&Wake::Homes),
+        links: wakes.contains(&Wake::Links),
+        usage: wakes.contains(&Wake::Readings),
+        ..Look::default()
+    }
+}

@@ -1,0 +1,120 @@
+//! Carries a plan out: intent, effect, outcome, phase by phase.
+
+use std::collections::BTreeSet;
+
+use super::{Engine, EngineError, Pass, record};
+use crate::{
+    host::Host,
+    model::{AccountName, EventReason, ObjectRef, Severity},
+    plan::{Action, Effect, MemoryChange, Outcome, Phase, Report, Waiting},
+    store::{Batch, Intent},
+};
+
+impl<H: Host> Engine<H> {
+    /// Does the plan's phases in order. Objects are independent of each other; an account whose links or home failed takes nothing further.
+    pub(super) async fn execute(&mut self, actions: &[(Phase, Action)], report: &mut Report, pass: &mut Pass) -> Result<(), EngineError> {
+        let mut broken: BTreeSet<AccountName> = BTreeSet::new();
+        let mut shared_broken = false;
+        let mut server_broken = false;
+        let mut rest = actions;
+        while let Some((phase, _)) = rest.first() {
+            let end = rest.iter().position(|(other, _)| other != phase).unwrap_or(rest.len());
+            let (now, later) = rest.split_at(end);
+            rest = later;
+            let mut batch = Vec::with_capacity(now.len());
+            for (_, action) in now {
+                let gate = if shared_broken && *phase != Phase::Stop {
+                    Some("the shared root could not be made right".to_owned())
+                } else if server_broken && *phase == Phase::Start {
+                    Some("the tmux server could not be started".to_owned())
+                } else {
+                    let account = action.relies_on.as_ref().filter(|account| broken.contains(*account));
+                    account.map(|account| format!("account {account} could not be made right"))
+                };
+                match gate {
+                    None => batch.push(action),
+                    Some(message) => {
+                        report.waiting.push(Waiting { object: action.object.clone(), reason: "EarlierFailed".to_owned(), message });
+                    }
+                }
+            }
+            let failed = self.execute_batch(&batch, pass).await?;
+            shared_broken |= *phase == Phase::Shared && !failed.is_empty();
+            server_broken |= *phase == Phase::Server && !failed.is_empty();
+            broken.extend(failed.into_iter().filter_map(|action| action.relies_on.clone()).filter(|_| *phase < Phase::Stop));
+        }
+        Ok(())
+    }
+
+    /// One phase: all intents in one write, all effects at once, all outcomes in one write. Answers the actions that failed.
+    async fn execute_batch<'a>(&mut self, actions: &[&'a Action], pass: &mut Pass) -> Result<Vec<&'a Action>, EngineError> {
+        let (actions, effects): (Vec<&Action>, Vec<Effect>) =
+            actions.iter().filter_map(|action| Some((*action, action.effect.clone()?))).unzip();
+        if effects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let at = self.view.wall();
+        let intents: Vec<_> = actions
+            .iter()
+            .zip(&effects)
+            .map(|(action, effect)| Intent {
+                at,
+                generation: self.view.memory.generation,
+                object: action.object.clone(),
+                verb: action.verb,
+                effect: effect.clone(),
+            })
+            .collect();
+        let ids = self.store.begin_intents(&intents).map_err(EngineError::store("record what is about to be done"))?;
+        let outcomes = self.view.host.perform(&effects).await;
+        let mut batch = Batch::default();
+        let mut failed = Vec::new();
+        for ((action, effect), outcome) in actions.iter().zip(&effects).zip(&outcomes) {
+            match outcome {
+                Outcome::Failed(failure) => {
+                    let now = self.view.host.now();
+                    let attempts = self.view.memory.attempts.get(&action.object).cloned().unwrap_or_default();
+                    let message = format!("{}: {}", action.what, failure.message());
+                    batch.events.push(self.view.event(action.object.clone(), EventReason::ActionFailed, Severity::Warning, message));
+                    let attempts = attempts.after_failure(&action.object, &failure.message(), now);
+                    batch.changes.push(MemoryChange::PutAttempts(action.object.clone(), attempts));
+                    failed.push(*action);
+                    pass.failed += 1;
+                }
+                Outcome::Changed | Outcome::Unchanged => {
+                    let changed = *outcome == Outcome::Changed;
+                    pass.changed += usize::from(changed);
+                    batch.changes.extend(record::changes(effect, &self.view.memory, at));
+                    batch.changes.extend(self.forgive(&action.object));
+                    if changed {
+                        batch.events.push(record::event(action, effect, at));
+                    }
+                }
+            }
+        }
+        batch.ended = ids.into_iter().zip(outcomes).collect();
+        self.commit("record what was done", &batch)?;
+        pass.again = true;
+        Ok(failed)
+    }
+
+    /// Success ends a row of failures.
+    fn forgive(&self, object: &ObjectRef) -> Option<MemoryChange> {
+        let attempts = self.view.memory.attempts.get(object).filter(|attempts| attempts.failures > 0)?;
+        let after = attempts.after_success();
+        Some(if after.is_clean() { MemoryChange::ClearAttempts(object.clone()) } else { MemoryChange::PutAttempts(object.clone(), after) })
+    }
+
+    /// Intents that a crash cut off. What they may have done is found by looking; what only the intent knows is kept.
+    pub(super) fn settle_intents(&mut self) -> Result<(), EngineError> {
+        let unfinished = self.store.unfinished_intents().map_err(EngineError::store("read interrupted work"))?;
+        let mut batch = Batch::default();
+        for (id, intent) in unfinished {
+            let message = format!("{:?} was under way when the process ended; what happened is looked up", intent.verb);
+            batch.events.push(self.view.event(intent.object, EventReason::ActionInterrupted, Severity::Warning, message));
+            batch.changes.extend(record::after_crash(&intent.effect, &self.view.memory, intent.at));
+            batch.ended.push((id, record::interrupted()));
+        }
+        self.commit("record interrupted work", &batch)
+    }
+}

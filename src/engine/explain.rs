@@ -1,0 +1,194 @@
+//! What is known of one object, as lines: what is wanted, what was seen and when, what is remembered.
+
+use super::View;
+use crate::{
+    host::Host,
+    model::{AccountName, LinkName, ObjectRef, SessionName},
+    observed::{Seen, Snapshot},
+    plan::{Memory, link_need, target},
+    spec::Spec,
+};
+
+impl<H: Host> View<H> {
+    /// Evidence about `object`, one fact a line.
+    pub fn evidence(&self, object: &ObjectRef) -> Vec<String> {
+        let mut lines = Vec::new();
+        match object {
+            ObjectRef::Pool => self.pool_evidence(&mut lines),
+            ObjectRef::Server => lines.push(format!(
+                "seen: {}",
+                seen_words(&self.seen.tmux, |tmux| tmux.server.as_ref().map_or_else(
+                    || "no server".to_owned(),
+                    |server| format!("server {} of tmux {}, {} sessions", server.pid, server.version, tmux.panes.len())
+                ))
+            )),
+            ObjectRef::SharedRoot => lines.push(format!("seen: {}", seen_words(&self.seen.shared_root, |root| format!("{root:?}")))),
+            ObjectRef::ActiveLink => lines.push(format!("seen: {}", seen_words(&self.seen.active_link, |view| format!("{view:?}")))),
+            ObjectRef::Account(name) => self.account_evidence(name, &mut lines),
+            ObjectRef::Link(account, link) => self.link_evidence(account, link, &mut lines),
+            ObjectRef::Session(name) => self.session_evidence(name, &mut lines),
+        }
+        if let Some(latch) = self.memory.latches.get(object) {
+            lines.push(format!("latched: {} since {}", latch.reason, latch.since));
+            lines.extend(
+                latch
+                    .causes
+                    .iter()
+                    .enumerate()
+                    .map(|(at, cause)| if at == 0 { format!("cause: {cause}") } else { format!("then: {cause}") }),
+            );
+            lines.push(format!("evidence then: {}", latch.evidence));
+        }
+        if let Some(attempts) = self.memory.attempts.get(object) {
+            lines.push(format!(
+                "attempts: {} failures in a row, {} exits lately{}{}",
+                attempts.failures,
+                attempts.exits.len(),
+                if attempts.quarantined { ", quarantined" } else { "" },
+                attempts.not_before.map(|at| format!(", not before {at}")).unwrap_or_default()
+            ));
+            lines.extend(attempts.last_error.iter().map(|error| format!("last error: {error}")));
+        }
+        if let Some(cordon) = self.memory.cordoned.get(object) {
+            lines.push(format!("cordoned: by {} since {}: {}", cordon.actor, cordon.since, cordon.reason));
+        }
+        lines
+    }
+
+    fn pool_evidence(&self, lines: &mut Vec<String>) {
+        let active = self.memory.active.as_ref();
+        lines.push(active.map_or_else(
+            || "active account: none".to_owned(),
+            |active| format!("active account: {} since {}", active.account, active.since),
+        ));
+        if self.spec.active_link.is_some() {
+            lines.push(format!("active link: {}", seen_words(&self.seen.active_link, |view| format!("{view:?}"))));
+        }
+        for account in &self.spec.accounts {
+            lines.push(format!("links of {}: {}", account.name, links_words(&self.spec, &self.seen, &self.memory, &account.name)));
+        }
+        for name in self.spec.sessions.keys() {
+            let home = self.seen.agents.get(name).and_then(Seen::value).and_then(|agent| agent.home.clone());
+            let account = home
+                .and_then(|home| self.spec.accounts.iter().find(|account| account.home == home))
+                .map(|account| account.name.to_string());
+            lines.push(format!(
+                "session {name}: {} under {}",
+                self.seen.activity(name),
+                account.unwrap_or_else(|| "no account of the pool".to_owned())
+            ));
+        }
+        if let Some(swap) = &self.memory.swap {
+            lines.push(format!(
+                "swap {}: {} -> {}, {}, stage {:?}",
+                swap.plan.id, swap.plan.from, swap.plan.to, swap.plan.cause, swap.stage
+            ));
+            lines.extend(self.swap_waits.iter().map(|why| format!("the swap waits: {why}")));
+        }
+        if let Some(last) = self.memory.swaps.last() {
+            lines.push(format!("last swap: {} -> {}, {:?} at {}", last.from, last.to, last.verdict, last.closed_at));
+        }
+    }
+
+    fn account_evidence(&self, name: &AccountName, lines: &mut Vec<String>) {
+        let Some(account) = self.spec.account(name) else {
+            lines.push("the spec has no account of that name".to_owned());
+            return;
+        };
+        lines.push(format!("wanted: home {}", account.home.display()));
+        lines.push(format!(
+            "thresholds: 5 hours {}, week {}, headroom {}",
+            account.thresholds.five_hour, account.thresholds.weekly, account.thresholds.headroom
+        ));
+        let home = self.seen.homes.get(name).map_or_else(
+            || "not looked at".to_owned(),
+            |seen| seen_words(seen, |home| format!("exists {}, onboarded {}, login {:?}", home.exists, home.onboarded, home.login)),
+        );
+        lines.push(format!("seen: {home}"));
+        lines.push(format!("links: {}", links_words(&self.spec, &self.seen, &self.memory, name)));
+        for (window, reading) in self.seen.usage.get(name).into_iter().flat_map(|usage| &usage.windows) {
+            let reset = reading.resets_at.map_or_else(|| "reset not known".to_owned(), |at| format!("resets {at}"));
+            lines.push(format!("{window}: {} used, {reset}, measured {} by {}", reading.used, reading.measured_at, reading.source));
+        }
+        if let Some((_, words)) = self.standing.get(name) {
+            lines.push(format!("standing: {words}"));
+        }
+    }
+
+    fn link_evidence(&self, account: &AccountName, link: &LinkName, lines: &mut Vec<String>) {
+        let Some(known) = self.spec.account(account) else {
+            lines.push("the spec has no account of that name".to_owned());
+            return;
+        };
+        let need = link_need(&self.spec, known, link);
+        lines.push(format!("wanted: {} -> {}", need.path.display(), need.target.display()));
+        let seen = self.seen.links.get(&(account.clone(), link.clone()));
+        lines.push(format!(
+            "seen: {}",
+            seen.map_or_else(|| "not looked at".to_owned(), |seen| seen_words(seen, |view| format!("{view:?}")))
+        ));
+        lines.push(format!("made by us: {}", if self.memory.links.contains(&need.path) { "yes" } else { "no" }));
+    }
+
+    fn session_evidence(&self, name: &SessionName, lines: &mut Vec<String>) {
+        match self.spec.sessions.get(name) {
+            Some(session) => lines.push(format!("wanted: in {}, settings {}", session.workdir.display(), self.spec.start_digest(session))),
+            None => lines.push("the spec does not declare it".to_owned()),
+        }
+        let pane = self.seen.tmux.value().map(|tmux| tmux.panes.get(name.as_str()));
+        lines.push(match pane {
+            None => "tmux: cannot be looked at".to_owned(),
+            Some(None) => "tmux: no session of that name".to_owned(),
+            Some(Some(pane)) => {
+                let mark = pane
+                    .mark
+                    .as_ref()
+                    .map_or_else(|| "without our mark".to_owned(), |mark| format!("started with settings {}", mark.digest));
+                format!("tmux: {} pane {}, {mark}, {} attached", pane.session_id, pane.pane, pane.attached)
+            }
+        });
+        match self.seen.agents.get(name) {
+            Some(Seen::Known(fact)) => {
+                let agent = &fact.value;
+                let process = agent.process.map_or_else(|| "none".to_owned(), |process| process.pid.to_string());
+                lines.push(format!("agent: process {process}, {}", agent.activity));
+                lines.extend(agent.home.iter().map(|home| format!("its environment names the home {}", home.display())));
+                if let Some(register) = &agent.register {
+                    lines.push(format!(
+                        "its register says {:?}, conversation {}, version {}",
+                        register.status, register.conversation, register.version
+                    ));
+                }
+                if let Some(started) = &agent.started {
+                    lines.push(format!("its start hook said {} of conversation {}", started.source, started.conversation));
+                }
+            }
+            Some(Seen::Unknown(why)) => lines.push(format!("agent: cannot be looked at: {why}")),
+            None => lines.push("agent: none seen".to_owned()),
+        }
+        if let Some(record) = self.memory.sessions.get(name) {
+            lines.push(format!("bound to conversation {} begun in {}", record.conversation, record.workdir.display()));
+            lines.push(format!("last started under {} at {}", record.account, record.started_at));
+        }
+        if let Some(moved) = self.memory.swap.as_ref().and_then(|swap| swap.moves.get(name)) {
+            lines.push(format!("in the open swap: {:?}", moved.place));
+        }
+    }
+}
+
+fn seen_words<T>(seen: &Seen<T>, words: impl Fn(&T) -> String) -> String {
+    match seen {
+        Seen::Known(fact) => words(&fact.value),
+        Seen::Unknown(why) => format!("cannot be looked at: {why}"),
+    }
+}
+
+fn links_words(spec: &Spec, seen: &Snapshot, memory: &Memory, name: &AccountName) -> String {
+    let Some(account) = spec.account(name) else { return "not declared".to_owned() };
+    match super::observe::links_of(spec, seen, memory, account) {
+        target::LinksState::Right => "right".to_owned(),
+        target::LinksState::Repairable => "not right, ours to put right".to_owned(),
+        target::LinksState::Wrong { why } => format!("wrong: {why}"),
+        target::LinksState::Unknown { why } => format!("not known: {why}"),
+    }
+}

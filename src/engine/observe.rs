@@ -1,0 +1,191 @@
+//! Cuts the snapshot down to what a swap and the choice of an account ask. Pure.
+
+use std::{collections::BTreeMap, path::Path};
+
+use jiff::Timestamp;
+
+use crate::{
+    host::Look,
+    model::{AccountName, Activity, Now, SessionName},
+    observed::{LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TmuxView},
+    plan::{Memory, link_is_right, link_needs, target},
+    spec::{Account, Spec},
+    swap::{ActiveLinkState, AgentFact, Expected, LinksState, Place, Proof, ProofState, SessionFacts, SwapFacts, SwapRecord, prove},
+};
+
+/// What a swap must have looked at before it is asked for its next step.
+pub(super) fn look_for_swap(record: &SwapRecord, seen: &Snapshot) -> Look {
+    let ended = |name: &SessionName| seen.agents.get(name).and_then(Seen::value).is_none_or(|agent| agent.process.is_none());
+    let transcripts = record
+        .moves
+        .iter()
+        .filter(|(name, moved)| match moved.place {
+            Place::Waiting => ended(name),
+            Place::Proven(_) | Place::Lost => false,
+            _ => true,
+        })
+        .map(|(name, moved)| (name.clone(), moved.transcript.clone()))
+        .collect();
+    Look { tmux: true, agents: true, links: true, transcripts, ..Look::default() }
+}
+
+/// The facts of a swap.
+pub(super) fn swap_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, looking_since: Timestamp, now: Now) -> SwapFacts {
+    let links = |name: &AccountName| {
+        spec.account(name).map_or_else(
+            || LinksState::Wrong(format!("account {name} is not declared any more")),
+            |account| links_state(spec, seen, account),
+        )
+    };
+    let sessions = record.moves.keys().map(|name| (name.clone(), session_facts(spec, seen, record, name))).collect();
+    SwapFacts {
+        now: now.wall,
+        looking_since,
+        abort: None,
+        target_links: links(&record.plan.to),
+        from_links: links(&record.plan.from),
+        active_link: active_link_state(spec, seen),
+        sessions,
+    }
+}
+
+fn links_state(spec: &Spec, seen: &Snapshot, account: &Account) -> LinksState {
+    let mut state = LinksState::Right;
+    for (name, need) in spec.shared.links.iter().zip(link_needs(spec, account)) {
+        match seen.links.get(&(account.name.clone(), name.clone())) {
+            Some(Seen::Known(fact)) if link_is_right(&fact.value, &need.target) => {}
+            Some(Seen::Known(fact)) => {
+                return LinksState::Wrong(format!("{} {}", need.path.display(), link_words(&fact.value, &need.target)));
+            }
+            Some(Seen::Unknown(_)) | None => state = LinksState::Unknown,
+        }
+    }
+    state
+}
+
+/// What is wrong with a link, behind its path.
+fn link_words(view: &LinkView, target: &Path) -> String {
+    match view {
+        LinkView::Absent => "is absent".to_owned(),
+        LinkView::Link { target: found, target_ok: false } if found == target => format!("points to {}, which is missing", found.display()),
+        LinkView::Link { target: found, .. } => format!("points to {} instead of {}", found.display(), target.display()),
+        LinkView::Directory { .. } => "is a real directory".to_owned(),
+        LinkView::File => "is a regular file".to_owned(),
+        LinkView::Other => "is neither link, file nor directory".to_owned(),
+    }
+}
+
+fn active_link_state(spec: &Spec, seen: &Snapshot) -> ActiveLinkState {
+    let Some(path) = &spec.active_link else { return ActiveLinkState::Absent };
+    match &seen.active_link {
+        Seen::Unknown(_) => ActiveLinkState::Unknown,
+        Seen::Known(fact) => match &fact.value {
+            LinkView::Absent => ActiveLinkState::Absent,
+            LinkView::Link { target, .. } => {
+                let account = spec.accounts.iter().find(|account| account.home == *target);
+                account.map_or_else(|| ActiveLinkState::Foreign(target.clone()), |account| ActiveLinkState::At(account.name.clone()))
+            }
+            LinkView::Directory { .. } | LinkView::File | LinkView::Other => ActiveLinkState::Foreign(path.clone()),
+        },
+    }
+}
+
+fn session_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, name: &SessionName) -> SessionFacts {
+    let Some(tmux) = seen.tmux.value() else { return SessionFacts::default() };
+    let pane = tmux.panes.get(name.as_str());
+    let attached = pane.map_or(0, |pane| pane.attached);
+    let agent = match seen.agents.get(name) {
+        Some(Seen::Known(fact)) => &fact.value,
+        None if pane.is_none() => {
+            return SessionFacts { agent: AgentFact::None, activity: Activity::Exited, attached, ..SessionFacts::default() };
+        }
+        Some(Seen::Unknown(_)) | None => return SessionFacts { attached, ..SessionFacts::default() },
+    };
+    let agent_fact = if agent.process.is_some() {
+        let account = agent.home.as_deref().and_then(|home| spec.accounts.iter().find(|account| account.home == home));
+        let conversation = agent.register.as_ref().map(|register| register.conversation);
+        AgentFact::Running { account: account.map(|account| account.name.clone()), conversation }
+    } else {
+        AgentFact::None
+    };
+    let bound = record.plan.sessions.get(name);
+    let goal = spec.account(record.goal());
+    let proof = match (bound, goal, seen.transcripts.get(name)) {
+        (Some(bound), Some(goal), Some(Seen::Known(transcript))) => {
+            let had_transcript = record.moves.get(name).is_some_and(|moved| moved.transcript.is_some());
+            let expected = Expected { conversation: bound.conversation, home: &goal.home, had_transcript };
+            match prove(expected, agent, &transcript.value) {
+                Proof::Proven => ProofState::Proven,
+                Proof::Pending(missing) => ProofState::Pending(Proof::Pending(missing).to_string()),
+                Proof::Refuted(why) => ProofState::Refuted(why.to_string()),
+            }
+        }
+        _ => ProofState::Unknown,
+    };
+    SessionFacts { agent: agent_fact, activity: agent.activity, proof, attached }
+}
+
+/// What the choice of an account rests on, beside the readings.
+pub(super) fn readiness(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeMap<AccountName, target::Readiness> {
+    let root_problem = root_problem(seen, memory);
+    let of = |account: &Account| {
+        let home = seen.homes.get(&account.name).and_then(Seen::value);
+        let links = match (home, &root_problem) {
+            (None, _) => target::LinksState::Unknown { why: "its home has not been looked at".to_owned() },
+            (Some(home), _) if !home.exists => {
+                target::LinksState::Wrong { why: format!("its home {} does not exist", account.home.display()) }
+            }
+            (Some(home), _) if home.unsafe_mode.is_some() => target::LinksState::Wrong { why: "its home is not safe".to_owned() },
+            (_, Some(why)) => target::LinksState::Wrong { why: why.clone() },
+            _ => links_of(spec, seen, memory, account),
+        };
+        target::Readiness { login: home.map_or(LoginView::Unknown, |home| home.login.clone()), links }
+    };
+    spec.accounts.iter().map(|account| (account.name.clone(), of(account))).collect()
+}
+
+fn root_problem(seen: &Snapshot, memory: &Memory) -> Option<String> {
+    match seen.shared_root.value() {
+        Some(RootView::Marked(pool)) if *pool == memory.pool => None,
+        Some(_) => Some("the shared root does not carry this pool's marker".to_owned()),
+        None => Some("the shared root cannot be looked at".to_owned()),
+    }
+}
+
+/// The shared links of an account, and whether what is wrong with them is ours to put right.
+pub(super) fn links_of(spec: &Spec, seen: &Snapshot, memory: &Memory, account: &Account) -> target::LinksState {
+    let mut state = target::LinksState::Right;
+    for (name, need) in spec.shared.links.iter().zip(link_needs(spec, account)) {
+        match seen.links.get(&(account.name.clone(), name.clone())) {
+            Some(Seen::Known(fact)) => match &fact.value {
+                found if link_is_right(found, &need.target) => {}
+                LinkView::Absent => state = target::LinksState::Repairable,
+                LinkView::Link { target, .. } if *target == need.target || memory.links.contains(&need.path) => {
+                    state = target::LinksState::Repairable;
+                }
+                other => return target::LinksState::Wrong { why: format!("{} {}", need.path.display(), link_words(other, &need.target)) },
+            },
+            Some(Seen::Unknown(why)) => return target::LinksState::Unknown { why: why.to_string() },
+            None => return target::LinksState::Unknown { why: format!("{} has not been looked at", need.path.display()) },
+        }
+        if matches!(seen.targets.get(name), Some(Seen::Known(fact)) if fact.value == TargetView::Other) {
+            return target::LinksState::Wrong { why: format!("{} is not what the link needs", need.target.display()) };
+        }
+    }
+    state
+}
+
+/// The sessions that a swap carries: those that are ours, by their mark or their record.
+pub(super) fn swap_sessions<'a>(spec: &'a Spec, tmux: &'a TmuxView, memory: &'a Memory) -> impl Iterator<Item = &'a SessionName> {
+    spec.sessions.keys().filter(move |name| {
+        let marked = tmux.panes.get(name.as_str()).and_then(|pane| pane.mark.as_ref()).is_some_and(|mark| mark.pool == memory.pool);
+        memory.sessions.contains_key(*name) && (marked || !tmux.panes.contains_key(name.as_str()))
+    })
+}
+
+/// The account that the active link leads to, if its links are known to be right.
+pub(super) fn active_by_link(spec: &Spec, seen: &Snapshot) -> Option<AccountName> {
+    let ActiveLinkState::At(name) = active_link_state(spec, seen) else { return None };
+    let account = spec.account(&name)?;
+    (links_state(spec, seen, account) == LinksState::Right).then_some(name)
+}

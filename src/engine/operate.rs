@@ -1,0 +1,289 @@
+//! Carries out what operators and programs ask. Every command is safe to repeat: the same request id gets the same answer.
+
+use jiff::Timestamp;
+
+use super::{Answer, Command, Engine, EngineError, Request};
+use crate::{
+    host::{Host, Look},
+    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity},
+    plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb},
+    store::{Batch, Handled, Intent},
+    swap::SwapCause,
+};
+
+impl<H: Host> Engine<H> {
+    /// Carries out one command. A pass should follow a command that changed something.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it could not be recorded; then it was not done, or is done again harmlessly.
+    pub async fn handle(&mut self, request: &Request) -> Result<Answer, EngineError> {
+        if !request.command.is_read()
+            && let Some(handled) = self.store.handled(&request.id).map_err(EngineError::store("look a request up"))?
+            && let Ok(answer) = serde_json::from_str(&handled.answer)
+        {
+            return Ok(answer);
+        }
+        match &request.command {
+            Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
+            Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
+            Command::Apply { expect } => self.apply_now(request, expect.as_ref()).await,
+            Command::Reconcile => self.converge_now(request).await,
+            Command::Swap { to, dry_run } => self.operator_swap(request, to.as_ref(), *dry_run).await,
+            Command::Adopt { session } => self.adopt(request, session).await,
+            Command::Suspend { reason, until } => self.suspend(request, reason, *until),
+            Command::Resume => self.resume(request),
+            Command::Cordon { object, reason } => self.cordon(request, object, reason),
+            Command::Uncordon { object } => self.uncordon(request, object),
+            Command::Clear { object, look_only } => self.clear(request, object, *look_only).await,
+        }
+    }
+
+    async fn apply_now(&mut self, request: &Request, expect: Option<&crate::model::SpecDigest>) -> Result<Answer, EngineError> {
+        if let Some(expect) = expect
+            && self.view.memory.spec.as_ref() != Some(expect)
+        {
+            let found = self.view.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+            return Ok(Answer::Refused { message: format!("the spec in force has digest {found}, not {expect}; plan again") });
+        }
+        self.converge_now(request).await
+    }
+
+    async fn converge_now(&mut self, request: &Request) -> Result<Answer, EngineError> {
+        let summary = self.converge(Timestamp::MAX).await?;
+        self.answer(request, summary, Vec::new(), Vec::new())
+    }
+
+    /// Notes what the spec does not declare any more before the first pass: somebody has seen it and agreed.
+    pub async fn confirm_removals(&mut self) {
+        self.view.look(&Look { tmux: true, ..Look::default() }).await;
+        self.view.confirm_removals();
+    }
+
+    /// Passes until nothing is left to do at once, or `deadline` has come.
+    ///
+    /// # Errors
+    /// As [`Self::pass`].
+    pub async fn converge(&mut self, deadline: Timestamp) -> Result<Answer, EngineError> {
+        let (mut changed, mut failed) = (0, 0);
+        let before = self.newest_event();
+        let mut look = Look::all();
+        loop {
+            let pass = self.pass(look).await?;
+            changed += pass.changed;
+            failed += pass.failed;
+            look = Look::all();
+            if pass.again {
+                continue;
+            }
+            // What waits only for a moment (a first start, a proof, a short back-off) is waited for; what waits for longer is reported.
+            let now = self.view.host.now();
+            let soon = pass.next.filter(|at| *at <= deadline && at.duration_since(now.wall).as_secs() <= SOON_SECONDS);
+            let swapping = self.view.memory.swap.is_some();
+            if now.wall >= deadline || (soon.is_none() && !swapping && !self.view.is_starting()) {
+                break;
+            }
+            let until = soon.map_or(SETTLE, |at| at.duration_since(now.wall).unsigned_abs()).min(SETTLE);
+            self.view.host.wake(now.mono.plus(until)).await;
+        }
+        let lines = self.lines_since(before);
+        let degraded = failed > 0 || self.view.is_degraded();
+        Ok(Answer::Done { lines, changed: changed > 0, degraded })
+    }
+
+    fn newest_event(&self) -> Option<u64> {
+        let query = crate::store::EventQuery { limit: 1, ..crate::store::EventQuery::default() };
+        self.store.events(&query).ok()?.last().map(|stored| stored.sequence)
+    }
+
+    fn lines_since(&self, sequence: Option<u64>) -> Vec<String> {
+        let query = crate::store::EventQuery { after: Some(sequence.unwrap_or(0)), limit: 10_000, ..crate::store::EventQuery::default() };
+        let events = self.store.events(&query).unwrap_or_default();
+        events.into_iter().map(|stored| format!("{}: {} {}", stored.event.object, stored.event.reason, stored.event.message)).collect()
+    }
+
+    async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Answer, EngineError> {
+        self.view.look(&Look::all()).await;
+        let now = self.view.host.now();
+        let to = match self.view.operator_target(to, now) {
+            Ok(to) => to,
+            Err(message) => return Ok(Answer::Refused { message }),
+        };
+        if dry_run {
+            let lines = vec![format!("the pool would go to {to}"), self.view.price()];
+            return Ok(Answer::Done { lines, changed: false, degraded: false });
+        }
+        self.open_swap(to.clone(), SwapCause::Operator { actor: request.actor.clone() })?;
+        if self.view.memory.swap.is_none() {
+            return Ok(Answer::Refused { message: "the pool is on no account yet, or tmux cannot be looked at".to_owned() });
+        }
+        let summary = self.converge(Timestamp::MAX).await?;
+        self.answer(request, summary, Vec::new(), Vec::new())
+    }
+
+    async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {
+        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
+        let Some(session) = self.view.spec.sessions.get(name) else {
+            return Ok(Answer::Refused { message: format!("the spec declares no session {name}; declare it first") });
+        };
+        let Some(pane) = self.view.seen.tmux.value().and_then(|tmux| tmux.panes.get(name.as_str())) else {
+            return Ok(Answer::Refused { message: format!("no tmux session {name} is seen on the pool's server") });
+        };
+        if let Some(mark) = &pane.mark {
+            let ours = mark.pool == self.view.memory.pool;
+            let message =
+                if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
+            return Ok(Answer::Refused { message });
+        }
+        let mark =
+            crate::observed::Mark { pool: self.view.memory.pool, session: name.clone(), digest: self.view.spec.start_digest(session) };
+        let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
+        let object = ObjectRef::Session(name.clone());
+        let intent = Intent {
+            at: self.view.wall(),
+            generation: self.view.memory.generation,
+            object: object.clone(),
+            verb: Verb::Adopt,
+            effect: effect.clone(),
+        };
+        let ids = self.store.begin_intents(&[intent]).map_err(EngineError::store("record what is about to be done"))?;
+        let outcomes = self.view.host.perform(&[effect]).await;
+        let answer = match outcomes.first() {
+            Some(Outcome::Failed(failure)) => {
+                Answer::Refused { message: format!("session {name} could not be adopted: {}", failure.message()) }
+            }
+            _ => done(format!("session {name} is ours now"), true),
+        };
+        let event = self.view.event(object, EventReason::SessionAdopted, Severity::Normal, format!("adopted by {}", request.actor));
+        let events = if matches!(answer, Answer::Done { .. }) { vec![event] } else { Vec::new() };
+        let batch = Batch {
+            ended: ids.into_iter().zip(outcomes).collect(),
+            events,
+            handled: Some(self.handled(request, &answer)),
+            ..Batch::default()
+        };
+        self.commit("record an adoption", &batch)?;
+        Ok(answer)
+    }
+
+    fn suspend(&mut self, request: &Request, reason: &str, until: Option<Timestamp>) -> Result<Answer, EngineError> {
+        let now = self.view.wall();
+        if let Some(until) = until.filter(|until| *until <= now) {
+            return Ok(Answer::Refused { message: format!("{until} is over already") });
+        }
+        let suspension = Suspension { reason: reason.to_owned(), actor: request.actor.clone(), since: now, until };
+        let end = until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {until}"));
+        let answer = done(format!("the pool is suspended {end}; sessions run on"), true);
+        let event =
+            self.view.event(ObjectRef::Pool, EventReason::Suspended, Severity::Normal, format!("by {} {end}: {reason}", request.actor));
+        self.answer(request, answer, vec![MemoryChange::SetSuspension(Some(suspension))], vec![event])
+    }
+
+    fn resume(&mut self, request: &Request) -> Result<Answer, EngineError> {
+        if self.view.memory.suspended.is_none() {
+            return self.answer(request, done("the pool is not suspended".to_owned(), false), Vec::new(), Vec::new());
+        }
+        let event = self.view.event(ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("by {}", request.actor));
+        self.answer(request, done("the pool is resumed".to_owned(), true), vec![MemoryChange::SetSuspension(None)], vec![event])
+    }
+
+    fn cordon(&mut self, request: &Request, object: &ObjectRef, reason: &str) -> Result<Answer, EngineError> {
+        if let Some(refused) = self.unknown_object(object) {
+            return Ok(refused);
+        }
+        let cordon = Cordon { reason: reason.to_owned(), actor: request.actor.clone(), since: self.view.wall() };
+        let event = self.view.event(object.clone(), EventReason::Cordoned, Severity::Normal, format!("by {}: {reason}", request.actor));
+        self.answer(
+            request,
+            done(format!("{object} is cordoned"), true),
+            vec![MemoryChange::PutCordon(object.clone(), cordon)],
+            vec![event],
+        )
+    }
+
+    fn uncordon(&mut self, request: &Request, object: &ObjectRef) -> Result<Answer, EngineError> {
+        if !self.view.memory.cordoned.contains_key(object) {
+            return self.answer(request, done(format!("{object} is not cordoned"), false), Vec::new(), Vec::new());
+        }
+        let event = self.view.event(object.clone(), EventReason::Uncordoned, Severity::Normal, format!("by {}", request.actor));
+        self.answer(request, done(format!("{object} is back in use"), true), vec![MemoryChange::RemoveCordon(object.clone())], vec![event])
+    }
+
+    /// Only accounts and sessions of the spec can be cordoned.
+    fn unknown_object(&self, object: &ObjectRef) -> Option<Answer> {
+        let known = match object {
+            ObjectRef::Account(name) => self.view.spec.account(name).is_some(),
+            ObjectRef::Session(name) => self.view.spec.sessions.contains_key(name),
+            _ => false,
+        };
+        (!known).then(|| Answer::Refused { message: format!("{object} is no account and no session of this pool") })
+    }
+
+    /// Clearing looks first: what it clears is cleared with open eyes.
+    async fn clear(&mut self, request: &Request, object: &ObjectRef, look_only: bool) -> Result<Answer, EngineError> {
+        self.view.look(&Look::all()).await;
+        let mut lines = self.view.evidence(object);
+        let latch = self.view.memory.latches.get(object).cloned();
+        let attempts = self.view.memory.attempts.get(object).filter(|attempts| !attempts.is_clean()).cloned();
+        // Clearing the pool also ends the breaker and the cool-down of failed swaps.
+        let braked = *object == ObjectRef::Pool
+            && self.view.memory.swaps.iter().any(|swap| self.view.memory.swaps_cleared_at.is_none_or(|at| swap.closed_at > at));
+        if latch.is_none() && attempts.is_none() && !braked {
+            lines.push(format!("{object} is neither latched nor held back"));
+            return self.answer(request, Answer::Done { lines, changed: false, degraded: false }, Vec::new(), Vec::new());
+        }
+        if look_only {
+            return Ok(Answer::Done { lines, changed: false, degraded: true });
+        }
+        let mut changes = Vec::new();
+        let mut events: Vec<Event> = Vec::new();
+        if braked {
+            changes.push(MemoryChange::ClearSwaps(self.view.wall()));
+        }
+        if let Some(latch) = latch {
+            changes.push(MemoryChange::ClearLatch(object.clone()));
+            changes.extend(self.settle_active());
+            let message =
+                format!("{} cleared by {}; it was latched because of {}", latch.reason, request.actor, latch.causes.join("; then: "));
+            events.push(self.view.event(object.clone(), EventReason::LatchCleared, Severity::Normal, message));
+        }
+        if let Some(Attempts { quarantined, failures, .. }) = attempts {
+            changes.push(MemoryChange::ClearAttempts(object.clone()));
+            let what = if quarantined { "the quarantine".to_owned() } else { format!("{failures} failures") };
+            events.push(self.view.event(
+                object.clone(),
+                EventReason::LatchCleared,
+                Severity::Normal,
+                format!("{what} cleared by {}", request.actor),
+            ));
+        }
+        lines.push(format!("{object} is cleared"));
+        self.answer(request, Answer::Done { lines, changed: true, degraded: false }, changes, events)
+    }
+
+    /// After a latch the active account is the one that the active link really leads to, if it leads to one whose links are right; otherwise
+    /// it stays what it was.
+    fn settle_active(&self) -> Option<MemoryChange> {
+        let facts = super::observe::active_by_link(&self.view.spec, &self.view.seen)?;
+        let differs = self.view.memory.active.as_ref().is_none_or(|active| active.account != facts);
+        differs.then(|| MemoryChange::SetActive(crate::plan::Active { account: facts, since: self.view.wall() }))
+    }
+
+    fn answer(&mut self, request: &Request, answer: Answer, changes: Vec<MemoryChange>, events: Vec<Event>) -> Result<Answer, EngineError> {
+        let handled = Some(self.handled(request, &answer));
+        self.commit("record a command", &Batch { changes, events, handled, ..Batch::default() })?;
+        Ok(answer)
+    }
+
+    fn handled(&self, request: &Request, answer: &Answer) -> Handled {
+        Handled { id: request.id.clone(), at: self.view.wall(), answer: serde_json::to_string(answer).unwrap_or_default() }
+    }
+}
+
+fn done(line: String, changed: bool) -> Answer {
+    Answer::Done { lines: vec![line], changed, degraded: false }
+}
+
+/// What is to happen within this time is waited for by a command.
+const SOON_SECONDS: i64 = 30;
+/// How long a command waits between two looks when nothing wakes it.
+const SETTLE: std::time::Duration = std::time::Duration::from_millis(500);

@@ -1,0 +1,85 @@
+//! What an effect that took place means for the memory, and how it is told. Pure.
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{Event, EventReason, SessionName, Severity},
+    observed::Mark,
+    plan::{Action, Active, Effect, Failure, Happened, Launch, LaunchMode, Memory, MemoryChange, Outcome, SessionRecord},
+};
+
+/// The changes that follow from a successful effect.
+pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<MemoryChange> {
+    match effect {
+        Effect::CreateSession { launch, mark } | Effect::RespawnAgent { launch, mark, .. } => vec![started(launch, mark, memory, at)],
+        Effect::StopAgent { session, .. } => stopped(session, memory).into_iter().collect(),
+        Effect::ReleaseSession { mark, .. } | Effect::CloseSession { mark, .. } => vec![MemoryChange::RemoveSession(mark.session.clone())],
+        Effect::RecordActive { account, .. } => vec![MemoryChange::SetActive(Active { account: account.clone(), since: at })],
+        Effect::StartServer
+        | Effect::InitSharedRoot { .. }
+        | Effect::CreateTarget { .. }
+        | Effect::CreateLink { .. }
+        | Effect::RepointLink { .. }
+        | Effect::MergeDirectory { .. }
+        | Effect::PrepareHome { .. }
+        | Effect::AdoptSession { .. } => Vec::new(),
+    }
+}
+
+/// A session was started: it is bound to the conversation from now on, and transcripts are found by the directory in which it began.
+pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timestamp) -> MemoryChange {
+    let before = memory.sessions.get(&launch.session);
+    let workdir = match (launch.mode, before) {
+        (LaunchMode::Resume, Some(record)) => record.workdir.clone(),
+        _ => launch.workdir.clone(),
+    };
+    let record = SessionRecord {
+        conversation: launch.conversation,
+        incarnation: before.map_or(1, |record| record.incarnation),
+        account: launch.account.clone(),
+        digest: mark.digest.clone(),
+        workdir,
+        process: None,
+        started_at: at,
+    };
+    MemoryChange::PutSession(launch.session.clone(), record)
+}
+
+/// We stopped it: that it is gone is no exit of its own.
+pub(super) fn stopped(session: &SessionName, memory: &Memory) -> Option<MemoryChange> {
+    let record = memory.sessions.get(session).filter(|record| record.process.is_some())?;
+    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ..record.clone() }))
+}
+
+/// What only an interrupted intent knows: that a conversation may have begun. Without it, the next start would begin it a second time.
+pub(super) fn after_crash(effect: &Effect, memory: &Memory, at: Timestamp) -> Option<MemoryChange> {
+    match effect {
+        Effect::CreateSession { launch, mark } if !memory.sessions.contains_key(&launch.session) => Some(started(launch, mark, memory, at)),
+        _ => None,
+    }
+}
+
+/// The outcome that is written for an interrupted intent.
+pub(super) fn interrupted() -> Outcome {
+    Outcome::Failed(Failure { happened: Happened::CannotTell, chain: vec!["the process ended while this was under way".to_owned()] })
+}
+
+/// How a change is told.
+pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
+    let reason = match effect {
+        Effect::StartServer => EventReason::ServerStarted,
+        Effect::InitSharedRoot { .. } | Effect::CreateTarget { .. } | Effect::CreateLink { .. } => EventReason::LinkCreated,
+        Effect::RepointLink { .. } => EventReason::LinkRepaired,
+        Effect::MergeDirectory { .. } => EventReason::DirectoryMerged,
+        Effect::PrepareHome { .. } => EventReason::HomePrepared,
+        Effect::CreateSession { .. } => EventReason::SessionStarted,
+        Effect::RespawnAgent { .. } => EventReason::SessionRestarted,
+        Effect::StopAgent { .. } => EventReason::SessionStopped,
+        Effect::AdoptSession { .. } => EventReason::SessionAdopted,
+        Effect::ReleaseSession { .. } => EventReason::SessionReleased,
+        Effect::CloseSession { .. } => EventReason::SessionPruned,
+        Effect::RecordActive { .. } => EventReason::AccountActivated,
+    };
+    let message = format!("{} ({})", action.what, action.why);
+    Event { at, object: action.object.clone(), reason, severity: Severity::Normal, message }
+}

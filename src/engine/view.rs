@@ -1,0 +1,204 @@
+//! What the engine knows and plans, without the right to write: all that a dry run needs.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    host::{Host, Look},
+    model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, Severity},
+    observed::{Seen, Snapshot},
+    plan::{Finding, Memory, Planned, absorb, filter, lint, plan, undeclared_sessions, wanted_transcripts},
+    spec::Spec,
+    status::{Conditions, Inputs, SpecState, Status, conditions, status},
+    swap::SwapCause,
+};
+
+/// One pool as seen, remembered and planned by this process.
+pub struct View<H> {
+    pub(super) host: H,
+    pub(super) spec: Spec,
+    pub(super) spec_state: SpecState,
+    pub(super) memory: Memory,
+    pub(super) seen: Snapshot,
+    /// What the last pass left to do, with its report.
+    pub(super) planned: Planned,
+    pub(super) findings: Vec<Finding>,
+    pub(super) conditions: Conditions,
+    /// Whether and why each account could be worked under, and whether its readings are fresh: from the last plan.
+    pub(super) standing: BTreeMap<AccountName, (bool, String)>,
+    pub(super) quota: BTreeMap<AccountName, (bool, String)>,
+    /// The swap that the last plan proposed.
+    pub(super) proposed: Option<(AccountName, SwapCause)>,
+    /// What the open swap waits for, in words.
+    pub(super) swap_waits: Option<String>,
+}
+
+impl<H: Host> View<H> {
+    /// A view that has seen nothing yet. `memory` is a copy: what the view learns stays in it.
+    pub fn new(mut host: H, spec: Spec, memory: Memory, seen: Snapshot) -> Self {
+        host.configure(&spec, memory.pool);
+        Self {
+            host,
+            spec,
+            spec_state: SpecState::default(),
+            memory,
+            seen,
+            planned: Planned::default(),
+            findings: Vec::new(),
+            conditions: Conditions::new(),
+            standing: BTreeMap::new(),
+            quota: BTreeMap::new(),
+            proposed: None,
+            swap_waits: None,
+        }
+    }
+
+    /// Looks and plans, and writes nothing. A removal counts as confirmed: somebody is looking at it.
+    pub async fn preview(&mut self) -> Planned {
+        self.look(&Look::all()).await;
+        let now = self.host.now();
+        let absorbed = absorb(&self.spec, &self.seen, &self.memory, now);
+        for change in &absorbed.changes {
+            self.memory.apply(change);
+        }
+        self.look_at_transcripts().await;
+        self.confirm_removals();
+        let planned = self.plan_now();
+        self.planned = planned.clone();
+        planned
+    }
+
+    /// Notes the undeclared sessions in the copy of the memory that this process holds, as a first pass would have done.
+    pub fn confirm_removals(&mut self) {
+        if let Some(tmux) = self.seen.tmux.value() {
+            self.memory.removal_seen = undeclared_sessions(&self.spec, tmux, &self.memory);
+        }
+    }
+
+    pub(super) async fn look_at_transcripts(&mut self) {
+        let transcripts = wanted_transcripts(&self.spec, &self.seen, &self.memory);
+        if !transcripts.is_empty() {
+            self.look(&Look { transcripts, ..Look::default() }).await;
+        }
+    }
+
+    /// The plan that is left after lint and filter.
+    pub(super) fn plan_now(&mut self) -> Planned {
+        let now = self.host.now();
+        let mut planned = plan(&self.spec, &self.seen, &self.memory, now);
+        self.plan_swap(&mut planned, now);
+        self.findings = lint(&planned.plan, &self.spec, &self.seen, &self.memory).err().unwrap_or_default();
+        filter(planned, &self.memory, now)
+    }
+
+    /// When the first object that backs off may be tried again, or a suspension ends.
+    pub(super) fn next_retry(&self) -> Option<Timestamp> {
+        let now = self.host.now();
+        let retries = self.memory.attempts.values().filter_map(|attempts| attempts.waits_until(now));
+        retries.chain(suspension_end(&self.memory)).filter(|at| *at > now.wall).min()
+    }
+    /// Whether an agent that was just started has not said anything yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.spec.sessions.keys().any(|name| self.seen.activity(name) == Activity::Starting)
+    }
+
+    /// Whether something is latched, quarantined or failing.
+    pub fn is_degraded(&self) -> bool {
+        let failing = self.memory.attempts.values().any(|attempts| attempts.quarantined || attempts.failures > 0);
+        failing || !self.memory.latches.is_empty() || !self.findings.is_empty()
+    }
+
+    /// The pool as of the last pass.
+    pub fn status(&self) -> Status {
+        status(&self.inputs(&self.planned, self.host.now()), &self.conditions)
+    }
+
+    /// All conditions as of the last pass.
+    pub const fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    pub(super) fn inputs<'a>(&'a self, planned: &'a Planned, now: Now) -> Inputs<'a> {
+        Inputs {
+            spec: &self.spec,
+            seen: &self.seen,
+            memory: &self.memory,
+            planned,
+            findings: &self.findings,
+            standing: &self.standing,
+            quota: &self.quota,
+            spec_state: &self.spec_state,
+            now,
+        }
+    }
+    /// One line for `systemctl status`.
+    pub(super) fn status_line(&self) -> String {
+        let running = self
+            .spec
+            .sessions
+            .keys()
+            .filter(|name| self.seen.agents.get(*name).and_then(Seen::value).is_some_and(|agent| agent.process.is_some()))
+            .count();
+        let active = self.memory.active.as_ref().map_or("no account", |active| active.account.as_str());
+        let state = match (&self.memory.swap, self.memory.latches.is_empty()) {
+            (_, false) => "LATCHED",
+            (Some(_), _) => "swapping",
+            (None, _) if self.memory.suspended.is_some() => "suspended",
+            _ => "converging",
+        };
+        format!("{state}: {running} of {} sessions run on {active}", self.spec.sessions.len())
+    }
+
+    /// Computes the conditions on what was last seen and planned.
+    pub fn refresh_conditions(&mut self) {
+        let now = self.host.now();
+        self.conditions = conditions(&self.inputs(&self.planned, now), &self.conditions);
+    }
+
+    /// The conditions of one object.
+    pub fn conditions_of(&self, object: &ObjectRef) -> Vec<Condition> {
+        self.conditions.iter().filter(|((of, _), _)| of == object).map(|(_, condition)| condition.clone()).collect()
+    }
+
+    /// What is remembered.
+    pub const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// What was last seen.
+    pub const fn seen(&self) -> &Snapshot {
+        &self.seen
+    }
+
+    /// The spec in force.
+    pub const fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// What the last pass left to do and waits for.
+    pub const fn planned(&self) -> &Planned {
+        &self.planned
+    }
+
+    /// The host, for the loop that waits for it and for the tests that own it.
+    pub const fn host_mut(&mut self) -> &mut H {
+        &mut self.host
+    }
+
+    pub(super) fn event(&self, object: ObjectRef, reason: EventReason, severity: Severity, message: String) -> Event {
+        Event { at: self.host.now().wall, object, reason, severity, message }
+    }
+
+    pub(super) async fn look(&mut self, look: &Look) {
+        self.host.observe(&self.memory, look, &mut self.seen).await;
+    }
+
+    pub(super) fn wall(&self) -> Timestamp {
+        self.host.now().wall
+    }
+}
+
+fn suspension_end(memory: &Memory) -> Option<Timestamp> {
+    memory.suspended.as_ref().and_then(|suspension| suspension.until)
+}

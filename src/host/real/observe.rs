@@ -1,0 +1,220 @@
+//! Looks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{RealHost, ground::Ground};
+use crate::{
+    host::{
+        Look,
+        agent::{home, login, transcript},
+        links,
+    },
+    model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
+    observed::{HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen},
+    plan::{Memory, TargetKind},
+};
+
+/// How long files may take to answer. A local file system needs milliseconds; one that hangs must not hold up a look.
+const FILES_WITHIN: Duration = Duration::from_secs(5);
+
+impl RealHost {
+    pub(super) async fn look(&mut self, memory: &Memory, look: &Look, seen: &mut Snapshot) {
+        let now = super::Host::now(self);
+        if look.everything {
+            // What was missing or replaced is watched again.
+            self.watch_places();
+        }
+        let Some(ground) = self.ground.clone() else { return };
+        let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
+        let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
+        let transcripts =
+            async { if look.transcripts.is_empty() { None } else { Some(look_at_transcripts(&ground, memory, look, now).await) } };
+        let tmux = async {
+            if !look.tmux {
+                return None;
+            }
+            Some(match &mut self.tmux {
+                Some(server) => match server.list().await {
+                    Ok(view) => Seen::known(view, now),
+                    Err(error) => Seen::Unknown(Unseen::Failed { source_name: "tmux".to_owned(), message: error_line(&error) }),
+                },
+                None => Seen::Unknown(Unseen::Failed {
+                    source_name: "tmux".to_owned(),
+                    message: "it could not be set up; see the log".to_owned(),
+                }),
+            })
+        };
+        let (tmux, homes, links, transcripts) = tokio::join!(tmux, homes, links, transcripts);
+        if let Some(tmux) = tmux {
+            seen.tmux = tmux;
+        }
+        if let Some(homes) = homes {
+            seen.homes =
+                homes.unwrap_or_else(|why| ground.homes.iter().map(|(name, _)| (name.clone(), Seen::Unknown(why.clone()))).collect());
+        }
+        match links {
+            Some(Ok(found)) => {
+                (seen.links, seen.targets) = (found.links, found.targets);
+                (seen.shared_root, seen.active_link) = (found.root, found.active);
+            }
+            Some(Err(why)) => {
+                seen.links =
+                    ground.links.iter().map(|(account, name, _)| ((account.clone(), name.clone()), Seen::Unknown(why.clone()))).collect();
+                seen.targets = ground.targets.iter().map(|(name, _)| (name.clone(), Seen::Unknown(why.clone()))).collect();
+                (seen.shared_root, seen.active_link) = (Seen::Unknown(why.clone()), Seen::Unknown(why));
+            }
+            None => {}
+        }
+        if let Some(transcripts) = transcripts {
+            seen.transcripts.extend(transcripts);
+        }
+        if look.agents || look.everything {
+            self.look_at_agents(memory, look.everything, now, seen);
+        }
+        if look.usage || look.everything {
+            for (account, usage) in self.readings.take() {
+                seen.usage.entry(account).or_default().merge(&usage);
+            }
+        }
+    }
+
+    fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
+        let panes = match &seen.tmux {
+            Seen::Known(fact) => &fact.value.panes,
+            Seen::Unknown(why) => {
+                // Without the panes nobody can say which process belongs to which session.
+                let why = why.clone();
+                seen.agents.values_mut().for_each(|agent| *agent = Seen::Unknown(why.clone()));
+                return;
+            }
+        };
+        let mut names: BTreeSet<SessionName> = memory.sessions.keys().cloned().collect();
+        names.extend(panes.keys().filter_map(|name| SessionName::new(name.as_str()).ok()));
+        self.tracks.retain(|name| names.contains(name));
+        seen.agents.retain(|name, _| names.contains(name));
+        for name in names {
+            let pane = panes.get(name.as_str());
+            let recorded = memory.sessions.get(&name).and_then(|record| record.process);
+            if pane.is_none() && recorded.is_none() {
+                seen.agents.remove(&name);
+                continue;
+            }
+            let view = self.tracks.look(&name, pane, recorded, everything, &mut self.deaths, now);
+            seen.agents.insert(name, view);
+        }
+        self.tracks.clean();
+        for (home, usage) in std::mem::take(&mut self.tracks.limits) {
+            if let Some(account) = self.ground.as_ref().and_then(|ground| ground.account_of(&home)).cloned() {
+                seen.usage.entry(account).or_default().merge(&usage);
+            }
+        }
+    }
+}
+
+/// Runs blocking work on a thread of its own, at most for [`FILES_WITHIN`]. A thread that hangs longer is left behind.
+async fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unseen> {
+    match tokio::time::timeout(FILES_WITHIN, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(Unseen::Failed { source_name: what.to_owned(), message: error.to_string() }),
+        Err(_) => Err(Unseen::TimedOut { source_name: what.to_owned(), after: FILES_WITHIN }),
+    }
+}
+
+fn seen<T>(what: &str, found: Result<T, impl std::error::Error>, now: Now) -> Seen<T> {
+    match found {
+        Ok(value) => Seen::known(value, now),
+        Err(error) => Seen::Unknown(Unseen::Failed { source_name: what.to_owned(), message: error_line(&error) }),
+    }
+}
+
+type Homes = BTreeMap<AccountName, Seen<HomeView>>;
+
+fn look_at_homes(ground: Arc<Ground>, now: Now) -> impl FnOnce() -> Homes + Send + 'static {
+    move || ground.homes.iter().map(|(name, home)| (name.clone(), look_at_home(home, &ground.workdirs, now))).collect()
+}
+
+fn look_at_home(path: &std::path::Path, workdirs: &[PathBuf], now: Now) -> Seen<HomeView> {
+    let found = match links::observe_home(path) {
+        Ok(found) if !found.exists => return Seen::known(HomeView::default(), now),
+        Ok(found) => found,
+        Err(error) => return Seen::Unknown(Unseen::Failed { source_name: "home".to_owned(), message: error_line(&error) }),
+    };
+    let keys = match home::keys(path, workdirs) {
+        Ok(keys) => keys,
+        Err(error) => return Seen::Unknown(Unseen::Failed { source_name: "home".to_owned(), message: error_line(&error) }),
+    };
+    let view = HomeView {
+        exists: true,
+        identity: found.identity,
+        unsafe_mode: found.unsafe_mode,
+        onboarded: keys.onboarded,
+        trusted: keys.trusted.into_iter().collect(),
+        bypass_accepted: keys.bypass_accepted,
+        login: login::read(path, now.wall).unwrap_or(LoginView::Unknown),
+    };
+    Seen::known(view, now)
+}
+
+struct Linked {
+    links: BTreeMap<(AccountName, LinkName), Seen<LinkView>>,
+    targets: BTreeMap<LinkName, Seen<TargetView>>,
+    root: Seen<RootView>,
+    active: Seen<LinkView>,
+}
+
+fn look_at_links(ground: Arc<Ground>, now: Now) -> impl FnOnce() -> Linked + Send + 'static {
+    move || {
+        let link = |(account, name, need): &(AccountName, LinkName, crate::plan::LinkNeed)| {
+            ((account.clone(), name.clone()), seen("link", links::observe_link(&need.path, need.kind), now))
+        };
+        let target = |(name, path): &(LinkName, PathBuf)| (name.clone(), seen("target", look_at_target(path), now));
+        let active = ground.active_link.as_ref().map_or_else(
+            || Seen::known(LinkView::Absent, now),
+            |path| seen("active link", links::observe_link(path, TargetKind::Directory), now),
+        );
+        Linked {
+            links: ground.links.iter().map(link).collect(),
+            targets: ground.targets.iter().map(target).collect(),
+            root: seen("shared root", links::observe_root(&ground.root), now),
+            active,
+        }
+    }
+}
+
+fn look_at_target(path: &std::path::Path) -> std::io::Result<TargetView> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(TargetView::Directory),
+        Ok(metadata) if metadata.is_file() => Ok(TargetView::File),
+        Ok(_) => Ok(TargetView::Other),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(TargetView::Absent),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a transcript is found by, and the mark that it is compared with.
+type Wanted = (SessionName, ConversationId, PathBuf, Option<TranscriptMark>);
+
+async fn look_at_transcripts(ground: &Ground, memory: &Memory, look: &Look, now: Now) -> BTreeMap<SessionName, Seen<TranscriptView>> {
+    let wanted: Vec<Wanted> = look
+        .transcripts
+        .iter()
+        .filter_map(|(name, mark)| {
+            let record = memory.sessions.get(name)?;
+            Some((name.clone(), record.conversation, record.workdir.clone(), mark.clone()))
+        })
+        .collect();
+    let names: Vec<_> = wanted.iter().map(|(name, ..)| name.clone()).collect();
+    let projects = ground.root.join("projects");
+    let work = move || {
+        let look = |(name, conversation, workdir, mark): Wanted| {
+            (name, seen("transcript", transcript::look(&projects, &workdir, conversation, mark.as_ref()), now))
+        };
+        wanted.into_iter().map(look).collect()
+    };
+    within("transcripts", work).await.unwrap_or_else(|why| names.into_iter().map(|name| (name, Seen::Unknown(why.clone()))).collect())
+}

@@ -1,0 +1,224 @@
+//! Acts.
+
+use std::{collections::BTreeMap, ffi::OsStr, path::PathBuf, sync::Arc, time::Duration};
+
+use super::{RealHost, ground::Ground};
+use crate::{
+    host::{
+        agent::{AgentError, home, launch, register},
+        links, process,
+        tmux::TmuxOp,
+    },
+    model::{ConversationId, Pid, ProcessId, SessionName},
+    plan::{Effect, Failure, Happened, Launch, LinkNeed, Outcome},
+};
+
+/// How long files may take to be changed. A merge across file systems copies.
+const CHANGE_WITHIN: Duration = Duration::from_mins(10);
+/// How long a check before a start may take.
+const CHECK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("no spec is in force")]
+    NoSpec,
+    #[error("the pool's tmux server cannot be used; see the log")]
+    NoTmux,
+    #[error("a link that the start needs is not right")]
+    Links(#[source] links::LinkError),
+    #[error("conversation {conversation} is open in process {pid}; end that one first, since two would mix in one file")]
+    Open { conversation: ConversationId, pid: Pid },
+    #[error("the register of {} cannot be read, so whether conversation {conversation} is open is not known", home.display())]
+    Register {
+        home: PathBuf,
+        conversation: ConversationId,
+        #[source]
+        source: Arc<AgentError>,
+    },
+    #[error("the agent cannot be started")]
+    Agent(#[source] Arc<AgentError>),
+    #[error("the files did not answer within {0:?}")]
+    Files(Duration),
+}
+
+impl Refusal {
+    fn outcome(&self) -> Outcome {
+        Outcome::Failed(Failure::from_error(Happened::No, self))
+    }
+}
+
+impl RealHost {
+    pub(super) async fn carry_out(&mut self, effects: &[Effect]) -> Vec<Outcome> {
+        let Some(ground) = self.ground.clone() else { return vec![Refusal::NoSpec.outcome(); effects.len()] };
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; effects.len()];
+        let mut files = Vec::new();
+        let mut stops = Vec::new();
+        let mut sessions = Vec::new();
+        for (index, effect) in effects.iter().enumerate() {
+            match effect {
+                Effect::InitSharedRoot { .. }
+                | Effect::CreateTarget { .. }
+                | Effect::CreateLink { .. }
+                | Effect::RepointLink { .. }
+                | Effect::MergeDirectory { .. }
+                | Effect::PrepareHome { .. }
+                | Effect::RecordActive { .. } => files.push((index, effect.clone())),
+                Effect::StopAgent { process, grace, .. } => stops.push((index, (*process, *grace))),
+                Effect::StartServer => outcomes[index] = Some(self.start_server().await),
+                Effect::CreateSession { .. }
+                | Effect::RespawnAgent { .. }
+                | Effect::AdoptSession { .. }
+                | Effect::ReleaseSession { .. }
+                | Effect::CloseSession { .. } => sessions.push((index, effect)),
+            }
+        }
+        if !files.is_empty() {
+            let count = files.len();
+            let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
+            let done = change_files(files.into_iter().map(|(_, effect)| effect).collect()).await;
+            fill(&mut outcomes, &indexes, done.unwrap_or_else(|| vec![cannot_tell(CHANGE_WITHIN); count]));
+        }
+        if !stops.is_empty() {
+            let (indexes, processes): (Vec<_>, Vec<(ProcessId, Duration)>) = stops.into_iter().unzip();
+            fill(&mut outcomes, &indexes, process::stop(&processes).await);
+        }
+        if !sessions.is_empty() {
+            self.change_sessions(&ground, &sessions, &mut outcomes).await;
+        }
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Refusal::NoTmux.outcome())).collect()
+    }
+
+    async fn start_server(&mut self) -> Outcome {
+        match &mut self.tmux {
+            Some(server) => server.start_server().await,
+            None => Refusal::NoTmux.outcome(),
+        }
+    }
+
+    /// Checks what starts need, then hands everything to tmux in one go.
+    async fn change_sessions(&mut self, ground: &Arc<Ground>, effects: &[(usize, &Effect)], outcomes: &mut [Option<Outcome>]) {
+        let launches: Vec<Launch> = effects.iter().filter_map(|(_, effect)| launch_of(effect)).cloned().collect();
+        let mut checked = if launches.is_empty() { BTreeMap::new() } else { check_launches(Arc::clone(ground), launches).await };
+        let mut ops = Vec::with_capacity(effects.len());
+        let mut indexes = Vec::with_capacity(effects.len());
+        for (index, effect) in effects {
+            let exec =
+                launch_of(effect).map(|launch| checked.remove(&launch.session).unwrap_or(Err(Refusal::Files(CHECK_WITHIN).outcome())));
+            match exec.transpose() {
+                Ok(exec) => {
+                    ops.push(operation(effect, exec));
+                    indexes.push(*index);
+                }
+                Err(refused) => outcomes[*index] = Some(refused),
+            }
+        }
+        let ops: Vec<TmuxOp> = ops.into_iter().flatten().collect();
+        match &mut self.tmux {
+            Some(server) if !ops.is_empty() => fill(outcomes, &indexes, server.perform(&ops).await),
+            _ => {}
+        }
+    }
+}
+
+fn fill(outcomes: &mut [Option<Outcome>], indexes: &[usize], done: Vec<Outcome>) {
+    for (index, outcome) in indexes.iter().zip(done) {
+        outcomes[*index] = Some(outcome);
+    }
+}
+
+fn cannot_tell(within: Duration) -> Outcome {
+    Outcome::Failed(Failure::from_error(Happened::CannotTell, &Refusal::Files(within)))
+}
+
+/// One after the other: links come in the order of the spec.
+async fn change_files(effects: Vec<Effect>) -> Option<Vec<Outcome>> {
+    let work = tokio::task::spawn_blocking(move || effects.iter().map(change_file).collect());
+    tokio::time::timeout(CHANGE_WITHIN, work).await.ok()?.ok()
+}
+
+fn change_file(effect: &Effect) -> Outcome {
+    match effect {
+        Effect::PrepareHome { home, trust, accept_bypass, .. } => home::prepare(home, trust, *accept_bypass),
+        Effect::RecordActive { needs, .. } => match links::verify(needs) {
+            Ok(()) => Outcome::Changed,
+            Err(error) => Refusal::Links(error).outcome(),
+        },
+        other => links::perform(other).unwrap_or_else(|| Refusal::NoSpec.outcome()),
+    }
+}
+
+const fn launch_of(effect: &Effect) -> Option<&Launch> {
+    match effect {
+        Effect::CreateSession { launch, .. } | Effect::RespawnAgent { launch, .. } => Some(launch),
+        _ => None,
+    }
+}
+
+fn operation(effect: &Effect, exec: Option<process::Exec>) -> Option<TmuxOp> {
+    Some(match (effect, exec) {
+        (Effect::CreateSession { launch, mark }, Some(exec)) => TmuxOp::Create { exec, size: launch.size, mark: mark.clone() },
+        (Effect::RespawnAgent { session_id, pane, expect_pid, mark, .. }, Some(exec)) => {
+            TmuxOp::Respawn { session_id: session_id.clone(), pane: pane.clone(), expect_pid: *expect_pid, exec, mark: mark.clone() }
+        }
+        (Effect::AdoptSession { session_id, pane, mark }, _) => {
+            TmuxOp::Adopt { session_id: session_id.clone(), pane: pane.clone(), mark: mark.clone() }
+        }
+        (Effect::ReleaseSession { session_id, mark }, _) => TmuxOp::Release { session_id: session_id.clone(), mark: mark.clone() },
+        (Effect::CloseSession { session_id, mark }, _) => TmuxOp::Close { session_id: session_id.clone(), mark: mark.clone() },
+        _ => return None,
+    })
+}
+
+type Checked = BTreeMap<SessionName, Result<process::Exec, Outcome>>;
+
+/// Right before a start: the links are right, nobody has the conversation open, and the program is there.
+async fn check_launches(ground: Arc<Ground>, launches: Vec<Launch>) -> Checked {
+    let work = tokio::task::spawn_blocking(move || {
+        let open = open_conversations(&ground);
+        let settings = ground.settings.write(&ground.settings_path).map_err(Arc::new);
+        let path = ground.environment.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+        let program = launch::resolve_program(&ground.command, &path).map_err(Arc::new);
+        let mut links_right: BTreeMap<Vec<PathBuf>, bool> = BTreeMap::new();
+        let mut check = |launch: &Launch| -> Result<process::Exec, Refusal> {
+            // The sessions of one account need the same links: one look for all of them.
+            let key: Vec<_> = launch.needs.iter().map(|need: &LinkNeed| need.path.clone()).collect();
+            if !links_right.get(&key).copied().unwrap_or(false) {
+                links::verify(&launch.needs).map_err(Refusal::Links)?;
+                links_right.insert(key, true);
+            }
+            match open.as_ref() {
+                Ok(open) => {
+                    if let Some(pid) = open.get(&launch.conversation) {
+                        return Err(Refusal::Open { conversation: launch.conversation, pid: *pid });
+                    }
+                }
+                Err((home, source)) => {
+                    return Err(Refusal::Register { home: home.clone(), conversation: launch.conversation, source: Arc::clone(source) });
+                }
+            }
+            if let Err(error) = &settings {
+                return Err(Refusal::Agent(Arc::clone(error)));
+            }
+            let program = program.as_ref().map_err(|error| Refusal::Agent(Arc::clone(error)))?;
+            launch::exec(launch, &ground.settings_path, program.clone()).map_err(|error| Refusal::Agent(Arc::new(error)))
+        };
+        launches.iter().map(|launch| (launch.session.clone(), check(launch).map_err(|refusal| refusal.outcome()))).collect()
+    });
+    tokio::time::timeout(CHECK_WITHIN, work).await.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// The conversations that living processes have open, in any home of the pool.
+fn open_conversations(ground: &Ground) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, Arc<AgentError>)> {
+    let mut open = BTreeMap::new();
+    for (_, home) in &ground.homes {
+        let entries = register::read_all(home).map_err(|error| (home.clone(), Arc::new(error)))?;
+        // An entry that does not read belongs to a process that is just writing it, or to none; its own session will show it.
+        for entry in entries.into_iter().filter_map(|(_, entry)| entry.ok()) {
+            if process::identity(entry.process.pid).is_ok_and(|found| found == Some(entry.process)) {
+                open.insert(entry.view.conversation, entry.process.pid);
+            }
+        }
+    }
+    Ok(open)
+}

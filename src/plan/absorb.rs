@@ -1,0 +1,180 @@
+//! What the facts teach the memory: which process and conversation a session has, which agents ended, what left the spec.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words};
+use crate::{
+    model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
+    observed::{AgentView, Seen, Snapshot, TmuxView, TranscriptMark},
+    spec::Spec,
+};
+
+/// Changes of the memory with the events that tell of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Absorbed {
+    /// To be written in one transaction.
+    pub changes: Vec<MemoryChange>,
+    /// To be written with them.
+    pub events: Vec<Event>,
+}
+
+impl Absorbed {
+    fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
+        self.events.push(Event { at: now.wall, object, reason, severity, message });
+    }
+
+    /// Whether nothing was learnt.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.events.is_empty()
+    }
+}
+
+/// Compares the facts with the memory. A converged pool gives nothing. Unknown facts change nothing.
+pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorbed {
+    let mut absorbed = Absorbed::default();
+    let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    if let Some(tmux) = seen.tmux.value() {
+        if tmux.server.is_none() && memory.sessions.values().any(|record| record.process.is_some()) {
+            let message = "the tmux server is gone, and with it every pane".to_owned();
+            absorbed.event(now, ObjectRef::Server, EventReason::ServerLost, Severity::Warning, message);
+        }
+        for (name, record) in &memory.sessions {
+            if let Some(Seen::Known(fact)) = seen.agents.get(name)
+                && !in_swap(name)
+            {
+                absorb_agent(name, record, &fact.value, tmux, memory, now, &mut absorbed);
+            }
+        }
+        absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
+    }
+    if let Some(until) = memory.suspended.as_ref().and_then(|suspension| suspension.until)
+        && until <= now.wall
+    {
+        absorbed.changes.push(MemoryChange::SetSuspension(None));
+        absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
+    }
+    absorbed
+}
+
+fn absorb_agent(
+    name: &SessionName,
+    record: &SessionRecord,
+    agent: &AgentView,
+    tmux: &TmuxView,
+    memory: &Memory,
+    now: Now,
+    absorbed: &mut Absorbed,
+) {
+    let object = ObjectRef::Session(name.clone());
+    let mut next = record.clone();
+    next.process = agent.process;
+    if agent.process.is_some()
+        && let Some(register) = &agent.register
+        && register.conversation != record.conversation
+    {
+        let message = format!("conversation {} was left for {} inside the agent", record.conversation, register.conversation);
+        absorbed.event(now, object.clone(), EventReason::ConversationChanged, Severity::Normal, message);
+        next.conversation = register.conversation;
+        next.workdir.clone_from(&register.cwd);
+    }
+    let attempts = memory.attempts.get(&object);
+    if record.process.is_some() && agent.process.is_none() {
+        let death = agent.death.or_else(|| tmux.panes.get(name.as_str()).and_then(|pane| pane.dead)).unwrap_or_default();
+        let message = format!("its agent ended ({})", death_words(death));
+        absorbed.event(now, object.clone(), EventReason::SessionExited, Severity::Warning, message);
+        let after = attempts.cloned().unwrap_or_default().after_exit(now);
+        if after.quarantined && !attempts.is_some_and(|before| before.quarantined) {
+            let message = format!("its agent ended {} times within {} minutes", after.exits.len(), EXIT_SPAN.as_secs() / 60);
+            absorbed.event(now, object.clone(), EventReason::SessionQuarantined, Severity::Critical, message);
+        }
+        absorbed.changes.push(MemoryChange::PutAttempts(object, after));
+    } else if agent.process.is_some() && attempts.is_some_and(outlived(record, now)) {
+        absorbed.changes.push(MemoryChange::ClearAttempts(object));
+    }
+    if next != *record {
+        absorbed.changes.push(MemoryChange::PutSession(name.clone(), next));
+    }
+}
+
+/// An agent that has run for the whole span has left its exits behind.
+fn outlived(record: &SessionRecord, now: Now) -> impl Fn(&Attempts) -> bool {
+    let steady = now.since_wall(record.started_at) > EXIT_SPAN;
+    move |attempts| steady && !attempts.quarantined
+}
+
+/// A session that carries our mark and has no record was adopted: it is bound to the conversation that its agent has open.
+fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory, now: Now, absorbed: &mut Absorbed) {
+    for pane in tmux.panes.values() {
+        let Some(mark) = pane.mark.as_ref().filter(|mark| mark.pool == memory.pool && !memory.sessions.contains_key(&mark.session)) else {
+            continue;
+        };
+        let Some(agent) = seen.agents.get(&mark.session).and_then(Seen::value) else { continue };
+        let (Some(process), Some(register)) = (agent.process, &agent.register) else { continue };
+        let account = agent
+            .home
+            .as_deref()
+            .and_then(|home| account_of_home(spec, home))
+            .or_else(|| memory.active.as_ref().map(|active| active.account.clone()));
+        let Some(account) = account else { continue };
+        let record = SessionRecord {
+            conversation: register.conversation,
+            incarnation: 1,
+            account,
+            digest: mark.digest.clone(),
+            workdir: register.cwd.clone(),
+            process: Some(process),
+            started_at: now.wall,
+        };
+        absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
+    }
+}
+
+fn account_of_home(spec: &Spec, home: &std::path::Path) -> Option<AccountName> {
+    spec.accounts.iter().find(|account| account.home == home).map(|account| account.name.clone())
+}
+
+/// Notes which sessions of ours the spec does not declare, and forgets those that are gone. Called after the plan was made: a removal is acted
+/// on only when an earlier pass has noted it.
+pub fn absorb_removals(spec: &Spec, seen: &Snapshot, memory: &Memory) -> Absorbed {
+    let mut absorbed = Absorbed::default();
+    let Some(tmux) = seen.tmux.value() else { return absorbed };
+    let undeclared = undeclared_sessions(spec, tmux, memory);
+    for name in &undeclared {
+        let has_pane = tmux.panes.get(name.as_str()).is_some_and(|pane| pane.mark.as_ref().is_some_and(|mark| mark.pool == memory.pool));
+        let has_process = match seen.agents.get(name) {
+            Some(Seen::Known(fact)) => fact.value.process.is_some(),
+            _ => memory.sessions.get(name).is_some_and(|record| record.process.is_some()),
+        };
+        if !has_pane && !has_process && memory.sessions.contains_key(name) {
+            absorbed.changes.push(MemoryChange::RemoveSession(name.clone()));
+            absorbed.changes.push(MemoryChange::ClearAttempts(ObjectRef::Session(name.clone())));
+        }
+    }
+    if undeclared != memory.removal_seen {
+        absorbed.changes.push(MemoryChange::SetRemovalSeen(undeclared));
+    }
+    absorbed
+}
+
+/// The sessions of ours that the spec does not declare.
+pub fn undeclared_sessions(spec: &Spec, tmux: &TmuxView, memory: &Memory) -> BTreeSet<SessionName> {
+    let marked =
+        tmux.panes.values().filter_map(|pane| pane.mark.as_ref()).filter(|mark| mark.pool == memory.pool).map(|mark| &mark.session);
+    marked.chain(memory.sessions.keys()).filter(|name| !spec.sessions.contains_key(*name)).cloned().collect()
+}
+
+/// The sessions whose transcripts must be looked at before a plan can say how they are started: bound to a conversation, and without an agent.
+pub fn wanted_transcripts(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeMap<SessionName, Option<TranscriptMark>> {
+    let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    spec.sessions
+        .keys()
+        .filter(|name| memory.sessions.contains_key(*name) && !in_swap(name))
+        .filter(|name| match seen.agents.get(*name) {
+            Some(Seen::Known(fact)) => fact.value.process.is_none(),
+            Some(Seen::Unknown(_)) => false,
+            None => true,
+        })
+        .map(|name| (name.clone(), None))
+        .collect()
+}

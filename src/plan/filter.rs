@@ -1,0 +1,60 @@
+//! What of a plan may be done now. Every removal leaves its reason in the report.
+
+use super::{Action, Memory, Phase, Planned, Waiting};
+use crate::model::{Now, ObjectRef};
+
+/// Takes out what latches, the suspension and back-off forbid.
+///
+/// While `PartialSwap` is latched nothing is done at all: which account the pool is on is in question, and whatever is done rests on an answer.
+pub fn filter(planned: Planned, memory: &Memory, now: Now) -> Planned {
+    let Planned { mut plan, mut report } = planned;
+    if plan.actions.is_empty() {
+        return Planned { plan, report };
+    }
+    let pool_wide = pool_wide_hold(memory, now);
+    if let Some((reason, message)) = pool_wide {
+        report.waiting.push(Waiting { object: ObjectRef::Pool, reason: reason.to_owned(), message });
+        plan.actions.clear();
+        return Planned { plan, report };
+    }
+    plan.actions.retain(|(_, action)| match hold(action, memory, now) {
+        None => true,
+        Some(waiting) => {
+            report.waiting.push(waiting);
+            false
+        }
+    });
+    // A server is started for the sessions' sake; without a start left there is no need of it.
+    if !plan.actions.iter().any(|(phase, _)| *phase == Phase::Start) {
+        plan.actions.retain(|(phase, _)| *phase != Phase::Server);
+    }
+    Planned { plan, report }
+}
+
+/// Why nothing at all may be done, as reason and sentence.
+pub fn pool_wide_hold(memory: &Memory, now: Now) -> Option<(&'static str, String)> {
+    if let Some(latch) = memory.latches.get(&ObjectRef::Pool) {
+        let message = format!(
+            "{} is latched since {}; look with `claude-failover explain pool`, then `claude-failover clear pool`",
+            latch.reason, latch.since
+        );
+        return Some(("Latched", message));
+    }
+    let suspension = memory.suspended.as_ref().filter(|suspension| suspension.until.is_none_or(|until| until > now.wall))?;
+    let end = suspension.until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {until}"));
+    Some(("Suspended", format!("suspended by {} {end}: {}", suspension.actor, suspension.reason)))
+}
+
+fn hold(action: &Action, memory: &Memory, now: Now) -> Option<Waiting> {
+    let attempts = memory.attempts.get(&action.object)?;
+    let until = attempts.waits_until(now)?;
+    let cause = attempts
+        .last_error
+        .as_deref()
+        .map_or_else(|| "its agent ended repeatedly".to_owned(), |error| format!("the last try failed: {error}"));
+    Some(Waiting {
+        object: action.object.clone(),
+        reason: "BackingOff".to_owned(),
+        message: format!("{} waits until {until}; {cause}", action.what),
+    })
+}

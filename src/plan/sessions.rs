@@ -1,0 +1,293 @@
+//! Sessions: each declared one exists once, is ours, and runs what the spec says on the active account.
+
+use super::{
+    Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb, link_needs,
+    planner::{MAX_FACT_AGE, Planner, action},
+};
+use crate::{
+    model::{Activity, ConversationId, ObjectRef, ProcessId},
+    observed::{AgentView, Death, Mark, PaneView, Seen, TmuxView},
+    spec::{Account, Restart, Session, Spec},
+};
+
+/// Descriptors of a tmux server that are not for panes. Out of descriptors, tmux up to 3.5a spins for ever (facts/tmux.md, finding 6).
+pub const RESERVED_DESCRIPTORS: u64 = 32;
+
+impl Planner<'_> {
+    /// Plans every declared session that is not in the hands of an open swap.
+    pub fn plan_sessions(&mut self) {
+        let tmux = match &self.seen.tmux {
+            Seen::Known(fact) if self.now.since(fact.at) <= MAX_FACT_AGE => &fact.value,
+            Seen::Known(_) => {
+                self.warn(ObjectRef::Server, "ServerStale", "tmux was last looked at too long ago; no session is touched");
+                return;
+            }
+            Seen::Unknown(why) => {
+                self.warn(ObjectRef::Server, "ServerUnknown", format!("tmux cannot be looked at ({why}); no session is touched"));
+                return;
+            }
+        };
+        let Some(account) = self.account else { return };
+        let mut room = Room::of(tmux);
+        let mut starts = false;
+        for session in self.spec.sessions.values() {
+            if self.memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(&session.name)) {
+                continue;
+            }
+            starts |= self.plan_session(tmux, account, session, &mut room);
+        }
+        if tmux.server.is_none() && starts {
+            self.act(Phase::Server, action(ObjectRef::Server, Verb::Create, "start", "no server on the socket", Effect::StartServer));
+        }
+    }
+
+    /// Answers whether something is started.
+    fn plan_session(&mut self, tmux: &TmuxView, account: &Account, session: &Session, room: &mut Room) -> bool {
+        let object = ObjectRef::Session(session.name.clone());
+        let mark = Mark { pool: self.memory.pool, session: session.name.clone(), digest: self.digest(session) };
+        let agent = self.seen.agents.get(&session.name);
+        let Some(pane) = tmux.panes.get(session.name.as_str()) else {
+            return self.plan_absent(account, session, mark, agent, room);
+        };
+        match &pane.mark {
+            Some(found) if found.pool == self.memory.pool => {}
+            Some(found) => {
+                self.warn(object, "Conflicted", format!("a tmux session of this name belongs to pool {}", found.pool));
+                return false;
+            }
+            None if session.adopt => {
+                let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
+                self.act(Phase::Start, action(object, Verb::Adopt, "adopt", "it runs without our mark, adopt is set", effect));
+                return false;
+            }
+            None => {
+                let message =
+                    format!("a tmux session of this name exists and is not ours; `claude-failover adopt {}` takes it over", session.name);
+                self.warn(object, "Conflicted", message);
+                return false;
+            }
+        }
+        match agent {
+            Some(Seen::Known(fact)) => match fact.value.process {
+                Some(process) => {
+                    self.plan_running(account, session, pane, &fact.value, process);
+                    false
+                }
+                None => self.plan_ended(account, session, pane, &fact.value, mark),
+            },
+            Some(Seen::Unknown(why)) => {
+                self.wait(object, "AgentUnknown", format!("its process cannot be looked at: {why}"));
+                false
+            }
+            None => {
+                self.wait(object, "AgentUnknown", "its process has not been looked at");
+                false
+            }
+        }
+    }
+
+    fn plan_absent(&mut self, account: &Account, session: &Session, mark: Mark, agent: Option<&Seen<AgentView>>, room: &mut Room) -> bool {
+        let object = ObjectRef::Session(session.name.clone());
+        let record = self.memory.sessions.get(&session.name);
+        if record.is_some_and(|record| record.process.is_some()) {
+            // Its pane is gone, but a process that ignores the hang-up lives on (facts/tmux.md, section 4).
+            match agent {
+                Some(Seen::Known(fact)) => {
+                    if let Some(process) = fact.value.process {
+                        self.plan_orphan(session, process);
+                        return false;
+                    }
+                }
+                _ => {
+                    self.wait(object, "AgentUnknown", "its pane is gone, and whether its agent has ended is not known");
+                    return false;
+                }
+            }
+        }
+        let Some(launch) = self.launch(account, session, record) else { return false };
+        if !room.take() {
+            let message = format!("the tmux server may open {} descriptors; raise its limit (LimitNOFILE) and start it anew", room.limit);
+            self.warn(object, "NoRoom", message);
+            return false;
+        }
+        let why = if record.is_some() {
+            self.drift(object.clone(), "the tmux session is gone");
+            "its tmux session is gone"
+        } else {
+            "declared, not running"
+        };
+        let what = start_words(&launch);
+        let create = action(object, Verb::Create, what, why, Effect::CreateSession { launch, mark });
+        self.act(Phase::Start, create.relying_on(&account.name));
+        true
+    }
+
+    fn plan_orphan(&mut self, session: &Session, process: ProcessId) {
+        let object = ObjectRef::Session(session.name.clone());
+        let effect = Effect::StopAgent { session: session.name.clone(), process, grace: self.spec.agent.stop_grace };
+        let what = format!("stop process {}", process.pid);
+        let stop = action(object, Verb::Stop, what, "its pane is gone and the agent lives on", effect);
+        self.act(Phase::Stop, stop.disturbing(Disruption::Working));
+    }
+
+    /// An agent runs: is it the right one?
+    fn plan_running(&mut self, account: &Account, session: &Session, pane: &PaneView, agent: &AgentView, process: ProcessId) {
+        let object = ObjectRef::Session(session.name.clone());
+        let digest = self.digest(session);
+        let other_home = agent.home.as_deref().filter(|home| *home != account.home);
+        let why = if let Some(mark) = pane.mark.as_ref().filter(|mark| mark.digest != digest) {
+            format!("it was started with other settings ({} instead of {digest})", mark.digest)
+        } else if let Some(home) = other_home {
+            let message = format!("it runs under {}, the active account is {}", home.display(), account.name);
+            self.drift(object.clone(), message.clone());
+            message
+        } else {
+            return;
+        };
+        if self.unfit.contains_key(&account.name) {
+            self.wait(object, "AccountUnfit", format!("it is to be restarted ({why}), but account {} is not fit", account.name));
+        } else if agent.activity.is_quiet() {
+            let effect = Effect::StopAgent { session: session.name.clone(), process, grace: self.spec.agent.stop_grace };
+            let stop = action(object, Verb::Restart, "stop, then start again with its conversation", why, effect);
+            self.act(Phase::Stop, stop.disturbing(Disruption::Idle));
+        } else {
+            self.wait(object, "WaitsForIdle", format!("it is to be restarted ({why}) as soon as it is idle; it is {}", agent.activity));
+        }
+    }
+
+    /// The agent of a pane of ours has ended.
+    fn plan_ended(&mut self, account: &Account, session: &Session, pane: &PaneView, agent: &AgentView, mark: Mark) -> bool {
+        let object = ObjectRef::Session(session.name.clone());
+        let death = agent.death.or(pane.dead).unwrap_or_default();
+        let stays = match session.restart {
+            Restart::Always => false,
+            Restart::OnFailure => death.code == Some(0),
+            Restart::Never => true,
+        };
+        if stays {
+            self.wait(
+                object,
+                "EndedByPolicy",
+                format!("its agent ended ({}); restart is {}", death_words(death), restart_word(session.restart)),
+            );
+            return false;
+        }
+        let record = self.memory.sessions.get(&session.name);
+        let Some(launch) = self.launch(account, session, record) else { return false };
+        let what = start_words(&launch);
+        let why = format!("its agent ended ({})", death_words(death));
+        let effect =
+            Effect::RespawnAgent { session_id: pane.session_id.clone(), pane: pane.pane.clone(), expect_pid: pane.pid, launch, mark };
+        self.act(Phase::Start, action(object, Verb::Restart, what, why, effect).relying_on(&account.name));
+        true
+    }
+
+    /// What to start, or `None` with the reason in the report.
+    fn launch(&mut self, account: &Account, session: &Session, record: Option<&SessionRecord>) -> Option<Launch> {
+        let object = ObjectRef::Session(session.name.clone());
+        if let Some(cordon) = self.memory.cordoned.get(&object) {
+            self.wait(object, "Cordoned", format!("cordoned by {}: {}", cordon.actor, cordon.reason));
+            return None;
+        }
+        if let Some(Attempts { quarantined: true, .. }) = self.memory.attempts.get(&object) {
+            let message =
+                format!("its agent ends too often; look with `claude-failover explain {object}`, then `claude-failover clear {object}`");
+            self.wait(object, "Quarantined", message);
+            return None;
+        }
+        if let Some(why) = self.unfit.get(&account.name) {
+            let message = format!("account {} is not fit: {why}", account.name);
+            self.wait(object, "AccountUnfit", message);
+            return None;
+        }
+        let (conversation, mode) = match record {
+            None => (self.memory.pool.conversation(&session.name, 1), LaunchMode::Fresh),
+            Some(record) => (record.conversation, self.conversation_mode(session, record.conversation)?),
+        };
+        Some(launch(self.spec, account, session, conversation, mode))
+    }
+
+    /// A conversation with a transcript goes on; one in which nothing was ever said begins with the same id.
+    fn conversation_mode(&mut self, session: &Session, conversation: ConversationId) -> Option<LaunchMode> {
+        match self.seen.transcripts.get(&session.name) {
+            Some(Seen::Known(fact)) if fact.value.mark.is_some() => Some(LaunchMode::Resume),
+            Some(Seen::Known(_)) => Some(LaunchMode::Fresh),
+            Some(Seen::Unknown(why)) => {
+                let message = format!("the transcript of conversation {conversation} cannot be looked at: {why}");
+                self.wait(ObjectRef::Session(session.name.clone()), "TranscriptUnknown", message);
+                None
+            }
+            None => {
+                let message = format!("the transcript of conversation {conversation} has not been looked at");
+                self.wait(ObjectRef::Session(session.name.clone()), "TranscriptUnknown", message);
+                None
+            }
+        }
+    }
+}
+
+/// All that a start needs, from the spec.
+pub fn launch(spec: &Spec, account: &Account, session: &Session, conversation: ConversationId, mode: LaunchMode) -> Launch {
+    Launch {
+        session: session.name.clone(),
+        account: account.name.clone(),
+        home: account.home.clone(),
+        workdir: session.workdir.clone(),
+        command: spec.agent.command.clone(),
+        permission_mode: spec.agent.permission_mode,
+        environment: spec.agent.environment.clone(),
+        conversation,
+        mode,
+        size: (spec.tmux.width, spec.tmux.height),
+        needs: link_needs(spec, account),
+    }
+}
+
+/// How many panes the server still has room for.
+struct Room {
+    limit: u64,
+    left: u64,
+}
+
+impl Room {
+    fn of(tmux: &TmuxView) -> Self {
+        let limit = tmux.server.as_ref().and_then(|server| server.descriptor_limit).unwrap_or(u64::MAX);
+        let used = RESERVED_DESCRIPTORS.saturating_add(tmux.panes.len() as u64);
+        Self { limit, left: limit.saturating_sub(used) }
+    }
+
+    const fn take(&mut self) -> bool {
+        let fits = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        fits
+    }
+}
+
+fn start_words(launch: &Launch) -> String {
+    match launch.mode {
+        LaunchMode::Fresh => format!("start on {}", launch.account),
+        LaunchMode::Resume => format!("resume on {}", launch.account),
+    }
+}
+
+/// `exit code 3`, `signal 9`, or that nobody knows.
+pub fn death_words(death: Death) -> String {
+    match (death.code, death.signal) {
+        (_, Some(signal)) => format!("signal {signal}"),
+        (Some(code), None) => format!("exit code {code}"),
+        (None, None) => "exit status not known".to_owned(),
+    }
+}
+
+const fn restart_word(restart: Restart) -> &'static str {
+    match restart {
+        Restart::Always => "always",
+        Restart::OnFailure => "onFailure",
+        Restart::Never => "never",
+    }
+}
+
+/// The activity that a removal or a restart must wait for.
+pub(super) const fn is_busy(activity: Activity) -> bool {
+    !activity.is_quiet()
+}
