@@ -98,7 +98,7 @@ impl<H: Host> Engine<H> {
             if !tickets.is_empty() && self.is_settled(&pass) {
                 for (ticket, reply) in tickets.drain(..) {
                     // The asker may have gone; what it asked for is done all the same.
-                    let _ = reply.send(self.finish(ticket)?);
+                    let _ = reply.send(self.finish(&ticket)?);
                 }
             }
             row = if pass.again { row + 1 } else { 0 };

@@ -40,7 +40,7 @@ impl<H: Host> Engine<H> {
             Begun::Answered(answer) => Ok(answer),
             Begun::Converging(ticket) => {
                 self.converge(Timestamp::MAX).await?;
-                self.finish(ticket)
+                self.finish(&ticket)
             }
         }
     }
@@ -83,7 +83,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// [`EngineError`] when it could not be recorded.
-    pub fn finish(&mut self, ticket: Ticket) -> Result<Answer, EngineError> {
+    pub fn finish(&mut self, ticket: &Ticket) -> Result<Answer, EngineError> {
         let lines = self.lines_since(ticket.before);
         let changed = !lines.is_empty();
         let answer = Answer::Done { lines, changed, degraded: self.view.is_degraded() };
