@@ -1,11 +1,14 @@
 //! What the facts teach the memory: which process and conversation a session has, which agents ended, what left the spec.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words};
+use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_need};
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{AgentView, Seen, Snapshot, TmuxView, TranscriptMark},
+    observed::{AgentView, LinkView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::Spec,
 };
 
@@ -48,6 +51,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    absorb_links(spec, seen, memory, &mut absorbed);
     if let Some(until) = memory.suspended.as_ref().and_then(|suspension| suspension.until)
         && until <= now.wall
     {
@@ -55,6 +59,28 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
     }
     absorbed
+}
+
+/// A link that stands exactly as declared is ours from then on: only such a one is ever put right.
+fn absorb_links(spec: &Spec, seen: &Snapshot, memory: &Memory, absorbed: &mut Absorbed) {
+    let mut own = |path: &Path, view: Option<&Seen<LinkView>>, is_target: &dyn Fn(&Path) -> bool| {
+        if let Some(Seen::Known(fact)) = view
+            && let LinkView::Link { target, target_ok: true } = &fact.value
+            && is_target(target)
+            && !memory.links.contains(path)
+        {
+            absorbed.changes.push(MemoryChange::PutLink(path.to_owned()));
+        }
+    };
+    for account in &spec.accounts {
+        for name in &spec.shared.links {
+            let need = link_need(spec, account, name);
+            own(&need.path, seen.links.get(&(account.name.clone(), name.clone())), &|target| target == need.target);
+        }
+    }
+    if let Some(path) = &spec.active_link {
+        own(path, Some(&seen.active_link), &|target| spec.accounts.iter().any(|account| account.home == target));
+    }
 }
 
 fn absorb_agent(
@@ -130,7 +156,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
     }
 }
 
-fn account_of_home(spec: &Spec, home: &std::path::Path) -> Option<AccountName> {
+fn account_of_home(spec: &Spec, home: &Path) -> Option<AccountName> {
     spec.accounts.iter().find(|account| account.home == home).map(|account| account.name.clone())
 }
 
