@@ -1,6 +1,9 @@
 //! What breaks, and what it must not be taken for.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use claude_failover::{
     host::{
@@ -11,7 +14,6 @@ use claude_failover::{
     plan::{Happened, Outcome},
 };
 use nix::sys::signal::Signal;
-use std::time::Duration;
 
 use crate::playground::*;
 
@@ -156,7 +158,7 @@ async fn a_server_that_is_killed_is_seen_to_be_gone_and_can_be_started_again() {
     assert_eq!(failure(&outcome).happened, Happened::No);
     until(|| !lives(process)).await;
 
-    assert_eq!(server.start_server().await, Outcome::Changed);
+    assert_eq!(start(&mut server).await, Outcome::Changed);
     assert!(server.list().await.expect("a list").panes.is_empty());
     running(&mut server, "a", sleeper()).await;
     assert!(server.is_connected(), "at once, for it is another server");

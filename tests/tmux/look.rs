@@ -13,7 +13,7 @@ async fn no_server_is_an_answer() {
     assert!(matches!(server.check().await, Err(TmuxError::NoServer { .. })));
 
     // The socket of a server that was killed stays behind.
-    assert_eq!(server.start_server().await, Outcome::Changed);
+    assert_eq!(start(&mut server).await, Outcome::Changed);
     let former = server.list().await.expect("a list").server.expect("a server").pid;
     send(former, Signal::SIGKILL);
     until_listed(&mut server, |view| view.server.is_none()).await;

@@ -11,7 +11,7 @@ use std::{
 use claude_failover::{
     host::{
         process::{Exec, ProcessTable, identity},
-        tmux::{RuntimeDirectory, Socket, TmuxConfig, TmuxOp, TmuxServer},
+        tmux::{Launcher, RuntimeDirectory, Socket, TmuxConfig, TmuxOp, TmuxServer},
     },
     model::{Pid, PoolId, ProcessId, SessionName, StartDigest},
     observed::{Mark, PaneView, TmuxView},
@@ -46,7 +46,7 @@ impl Playground {
     pub async fn started() -> (Self, TmuxServer) {
         let playground = Self::empty();
         let mut server = playground.server();
-        assert_eq!(server.start_server().await, Outcome::Changed);
+        assert_eq!(start(&mut server).await, Outcome::Changed);
         (playground, server)
     }
 
@@ -107,6 +107,11 @@ impl Drop for Playground {
             }
         }
     }
+}
+
+/// Starts a server as it is done outside of a service, wherever the tests run.
+pub async fn start(server: &mut TmuxServer) -> Outcome {
+    server.start_server_through(Launcher::Direct).await
 }
 
 pub fn send(pid: Pid, signal: Signal) {

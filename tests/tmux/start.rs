@@ -10,7 +10,13 @@ use claude_failover::{
     plan::{Happened, Outcome},
     spec::SocketSpec,
 };
-use nix::{sys::signal::Signal, unistd};
+use nix::{
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::Signal,
+    },
+    unistd,
+};
 
 use crate::playground::*;
 
@@ -18,8 +24,8 @@ use crate::playground::*;
 async fn a_server_is_started_once_and_lives_on_its_own() {
     let (playground, mut server) = Playground::started().await;
     let pid = playground.server_pid().expect("a server");
-    assert_eq!(server.start_server().await, Outcome::Unchanged);
-    assert_eq!(playground.server().start_server().await, Outcome::Unchanged);
+    assert_eq!(start(&mut server).await, Outcome::Unchanged);
+    assert_eq!(start(&mut playground.server()).await, Outcome::Unchanged);
     assert_eq!(playground.server_pid(), Some(pid));
 
     // No signal to our group or session reaches it, and it is not our child.
@@ -42,13 +48,16 @@ async fn a_server_is_started_once_and_lives_on_its_own() {
 #[tokio::test]
 async fn a_server_has_room_for_many_panes() {
     let playground = Playground::empty();
-    // As on a host with the usual soft limit, only lower.
-    let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("readable");
+    // As on a host with the usual soft limit. It holds for the other tests too, and is enough for each.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("readable");
+    let usual = 1024.min(hard / 2);
+    setrlimit(Resource::RLIMIT_NOFILE, usual, hard).expect("lowered");
     let mut server = playground.server();
-    assert_eq!(server.start_server().await, Outcome::Changed);
+    assert_eq!(start(&mut server).await, Outcome::Changed);
     let view = server.list().await.expect("a list").server.expect("a server");
     assert_eq!(view.descriptor_limit, descriptor_limit(view.pid).expect("readable"));
-    assert_eq!(view.descriptor_limit, Some(hard.min(65_536).max(soft)));
+    assert_eq!(view.descriptor_limit, Some(hard.min(65_536)));
+    assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).expect("readable").0, usual, "our own limit is as it was");
 }
 
 #[tokio::test]
@@ -62,8 +71,8 @@ async fn an_existing_server_of_somebody_keeps_its_ways() {
     assert_eq!(server.list().await.expect("a list").panes.keys().collect::<Vec<_>>(), ["theirs"]);
     assert_eq!(playground.person(&["list-sessions"]).lines().count(), 1, "a look makes no anchor");
 
-    assert_eq!(server.start_server().await, Outcome::Changed, "it has our anchor now");
-    assert_eq!(server.start_server().await, Outcome::Unchanged);
+    assert_eq!(start(&mut server).await, Outcome::Changed, "it has our anchor now");
+    assert_eq!(start(&mut server).await, Outcome::Unchanged);
     let pane = running(&mut server, "a", sleeper()).await;
     // Although the server does not keep panes, ours stays.
     end(&pane).await;
@@ -82,11 +91,11 @@ async fn a_server_that_shuts_down_is_waited_for() {
         let ops: Vec<_> = (0..20).map(|number| create(&format!("s{number}"), sleeper())).collect();
         assert!(server.perform(&ops).await.iter().all(|outcome| *outcome == Outcome::Changed));
         playground.person(&["kill-server"]);
-        let mut outcome = server.start_server().await;
+        let mut outcome = start(&mut server).await;
         // While it still answers, it is there; while it does not, it must be gone before another one comes.
         while outcome != Outcome::Changed {
             assert!(!matches!(&outcome, Outcome::Failed(failure) if failure.happened == Happened::CannotTell), "{outcome:?}");
-            outcome = soon(server.start_server()).await;
+            outcome = soon(start(&mut server)).await;
         }
         assert!(soon(server.list()).await.expect("a list").panes.is_empty());
     }
@@ -103,7 +112,7 @@ async fn a_name_is_a_socket_in_a_directory_of_our_own() {
     let mut server = TmuxServer::new(config);
     assert_eq!(server.list().await.expect("an answer").server, None);
     assert!(!socket.parent().expect("a directory").exists(), "a look makes nothing");
-    assert_eq!(server.start_server().await, Outcome::Changed);
+    assert_eq!(start(&mut server).await, Outcome::Changed);
     running(&mut server, "a", sleeper()).await;
 
     // From the moment that others could put a socket there, it is not spoken to.
@@ -111,7 +120,7 @@ async fn a_name_is_a_socket_in_a_directory_of_our_own() {
     assert!(named.server_pid().is_some());
     let mut other = TmuxServer::new(server_config(&named, &runtime));
     assert!(other.list().await.is_err());
-    assert_eq!(failure(&other.start_server().await).happened, Happened::No);
+    assert_eq!(failure(&start(&mut other).await).happened, Happened::No);
     assert_eq!(failure(&perform(&mut other, create("b", sleeper())).await).happened, Happened::No);
 }
 
@@ -126,12 +135,12 @@ async fn a_start_that_fails_says_why() {
     let playground = Playground::empty();
     let mut config = playground.config();
     config.binary = playground.path("nowhere");
-    let outcome = TmuxServer::new(config).start_server().await;
+    let outcome = start(&mut TmuxServer::new(config)).await;
     assert_eq!(failure(&outcome).happened, Happened::No, "{outcome:?}");
 
     let mut config = playground.config();
     config.binary = playground.wrapper("echo 'no room left' >&2; exit 1");
-    let outcome = TmuxServer::new(config).start_server().await;
+    let outcome = start(&mut TmuxServer::new(config)).await;
     assert_eq!(failure(&outcome).happened, Happened::No);
     assert!(failure(&outcome).message().contains("no room left"), "{outcome:?}");
 
@@ -140,7 +149,7 @@ async fn a_start_that_fails_says_why() {
     hung.signal_server(Signal::SIGSTOP);
     let mut config = hung.config();
     config.deadline = std::time::Duration::from_secs(1);
-    let outcome = TmuxServer::new(config).start_server().await;
+    let outcome = start(&mut TmuxServer::new(config)).await;
     assert_eq!(failure(&outcome).happened, Happened::No, "{outcome:?}");
     hung.signal_server(Signal::SIGCONT);
     assert!(server.list().await.expect("a list").server.is_some());

@@ -1,13 +1,14 @@
 //! The control-mode connection: one `tmux -C` that is attached to our anchor session and lives as long as we do.
 //!
 //! # How a control client may end
-//! tmux up to 3.6 takes a client for a control client before it has made what it needs for one. A client that dies in between, or a notice
-//! that is sent in between, **crashes the server, and every session with it** (tmux pull requests 5004 and 4980). With 3.3a, one kill in 150
-//! at a random moment of the first 4 ms did it; five clients that were started and killed while the server hung did it 100 times in 100, as
-//! soon as it woke. Killed after its first answer, no client did it in 8,000 tries. So:
+//! Without its pull requests 5004 and 4980 (spring of 2026), tmux takes a client for a control client before it has made what it needs for one.
+//! A client that dies in between, or a notice that is sent in between, **crashes the server, and every session with it**. With 3.3a, one in a
+//! hundred clients that were killed at a random moment of their first 4 ms did it; five that were started and killed while the server hung did
+//! it 100 times in 100, as soon as it woke. Of 8,000 that were killed after the server's first word, none did. So:
 //! - a control client is started only when the server has just answered another client, never towards one that may hang, and never soon
-//!   after another one ended (see `Connection` in `server.rs`);
-//! - one that is given up before its first answer is left alone until it has answered, or until it has had ample time to introduce itself.
+//!   after another one ended (`Connection` in `server.rs`);
+//! - one that is given up before the server's first word is left alone until it comes, or until the client has had ample time to introduce
+//!   itself.
 
 use std::{
     path::{Path, PathBuf},

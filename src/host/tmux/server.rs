@@ -71,6 +71,8 @@ pub struct TmuxServer {
     listening: bool,
     /// Whether the connection was lost, or made, since the last look: something may have gone unheard.
     missed: bool,
+    /// Until when notices are gathered; set with the first one after a look, so that nothing can put the wake-up off for longer.
+    burst_ends: Option<Instant>,
     /// The server that answered last.
     pub(super) server: Option<ProcessId>,
     /// Whether the last call found no server.
@@ -114,6 +116,7 @@ impl TmuxServer {
             breaker: Breaker::default(),
             listening: false,
             missed: false,
+            burst_ends: None,
             server: None,
             absent: false,
         }
@@ -194,15 +197,12 @@ impl TmuxServer {
             return;
         }
         let Connection::Up(control) = &mut self.connection else { return pending().await };
-        let mut burst_ends: Option<Instant> = None;
         let lost = loop {
-            let within = match burst_ends {
-                None if control.look_again() => {
-                    burst_ends = Some(Instant::now() + BURST);
-                    continue;
-                }
-                None => None,
-                Some(end) => Some(QUIET.min(end - Instant::now())),
+            let within = if control.look_again() {
+                let ends = *self.burst_ends.get_or_insert_with(|| Instant::now() + BURST);
+                Some(QUIET.min(ends.saturating_duration_since(Instant::now())))
+            } else {
+                None
             };
             match control.listen(within).await {
                 Ok(true) => {}
@@ -243,6 +243,7 @@ impl TmuxServer {
         }
         if purpose == Purpose::List {
             self.missed = false;
+            self.burst_ends = None;
         }
         exchange
     }
@@ -255,7 +256,7 @@ impl TmuxServer {
         let act = purpose == Purpose::Act;
         if let Some(mut control) = self.take_connection() {
             // A look leaves time for a second way. An act has its full time.
-            let patience = if act { full } else { deadline - third - Instant::now() };
+            let patience = if act { full } else { (deadline - third).saturating_duration_since(Instant::now()) };
             let batch = self.batch(requests);
             let exchange = control.exchange(&self.tag, &batch, patience, purpose == Purpose::List).await;
             if exchange.error.is_none() {
@@ -268,7 +269,7 @@ impl TmuxServer {
                 return exchange;
             }
         }
-        let patience = if act { full } else { third.max(deadline - Instant::now()) };
+        let patience = if act { full } else { third.max(deadline.saturating_duration_since(Instant::now())) };
         self.run_client(requests, patience).await
     }
 
@@ -336,7 +337,7 @@ impl TmuxServer {
             return Ok(());
         }
         // A server that does not answer this one must not be sent a control client.
-        let hello = self.run_client(&[self.hello()], deadline - Instant::now()).await;
+        let hello = self.run_client(&[self.hello()], deadline.saturating_duration_since(Instant::now())).await;
         let reply = match self.one(hello) {
             Ok(reply) => reply,
             Err(error) => {
@@ -345,13 +346,13 @@ impl TmuxServer {
             }
         };
         if reply.word(HELLO).is_none_or(str::is_empty) {
-            self.run_client(&[Request::line(self.anchor())], deadline - Instant::now()).await;
+            self.run_client(&[Request::line(self.anchor())], deadline.saturating_duration_since(Instant::now())).await;
         }
         self.connection = Connection::Away;
         let opened = match Control::start(&self.client) {
             Ok(mut control) => {
                 let batch = self.batch(&[Request::default()]);
-                let hello = control.exchange(&self.tag, &batch, deadline - Instant::now(), false).await;
+                let hello = control.exchange(&self.tag, &batch, deadline.saturating_duration_since(Instant::now()), false).await;
                 hello.error.is_none().then_some(control)
             }
             Err(_) => None,

@@ -31,7 +31,12 @@ impl TmuxServer {
     /// Starts the server with our anchor session, outside of our cgroup, with a scrubbed environment and room for many panes. Unchanged when
     /// one answers on the socket already; that one gets an anchor if it has none, and is left as it is otherwise.
     pub async fn start_server(&mut self) -> Outcome {
-        match self.start(Launcher::choose(&Surroundings::here())).await {
+        self.start_server_through(Launcher::choose(&Surroundings::here())).await
+    }
+
+    /// The same, for a caller that knows better how a server is to be started.
+    pub async fn start_server_through(&mut self, launcher: Launcher) -> Outcome {
+        match self.start(launcher).await {
             Ok(true) => Outcome::Changed,
             Ok(false) => Outcome::Unchanged,
             Err((happened, error)) => Outcome::Failed(Failure::from_error(happened, &error)),
@@ -58,7 +63,7 @@ impl TmuxServer {
         // Whatever the command said: done is what can be seen. Another process may also have been faster.
         match self.greet().await {
             Ok(reply) => self.ensure_anchor(&reply).await.map(|_| true).map_err(|error| (Happened::Yes, error)),
-            Err(TmuxError::NoServer { .. }) => Err((Happened::No, not_started(&program, finished))),
+            Err(TmuxError::NoServer { .. }) => Err((Happened::No, not_started(launcher, &program, finished))),
             Err(error) => Err((Happened::CannotTell, error)),
         }
     }
@@ -112,9 +117,13 @@ impl TmuxServer {
 }
 
 /// Why there is no server although it was started.
-fn not_started(program: &Path, finished: Result<(ExitStatus, String), TmuxError>) -> TmuxError {
+fn not_started(launcher: Launcher, program: &Path, finished: Result<(ExitStatus, String), TmuxError>) -> TmuxError {
+    let hint = match launcher {
+        Launcher::UserScope => "; the user's own systemd must run, also without a login: `loginctl enable-linger`",
+        Launcher::Direct | Launcher::SystemScope => "",
+    };
     match finished {
-        Ok((_, said)) => TmuxError::NotStarted { command: program.display().to_string(), said },
+        Ok((_, said)) => TmuxError::NotStarted { command: program.display().to_string(), said, hint },
         Err(error) => error,
     }
 }
