@@ -88,7 +88,7 @@ impl<H: Host> View<H> {
         let now = self.host.now();
         let mut planned = plan(&self.spec, &self.seen, &self.memory, now);
         self.plan_swap(&mut planned, now);
-        self.findings = lint(&planned.plan, &self.spec, &self.seen, &self.memory).err().unwrap_or_default();
+        self.findings = lint(&planned.plan, &self.spec, &self.seen, &self.memory, now).err().unwrap_or_default();
         filter(planned, &self.memory, now)
     }
 

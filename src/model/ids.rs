@@ -122,7 +122,11 @@ impl LinkName {
     /// Files that carry a login or an identity: sharing one logs accounts out or mixes them (`facts/claude-code.md`, section 2).
     pub const NEVER_SHARED: [&'static str; 2] = [".credentials.json", ".claude.json"];
 
-    /// Accepts one plain path component that is not in [`Self::NEVER_SHARED`] and not the per-home `sessions` registry.
+    /// What we keep below the shared root ourselves: its marker, the marker while it is written, and what a merge put aside.
+    pub const RESERVED: [&'static str; 3] = [".claude-failover", ".claude-failover.new", ".quarantine"];
+
+    /// Accepts one plain path component that is not in [`Self::NEVER_SHARED`], not in [`Self::RESERVED`] and not the per-home `sessions`
+    /// registry.
     ///
     /// # Errors
     /// [`NameError::BadLink`] with the reason.
@@ -134,6 +138,8 @@ impl LinkName {
             Some("it must be at most 255 bytes without control characters")
         } else if Self::NEVER_SHARED.contains(&name.as_str()) {
             Some("it holds a login or an identity, which accounts must never share")
+        } else if Self::RESERVED.contains(&name.as_str()) {
+            Some("it is kept below the shared root by claude-failover itself")
         } else if name == "sessions" {
             Some("it is the register of running processes, which tells the accounts apart")
         } else {
@@ -306,6 +312,14 @@ mod tests {
         }
         assert!(LinkName::new("history.jsonl").expect("a plain name").is_file());
         assert!(!LinkName::new("file-history").expect("a plain name").is_file());
+    }
+
+    #[test]
+    fn what_we_keep_below_the_shared_root_is_no_link() {
+        for bad in LinkName::RESERVED {
+            assert!(LinkName::new(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert!(LinkName::new(".quarantined").is_ok());
     }
 
     #[test]

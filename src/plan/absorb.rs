@@ -1,14 +1,11 @@
-//! What the facts teach the memory: which process and conversation a session has, which agents ended, what left the spec.
+//! What the facts teach the memory: which links are ours, which process and conversation a session has, which agents ended, what left the spec.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_need};
+use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs};
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{AgentView, LinkView, Seen, Snapshot, TmuxView, TranscriptMark},
+    observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::Spec,
 };
 
@@ -37,6 +34,7 @@ impl Absorbed {
 pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorbed {
     let mut absorbed = Absorbed::default();
     let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    absorb_links(spec, seen, memory, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
         if tmux.server.is_none() && memory.sessions.values().any(|record| record.process.is_some()) {
             let message = "the tmux server is gone, and with it every pane".to_owned();
@@ -46,7 +44,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
             if let Some(Seen::Known(fact)) = seen.agents.get(name)
                 && !in_swap(name)
             {
-                absorb_agent(name, record, &fact.value, tmux, memory, now, &mut absorbed);
+                absorb_agent(spec, name, record, &fact.value, tmux, memory, now, &mut absorbed);
             }
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
@@ -61,29 +59,31 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     absorbed
 }
 
-/// A link that stands exactly as declared is ours from then on: only such a one is ever put right.
+/// A link that is exactly as declared is ours from then on, whoever made it: what changes it later is drift, and a shared root without its
+/// marker is one that was lost. Learnt by looking, so that no crash between making a link and noting it can lose it.
 fn absorb_links(spec: &Spec, seen: &Snapshot, memory: &Memory, absorbed: &mut Absorbed) {
-    let mut own = |path: &Path, view: Option<&Seen<LinkView>>, is_target: &dyn Fn(&Path) -> bool| {
-        if let Some(Seen::Known(fact)) = view
-            && let LinkView::Link { target, target_ok: true } = &fact.value
-            && is_target(target)
-            && !memory.links.contains(path)
-        {
-            absorbed.changes.push(MemoryChange::PutLink(path.to_owned()));
-        }
-    };
+    if seen.shared_root.value() != Some(&RootView::Marked(memory.pool)) {
+        return;
+    }
     for account in &spec.accounts {
-        for name in &spec.shared.links {
-            let need = link_need(spec, account, name);
-            own(&need.path, seen.links.get(&(account.name.clone(), name.clone())), &|target| target == need.target);
+        for (name, need) in spec.shared.links.iter().zip(link_needs(spec, account)) {
+            let view = seen.links.get(&(account.name.clone(), name.clone())).and_then(Seen::value);
+            if view.is_some_and(|view| link_is_right(view, &need.target)) && !memory.links.contains(&need.path) {
+                absorbed.changes.push(MemoryChange::PutLink(need.path));
+            }
         }
     }
-    if let Some(path) = &spec.active_link {
-        own(path, Some(&seen.active_link), &|target| spec.accounts.iter().any(|account| account.home == target));
+    if let (Some(path), Some(view)) = (&spec.active_link, seen.active_link.value())
+        && spec.accounts.iter().any(|account| link_is_right(view, &account.home))
+        && !memory.links.contains(path)
+    {
+        absorbed.changes.push(MemoryChange::PutLink(path.clone()));
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that bears on one agent; a struct would only rename it")]
 fn absorb_agent(
+    spec: &Spec,
     name: &SessionName,
     record: &SessionRecord,
     agent: &AgentView,
@@ -95,6 +95,9 @@ fn absorb_agent(
     let object = ObjectRef::Session(name.clone());
     let mut next = record.clone();
     next.process = agent.process;
+    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| account_of_home(spec, home)) {
+        next.account = account;
+    }
     if agent.process.is_some()
         && let Some(register) = &agent.register
         && register.conversation != record.conversation
@@ -156,7 +159,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
     }
 }
 
-fn account_of_home(spec: &Spec, home: &Path) -> Option<AccountName> {
+fn account_of_home(spec: &Spec, home: &std::path::Path) -> Option<AccountName> {
     spec.accounts.iter().find(|account| account.home == home).map(|account| account.name.clone())
 }
 
