@@ -73,7 +73,7 @@ pub enum StoreError {
         supported: i64,
     },
     /// The file does not hold what it must. It is left as it is.
-    #[error("{} is damaged: {finding}; nothing was changed: put a copy of the whole state directory back, or move it away", .path.display())]
+    #[error("{} is damaged: {finding}; it was left as it is: restore the whole state directory, or move it away", .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
