@@ -151,7 +151,8 @@ impl Context {
     pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
         let (memory, usage) = match Reader::attach(&station.state) {
             Ok(reader) => (recall(&reader).map_err(CliError::Engine)?, reader.usage().unwrap_or_default()),
-            Err(StoreError::Missing { .. }) => (Memory::new(PoolId(uuid::Uuid::new_v4())), BTreeMap::new()),
+            // The identity is given with the store. Until then one that is the same for every look: a saved plan is compared with a second one.
+            Err(StoreError::Missing { .. }) => (Memory::new(PoolId(uuid::Uuid::nil())), BTreeMap::new()),
             Err(error) => return Err(CliError::Store(error)),
         };
         let host = RealHost::new(station.clone()).map_err(CliError::Host)?;

@@ -14,7 +14,7 @@ impl Planner<'_> {
     /// Plans the release or the stop of every session of ours that is not declared.
     pub fn plan_removals(&mut self) {
         let Some(tmux) = self.seen.tmux.fresh(self.now, MAX_FACT_AGE) else { return };
-        let mut pruned = 0;
+        let mut prunes = Vec::new();
         for (name, pane) in &tmux.panes {
             let Some(mark) = pane.mark.as_ref().filter(|mark| mark.pool == self.memory.pool) else { continue };
             if self.spec.sessions.contains_key(&mark.session) || *name != mark.session.as_str() {
@@ -26,15 +26,30 @@ impl Planner<'_> {
             } else if !self.memory.removal_seen.contains(&mark.session) {
                 self.wait(object, "RemovalSeenOnce", "it is not declared any more; a removal is acted on when it is seen twice");
             } else if self.spec.prune {
-                self.plan_prune(&mark.session, pane, mark, &mut pruned);
+                prunes.push((pane, mark));
             } else {
                 let effect = Effect::ReleaseSession { session_id: pane.session_id.clone(), mark: mark.clone() };
                 self.act(Phase::Stop, action(object, Verb::Release, "release", "not declared any more, prune is off", effect));
             }
         }
+        if prunes.len() > self.spec.max_prune {
+            // None of them, not the first few: pass by pass, all would go.
+            for (_, mark) in &prunes {
+                let message = format!(
+                    "{} sessions would be stopped, which is more than maxPrune ({}); put them back, or raise `maxPrune`",
+                    prunes.len(),
+                    self.spec.max_prune
+                );
+                self.warn(ObjectRef::Session(mark.session.clone()), "PruneRefused", message);
+            }
+            return;
+        }
+        for (pane, mark) in prunes {
+            self.plan_prune(&mark.session, pane, mark);
+        }
     }
 
-    fn plan_prune(&mut self, name: &SessionName, pane: &PaneView, mark: &Mark, pruned: &mut usize) {
+    fn plan_prune(&mut self, name: &SessionName, pane: &PaneView, mark: &Mark) {
         let object = ObjectRef::Session(name.clone());
         let agent = match self.seen.agents.get(name) {
             Some(Seen::Known(fact)) => &fact.value,
@@ -49,15 +64,6 @@ impl Planner<'_> {
                 "WaitsForIdle",
                 format!("it is not declared any more; it is stopped once it is idle (it is {})", agent.activity),
             );
-            return;
-        }
-        *pruned += 1;
-        if *pruned > self.spec.max_prune {
-            let message = format!(
-                "more than maxPrune ({}) sessions would be stopped in one pass; raise `maxPrune` or remove fewer at a time",
-                self.spec.max_prune
-            );
-            self.warn(object, "PruneRefused", message);
             return;
         }
         match agent.process {
