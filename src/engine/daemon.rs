@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Answer, Command, Engine, EngineError, Request};
+use super::{
+    Answer, Command, Engine, EngineError, Request,
+    operate::{Begun, SETTLE, Tally},
+};
 use crate::{
     host::{Host, Look, Wake},
     model::Monotonic,
@@ -69,8 +72,17 @@ impl<H: Host> Engine<H> {
         let mut resync_at = self.resync_at(resync);
         let mut ready = false;
         let mut row = 0;
+        let mut converging: Vec<(Request, oneshot::Sender<Answer>, Tally)> = Vec::new();
         loop {
             let pass = self.pass(look).await?;
+            converging.iter_mut().for_each(|(_, _, tally)| tally.add(&pass));
+            if self.is_settled(&pass, Timestamp::MAX) {
+                for (request, reply, tally) in converging.drain(..) {
+                    let answer = self.conclude(&request, &tally)?;
+                    // The asker may have gone; what it asked for is done all the same.
+                    let _ = reply.send(answer);
+                }
+            }
             self.start_polls();
             channels.status.send_replace(Some(self.view.status()));
             if !ready {
@@ -87,6 +99,8 @@ impl<H: Host> Engine<H> {
             let deadline = self.next_look(pass.next, resync_at);
             tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
             let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
+            // Whoever waits for an answer has the pool looked at more often.
+            let deadline = if converging.is_empty() { deadline } else { deadline.min(self.view.host.now().mono.plus(SETTLE)) };
             row = 0;
             match self.wait(&mut channels, deadline).await {
                 Event::Woken(wakes) => look = look_of(&wakes),
@@ -95,12 +109,14 @@ impl<H: Host> Engine<H> {
                         // Whoever applies means the spec as it is on disk now.
                         self.reread_spec(&mut channels)?;
                     }
-                    let answer = self.handle(&request).await?;
                     if !matches!(request.command, Command::Status | Command::Plan) {
                         look = Look::all();
                     }
-                    // The asker may have gone; what it asked for is done all the same.
-                    let _ = reply.send(answer);
+                    match self.begin(&request).await? {
+                        // The asker may have gone; what it asked for is done all the same.
+                        Begun::Answered(answer) => drop(reply.send(answer)),
+                        Begun::Converging(tally) => converging.push((request, reply, tally)),
+                    }
                 }
                 Event::Signal(Signal::SpecChanged) => {
                     if self.reread_spec(&mut channels)? {
@@ -109,6 +125,9 @@ impl<H: Host> Engine<H> {
                 }
                 Event::Signal(Signal::Reconcile) => look = Look::all(),
                 Event::Signal(Signal::Stop) => return Ok(()),
+            }
+            if !converging.is_empty() {
+                look = Look::all();
             }
             let now = self.view.host.now().mono;
             if now >= resync_at {

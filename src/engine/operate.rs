@@ -2,14 +2,40 @@
 
 use jiff::Timestamp;
 
-use super::{Answer, Command, Engine, EngineError, Request};
+use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity},
+    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SwapId},
     plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb},
     store::{Batch, Handled, Intent},
-    swap::SwapCause,
+    swap::{SwapCause, SwapVerdict},
 };
+
+/// A command that was taken up.
+pub(super) enum Begun {
+    /// It is done, or refused.
+    Answered(Answer),
+    /// It is done when the pool has converged.
+    Converging(Tally),
+}
+
+/// What was done since a command that waits for the pool to converge.
+#[derive(Debug)]
+pub(super) struct Tally {
+    changed: usize,
+    failed: usize,
+    /// The newest event before it.
+    before: Option<u64>,
+    /// The swap that it asked for.
+    swap: Option<SwapId>,
+}
+
+impl Tally {
+    pub(super) const fn add(&mut self, pass: &Pass) {
+        self.changed += pass.changed;
+        self.failed += pass.failed;
+    }
+}
 
 impl<H: Host> Engine<H> {
     /// Carries out one command. A pass should follow a command that changed something.
@@ -17,40 +43,48 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// [`EngineError`] when it could not be recorded; then it was not done, or is done again harmlessly.
     pub async fn handle(&mut self, request: &Request) -> Result<Answer, EngineError> {
+        match self.begin(request).await? {
+            Begun::Answered(answer) => Ok(answer),
+            Begun::Converging(mut tally) => {
+                self.converge_for(&mut tally, Timestamp::MAX).await?;
+                self.conclude(request, &tally)
+            }
+        }
+    }
+
+    /// Does what is asked, or begins it: what takes many passes is left to the caller, who counts them in the tally and
+    /// [concludes](Self::conclude) when nothing is left to do. So the daemon answers others meanwhile.
+    pub(super) async fn begin(&mut self, request: &Request) -> Result<Begun, EngineError> {
         if !request.command.is_read()
             && let Some(handled) = self.store.handled(&request.id).map_err(EngineError::store("look a request up"))?
             && let Ok(answer) = serde_json::from_str(&handled.answer)
         {
-            return Ok(answer);
+            return Ok(Begun::Answered(answer));
         }
-        match &request.command {
-            Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
-            Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
-            Command::Apply { expect } => self.apply_now(request, expect.as_ref()).await,
-            Command::Reconcile => self.converge_now(request).await,
-            Command::Swap { to, dry_run } => self.operator_swap(request, to.as_ref(), *dry_run).await,
-            Command::Adopt { session } => self.adopt(request, session).await,
-            Command::Suspend { reason, until } => self.suspend(request, reason, *until),
-            Command::Resume => self.resume(request),
-            Command::Cordon { object, reason } => self.cordon(request, object, reason),
-            Command::Uncordon { object } => self.uncordon(request, object),
-            Command::Clear { object, look_only } => self.clear(request, object, *look_only).await,
-        }
+        let answer = match &request.command {
+            Command::Status => Answer::Status(Box::new(self.view.status())),
+            Command::Plan => Answer::Planned(Box::new(self.view.planned.clone())),
+            Command::Apply { expect } => match self.other_spec(expect.as_ref()) {
+                Some(message) => Answer::Refused { message },
+                None => return Ok(Begun::Converging(self.tally())),
+            },
+            Command::Reconcile => return Ok(Begun::Converging(self.tally())),
+            Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
+            Command::Adopt { session } => self.adopt(request, session).await?,
+            Command::Suspend { reason, until } => self.suspend(request, reason, *until)?,
+            Command::Resume => self.resume(request)?,
+            Command::Cordon { object, reason } => self.cordon(request, object, reason)?,
+            Command::Uncordon { object } => self.uncordon(request, object)?,
+            Command::Clear { object, look_only } => self.clear(request, object, *look_only).await?,
+        };
+        Ok(Begun::Answered(answer))
     }
 
-    async fn apply_now(&mut self, request: &Request, expect: Option<&crate::model::SpecDigest>) -> Result<Answer, EngineError> {
-        if let Some(expect) = expect
-            && self.view.memory.spec.as_ref() != Some(expect)
-        {
-            let found = self.view.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-            return Ok(Answer::Refused { message: format!("the spec in force has digest {found}, not {expect}; plan again") });
-        }
-        self.converge_now(request).await
-    }
-
-    async fn converge_now(&mut self, request: &Request) -> Result<Answer, EngineError> {
-        let summary = self.converge(Timestamp::MAX).await?;
-        self.answer(request, summary, Vec::new(), Vec::new())
+    /// Why an `apply` is refused, if its sender has seen another spec than the one in force.
+    fn other_spec(&self, expect: Option<&crate::model::SpecDigest>) -> Option<String> {
+        let expect = expect.filter(|expect| self.view.memory.spec.as_ref() != Some(expect))?;
+        let found = self.view.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        Some(format!("the spec in force has digest {found}, not {expect}; plan again"))
     }
 
     /// Notes what the spec does not declare any more before the first pass: somebody has seen it and agreed.
@@ -64,30 +98,39 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// As [`Self::pass`].
     pub async fn converge(&mut self, deadline: Timestamp) -> Result<Answer, EngineError> {
-        let (mut changed, mut failed) = (0, 0);
-        let before = self.newest_event();
-        let mut look = Look::all();
+        let mut tally = self.tally();
+        self.converge_for(&mut tally, deadline).await?;
+        Ok(self.summary(&tally))
+    }
+
+    async fn converge_for(&mut self, tally: &mut Tally, deadline: Timestamp) -> Result<(), EngineError> {
         loop {
-            let pass = self.pass(look).await?;
-            changed += pass.changed;
-            failed += pass.failed;
-            look = Look::all();
+            let pass = self.pass(Look::all()).await?;
+            tally.add(&pass);
             if pass.again {
                 continue;
             }
-            // What waits only for a moment (a first start, a proof, a short back-off) is waited for; what waits for longer is reported.
             let now = self.view.host.now();
-            let soon = pass.next.filter(|at| *at <= deadline && at.duration_since(now.wall).as_secs() <= SOON_SECONDS);
-            let swapping = self.view.memory.swap.is_some();
-            if now.wall >= deadline || (soon.is_none() && !swapping && !self.view.is_starting()) {
-                break;
+            if self.is_settled(&pass, deadline) {
+                return Ok(());
             }
-            let until = soon.map_or(SETTLE, |at| at.duration_since(now.wall).unsigned_abs()).min(SETTLE);
+            let until = pass.next.map_or(SETTLE, |at| at.duration_since(now.wall).unsigned_abs()).min(SETTLE);
             self.view.host.wake(now.mono.plus(until)).await;
         }
-        let lines = self.lines_since(before);
-        let degraded = failed > 0 || self.view.is_degraded();
-        Ok(Answer::Done { lines, changed: changed > 0, degraded })
+    }
+
+    /// Whether a command need not wait any longer: what waits only for a moment (a first start, a proof, a short back-off) is waited for; what
+    /// waits for longer is reported.
+    pub(super) fn is_settled(&self, pass: &Pass, deadline: Timestamp) -> bool {
+        let now = self.view.host.now().wall;
+        let soon = pass.next.is_some_and(|at| at <= deadline && at.duration_since(now).as_secs() <= SOON_SECONDS);
+        let works = soon || self.view.memory.swap.is_some() || self.view.is_starting();
+        !pass.again && (now >= deadline || !works)
+    }
+
+    /// Begins to count for a command.
+    fn tally(&self) -> Tally {
+        Tally { changed: 0, failed: 0, before: self.newest_event(), swap: None }
     }
 
     fn newest_event(&self) -> Option<u64> {
@@ -101,23 +144,40 @@ impl<H: Host> Engine<H> {
         events.into_iter().map(|stored| format!("{}: {} {}", stored.event.object, stored.event.reason, stored.event.message)).collect()
     }
 
-    async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Answer, EngineError> {
+    /// The answer to a command whose passes are over; it is kept for a repetition.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub(super) fn conclude(&mut self, request: &Request, tally: &Tally) -> Result<Answer, EngineError> {
+        let summary = self.summary(tally);
+        self.answer(request, summary, Vec::new(), Vec::new())
+    }
+
+    fn summary(&self, tally: &Tally) -> Answer {
+        // A swap that was asked for and did not come about is no success, whatever state it left.
+        let undone = |id| self.view.memory.swaps.iter().any(|swap| swap.id == id && swap.verdict != SwapVerdict::Committed);
+        let degraded = tally.failed > 0 || tally.swap.is_some_and(undone) || self.view.is_degraded();
+        Answer::Done { lines: self.lines_since(tally.before), changed: tally.changed > 0, degraded }
+    }
+
+    async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Begun, EngineError> {
         self.view.look(&Look::all()).await;
         let now = self.view.host.now();
+        let refused = |message| Ok(Begun::Answered(Answer::Refused { message }));
         let to = match self.view.operator_target(to, now) {
             Ok(to) => to,
-            Err(message) => return Ok(Answer::Refused { message }),
+            Err(message) => return refused(message),
         };
         if dry_run {
             let lines = vec![format!("the pool would go to {to}"), self.view.price()];
-            return Ok(Answer::Done { lines, changed: false, degraded: false });
+            return Ok(Begun::Answered(Answer::Done { lines, changed: false, degraded: false }));
         }
+        let tally = self.tally();
         self.open_swap(to.clone(), SwapCause::Operator { actor: request.actor.clone() })?;
-        if self.view.memory.swap.is_none() {
-            return Ok(Answer::Refused { message: "the pool is on no account yet, or tmux cannot be looked at".to_owned() });
+        match &self.view.memory.swap {
+            Some(swap) => Ok(Begun::Converging(Tally { swap: Some(swap.plan.id), ..tally })),
+            None => refused("the pool is on no account yet, or tmux cannot be looked at".to_owned()),
         }
-        let summary = self.converge(Timestamp::MAX).await?;
-        self.answer(request, summary, Vec::new(), Vec::new())
     }
 
     async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {
@@ -286,4 +346,4 @@ fn done(line: String, changed: bool) -> Answer {
 /// What is to happen within this time is waited for by a command.
 const SOON_SECONDS: i64 = 30;
 /// How long a command waits between two looks when nothing wakes it.
-const SETTLE: std::time::Duration = std::time::Duration::from_millis(500);
+pub(super) const SETTLE: std::time::Duration = std::time::Duration::from_millis(500);

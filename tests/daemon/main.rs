@@ -5,4 +5,7 @@
 
 mod apply;
 mod pool;
+mod rollback;
 mod run;
+mod swap;
+mod witness;

@@ -221,6 +221,14 @@ impl Pool {
         self.end(command)
     }
 
+    /// Starts a command of the CLI and does not wait for it.
+    pub fn start_cli(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(BINARY);
+        self.environ(&mut command);
+        command.args(["-f", "pool.yaml"]).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+    }
+
     /// Runs any command in the pool's surroundings to its end.
     pub fn end(&self, mut command: Command) -> Ended {
         self.environ(&mut command);
@@ -294,7 +302,11 @@ impl Pool {
         self.daemon = Some(child);
         wait_until("the daemon's first pass", || {
             let over = self.daemon.as_mut().expect("started").try_wait().expect("it is ours");
-            assert!(over.is_none(), "the daemon ended with {over:?}:\n{}", fs::read_to_string(self.root.join("daemon.log")).unwrap_or_default());
+            assert!(
+                over.is_none(),
+                "the daemon ended with {over:?}:\n{}",
+                fs::read_to_string(self.root.join("daemon.log")).unwrap_or_default()
+            );
             fs::read_to_string(self.root.join("daemon.log")).unwrap_or_default().matches("ready").count() > ready
         });
     }

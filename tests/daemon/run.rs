@@ -82,6 +82,18 @@ fn a_session_that_exits_again_and_again_is_quarantined_until_it_is_cleared() {
 }
 
 #[test]
+fn an_agent_that_cannot_even_start_is_quarantined() {
+    let mut pool = Pool::applied(1);
+    pool.talk();
+    pool.behave("a", &json!({"crash": "at-start"}));
+    pool.start_daemon();
+    kill_agent(pool.agents()[0].pid);
+    wait_until("the quarantine", || pool.count("SessionQuarantined") == 1);
+    assert_eq!(pool.count("SessionExited"), 5, "each end was counted");
+    assert_eq!(pool.count("SessionRestarted"), 4, "and each start");
+}
+
+#[test]
 fn a_second_daemon_is_refused_and_names_the_first() {
     let pool = Pool::running(1);
     let agents = pool.agents();
@@ -126,29 +138,32 @@ fn a_changed_spec_is_taken_up_by_itself() {
 fn a_broken_spec_never_replaces_the_last_good_one() {
     let mut pool = Pool::running(2);
     let agents = pool.agents();
-    let good = std::fs::read_to_string(pool.path("pool.yaml")).expect("readable");
-    let accepted = |pool: &Pool| {
-        pool.put("good.yaml", &good);
-        // The CLI reads a spec to find the pool; the daemon's own is the broken one.
-        pool.cli(&["-f", "good.yaml", "status", "-o", "json"])
-    };
     pool.put("pool.yaml", "kind: [");
-    pool.signal_daemon(Signal::SIGHUP);
-    wait_until("the refusal", || {
-        let ended = accepted(&pool);
-        serde_json::from_str(&ended.stdout).is_ok_and(|status| condition(&status, "SpecAccepted") == "False")
-    });
+    wait_until("the refusal", || pool.condition("SpecAccepted") == "False");
     assert_eq!(pool.agents(), agents, "sessions run on");
+    pool.cli(&["plan"]).expect(3);
     kill_agent(agents[0].pid);
     wait_until("the last good spec to be kept up", || pool.agents().len() == 2 && pool.agents() != agents);
+    wait_until("the pool to be ready", || pool.condition("Ready") == "True");
+    let agents = pool.agents();
     pool.stop_daemon(Signal::SIGTERM);
-    pool.write_spec();
-    let now = pool.agents();
-    pool.put("pool.yaml", "kind: [");
-    // Without a readable spec the state must be named.
-    pool.write_spec();
     pool.start_daemon();
-    assert_eq!(pool.agents(), now);
+    assert_eq!(pool.condition("SpecAccepted"), "False", "a restart with a broken spec says so");
+    assert_eq!(pool.agents(), agents, "and works on with the last good one");
+    pool.cli(&["suspend", "--reason", "the spec is broken"]).expect(0);
+    pool.cli(&["resume"]).expect(0);
+    pool.write_spec();
+    wait_until("the spec to be accepted", || pool.condition("SpecAccepted") == "True");
+    assert_eq!(pool.agents(), agents);
+}
+
+#[test]
+fn a_broken_spec_that_no_pool_was_made_of_starts_nothing() {
+    let pool = Pool::new(1);
+    pool.put("pool.yaml", "kind: [");
+    pool.cli(&["run"]).expect(3);
+    pool.cli(&["status"]).expect(3);
+    assert!(pool.agents().is_empty());
 }
 
 #[test]
@@ -172,10 +187,14 @@ fn removed_sessions_are_stopped_with_prune_and_a_mass_stop_needs_a_word() {
     assert!(!pool.panes().contains_key("s-3"));
     let agents = pool.agents();
     pool.edit(|spec| spec["sessions"][0]["names"] = json!("s-0"));
-    wait_until("the guard to refuse", || pool.count("PruneRefused") >= 1);
-    assert_eq!(pool.agents(), agents, "nothing is stopped");
-    pool.cli(&["apply", "--yes"]).expect(0);
-    wait_until("what was confirmed to be stopped", || pool.agents().len() == 1);
+    wait_until("the guard to refuse", || {
+        pool.status()["warnings"].as_array().expect("a list").iter().filter(|warning| warning["reason"] == "PruneRefused").count() == 2
+    });
+    assert_eq!(pool.agents(), agents, "nothing is stopped, not even one");
+    pool.cli(&["apply", "--yes"]).expect(5).says("maxPrune");
+    assert_eq!(pool.agents(), agents, "not by a command either");
+    pool.edit(|spec| spec["maxPrune"] = json!(2));
+    wait_until("what was allowed to be stopped", || pool.agents().len() == 1 && pool.panes().len() == 1);
     assert!(pool.panes().contains_key("s-0"));
 }
 

@@ -15,7 +15,7 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// Through the same guard, steps and proof as an automatic swap.
 pub fn run(context: &Context, args: &SwapArgs) -> Result<Exit, CliError> {
-    let found = context.spec()?;
+    let found = context.spec_in_force()?;
     let station = context.station(&found.loaded.spec.pool)?;
     let to = args.to.as_deref().map(AccountName::new).transpose().map_err(|error| CliError::Usage(error.to_string()))?;
     let ask = |dry_run| request(Command::Swap { to: to.clone(), dry_run });
