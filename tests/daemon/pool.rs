@@ -277,7 +277,10 @@ impl Pool {
     /// How often a reason was told.
     #[track_caller]
     pub fn count(&self, reason: &str) -> usize {
-        self.events().iter().filter(|(_, found, _)| found == reason).count()
+        let events = self.json(&["events", "-n", "100000"]);
+        // One that repeats itself is kept once, with how often it was told.
+        let told = events.as_array().expect("a list").iter().filter(|event| event["event"]["reason"] == reason);
+        told.map(|event| usize::try_from(event["count"].as_u64().expect("a number")).expect("a small one")).sum()
     }
 
     /// The message of the newest event of a reason.
@@ -427,6 +430,12 @@ impl Pool {
             .filter_map(|entry| Some((entry["sessionId"].as_str()?.to_owned(), entry["pid"].as_i64()?)))
             .filter(|(_, pid)| live.contains(pid))
             .collect()
+    }
+
+    /// Whether every session is usable, whatever else is to be said of the pool.
+    #[track_caller]
+    pub fn sessions_ready(&self) -> bool {
+        self.status()["sessions"].as_array().expect("a list").iter().all(|session| condition(session, "Ready") == "True")
     }
 
     /// Every conversation's bytes, by its id.

@@ -39,7 +39,7 @@ fn links_that_fail_behind_the_flip_bring_the_pool_back() {
     pool.usage(91.0, 10.0);
     wait_until("the swap to be undone", || pool.count("SwapRolledBack") == 1);
     vandal.join().expect("it has flipped");
-    wait_until("the pool to be ready", || pool.condition("Ready") == "True");
+    wait_until("every session to be ready", || pool.sessions_ready());
     witness.found_nothing();
     never.found_nothing();
     pool.assert_whole("a", 3);
@@ -122,7 +122,7 @@ fn canary_fails(behaviour: &serde_json::Value) {
     pool.usage(91.0, 10.0);
     wait_until("the swap to be undone", || pool.count("SwapRolledBack") == 1);
     witness.found_nothing();
-    wait_until("the pool to be ready", || pool.condition("Ready") == "True");
+    wait_until("every session to be ready", || pool.sessions_ready());
     pool.assert_whole("a", 3);
     let now = pool.transcripts();
     for (conversation, bytes) in &before {

@@ -289,7 +289,7 @@ fn an_agent_that_dies_in_the_middle_of_a_swap_is_not_lost() {
     let victim = pool.agents().into_iter().find(|agent| agent.conversation == busy).expect("it runs");
     kill(Pid::from_raw(victim.pid), Signal::SIGKILL).expect("it lives");
     wait_for_account(&pool, "backup");
-    wait_until("every session to be ready", || pool.condition("Ready") == "True");
+    wait_until("every session to be ready", || pool.sessions_ready());
     pool.assert_whole("b", 3);
     pool.assert_kept(&before);
 }
