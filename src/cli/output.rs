@@ -67,7 +67,7 @@ impl Printer {
     ///
     /// # Errors
     /// [`CliError::NoTerminal`] when there is nobody to ask.
-    pub fn confirm(self, question: &str) -> Result<bool, CliError> {
+    pub fn confirm(question: &str) -> Result<bool, CliError> {
         if !io::stdin().is_terminal() {
             return Err(CliError::NoTerminal);
         }

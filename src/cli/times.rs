@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn spans_and_points_are_read_as_people_write_them() {
         assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
-        assert_eq!(duration("1h30m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(duration("1h30m").unwrap(), Duration::from_mins(90));
         assert_eq!(duration("7d").unwrap(), Duration::from_hours(168));
         for bad in ["", "soon", "-5m", "5"] {
             assert!(duration(bad).is_err(), "{bad:?} was accepted");

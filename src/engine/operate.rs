@@ -1,60 +1,57 @@
 //! Carries out what operators and programs ask. Every command is safe to repeat: the same request id gets the same answer.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SwapId},
+    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest, SwapId},
     plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb},
     store::{Batch, Handled, Intent},
     swap::{SwapCause, SwapVerdict},
 };
 
-/// A command that was taken up.
-pub(super) enum Begun {
-    /// It is done, or refused.
+/// How far a command is.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is done, and this is its answer.
     Answered(Answer),
-    /// It is done when the pool has converged.
-    Converging(Tally),
+    /// Its answer comes once the pool has converged.
+    Converging(Ticket),
 }
 
-/// What was done since a command that waits for the pool to converge.
+/// A command whose answer is still to come.
 #[derive(Debug)]
-pub(super) struct Tally {
-    changed: usize,
-    failed: usize,
+pub struct Ticket {
+    request: Request,
     /// The newest event before it.
     before: Option<u64>,
     /// The swap that it asked for.
     swap: Option<SwapId>,
 }
 
-impl Tally {
-    pub(super) const fn add(&mut self, pass: &Pass) {
-        self.changed += pass.changed;
-        self.failed += pass.failed;
-    }
-}
-
 impl<H: Host> Engine<H> {
-    /// Carries out one command. A pass should follow a command that changed something.
+    /// Carries out one command to its end, passing until the pool has converged where that is what is asked.
     ///
     /// # Errors
     /// [`EngineError`] when it could not be recorded; then it was not done, or is done again harmlessly.
     pub async fn handle(&mut self, request: &Request) -> Result<Answer, EngineError> {
         match self.begin(request).await? {
             Begun::Answered(answer) => Ok(answer),
-            Begun::Converging(mut tally) => {
-                self.converge_for(&mut tally, Timestamp::MAX).await?;
-                self.conclude(request, &tally)
+            Begun::Converging(ticket) => {
+                self.converge(Timestamp::MAX).await?;
+                self.finish(&ticket)
             }
         }
     }
 
-    /// Does what is asked, or begins it: what takes many passes is left to the caller, who counts them in the tally and
-    /// [concludes](Self::conclude) when nothing is left to do. So the daemon answers others meanwhile.
-    pub(super) async fn begin(&mut self, request: &Request) -> Result<Begun, EngineError> {
+    /// Begins one command. A pass with a look at everything should follow one that changes something.
+    ///
+    /// # Errors
+    /// As [`Self::handle`].
+    pub async fn begin(&mut self, request: &Request) -> Result<Begun, EngineError> {
         if !request.command.is_read()
             && let Some(handled) = self.store.handled(&request.id).map_err(EngineError::store("look a request up"))?
             && let Ok(answer) = serde_json::from_str(&handled.answer)
@@ -62,29 +59,53 @@ impl<H: Host> Engine<H> {
             return Ok(Begun::Answered(answer));
         }
         let answer = match &request.command {
-            Command::Status => Answer::Status(Box::new(self.view.status())),
-            Command::Plan => Answer::Planned(Box::new(self.view.planned.clone())),
+            Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
+            Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
             Command::Apply { expect } => match self.other_spec(expect.as_ref()) {
-                Some(message) => Answer::Refused { message },
-                None => return Ok(Begun::Converging(self.tally())),
+                Some(refused) => Ok(refused),
+                None => return Ok(Begun::Converging(self.ticket(request))),
             },
-            Command::Reconcile => return Ok(Begun::Converging(self.tally())),
+            Command::Reconcile => return Ok(Begun::Converging(self.ticket(request))),
             Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
-            Command::Adopt { session } => self.adopt(request, session).await?,
-            Command::Suspend { reason, until } => self.suspend(request, reason, *until)?,
-            Command::Resume => self.resume(request)?,
-            Command::Cordon { object, reason } => self.cordon(request, object, reason)?,
-            Command::Uncordon { object } => self.uncordon(request, object)?,
-            Command::Clear { object, look_only } => self.clear(request, object, *look_only).await?,
+            Command::Adopt { session } => self.adopt(request, session).await,
+            Command::Suspend { reason, until } => self.suspend(request, reason, *until),
+            Command::Resume => self.resume(request),
+            Command::Cordon { object, reason } => self.cordon(request, object, reason),
+            Command::Uncordon { object } => self.uncordon(request, object),
+            Command::Clear { object, look_only } => self.clear(request, object, *look_only).await,
         };
-        Ok(Begun::Answered(answer))
+        answer.map(Begun::Answered)
     }
 
-    /// Why an `apply` is refused, if its sender has seen another spec than the one in force.
-    fn other_spec(&self, expect: Option<&crate::model::SpecDigest>) -> Option<String> {
+    fn ticket(&self, request: &Request) -> Ticket {
+        Ticket { request: request.clone(), before: self.newest_event(), swap: None }
+    }
+
+    /// The answer of a command after the pool has converged: what happened since.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it could not be recorded.
+    pub fn finish(&mut self, ticket: &Ticket) -> Result<Answer, EngineError> {
+        let lines = self.lines_since(ticket.before);
+        let changed = !lines.is_empty();
+        // A swap that was asked for and did not come about is no success, however sound the state is that it left.
+        let undone = |id| self.view.memory.swaps.iter().any(|swap| swap.id == id && swap.verdict != SwapVerdict::Committed);
+        let answer = Answer::Done { lines, changed, degraded: self.view.is_degraded() || ticket.swap.is_some_and(undone) };
+        self.answer(&ticket.request, answer, Vec::new(), Vec::new())
+    }
+
+    fn other_spec(&self, expect: Option<&SpecDigest>) -> Option<Answer> {
         let expect = expect.filter(|expect| self.view.memory.spec.as_ref() != Some(expect))?;
         let found = self.view.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        Some(format!("the spec in force has digest {found}, not {expect}; plan again"))
+        Some(Answer::Refused { message: format!("the spec in force has digest {found}, not {expect}; plan again") })
+    }
+
+    /// Whether nothing is under way that a command would wait for: no work at once, no swap, no agent that is still starting, nothing that is
+    /// tried again in a moment.
+    pub fn is_settled(&self, pass: &Pass) -> bool {
+        let now = self.view.host.now();
+        let soon = pass.next.is_some_and(|at| at.duration_since(now.wall).as_secs() <= SOON_SECONDS);
+        !pass.again && !soon && self.view.memory.swap.is_none() && !self.view.is_starting()
     }
 
     /// Notes what the spec does not declare any more before the first pass: somebody has seen it and agreed.
@@ -93,44 +114,29 @@ impl<H: Host> Engine<H> {
         self.view.confirm_removals();
     }
 
-    /// Passes until nothing is left to do at once, or `deadline` has come.
+    /// Passes until nothing is left to do, or `deadline` has come. What waits only for a moment (a start, a proof, a short back-off) is waited
+    /// for; what waits for longer is left.
     ///
     /// # Errors
     /// As [`Self::pass`].
     pub async fn converge(&mut self, deadline: Timestamp) -> Result<Answer, EngineError> {
-        let mut tally = self.tally();
-        self.converge_for(&mut tally, deadline).await?;
-        Ok(self.summary(&tally))
-    }
-
-    async fn converge_for(&mut self, tally: &mut Tally, deadline: Timestamp) -> Result<(), EngineError> {
+        let before = self.newest_event();
+        let (mut changed, mut failed) = (0, 0);
         loop {
             let pass = self.pass(Look::all()).await?;
-            tally.add(&pass);
-            if pass.again {
-                continue;
-            }
+            changed += pass.changed;
+            failed += pass.failed;
             let now = self.view.host.now();
-            if self.is_settled(&pass, deadline) {
-                return Ok(());
+            if self.is_settled(&pass) || now.wall >= deadline {
+                break;
             }
-            let until = pass.next.map_or(SETTLE, |at| at.duration_since(now.wall).unsigned_abs()).min(SETTLE);
-            self.view.host.wake(now.mono.plus(until)).await;
+            if !pass.again {
+                let until = pass.next.map_or(SETTLE, |at| Duration::try_from(at.duration_since(now.wall)).unwrap_or_default());
+                self.view.host.wake(now.mono.plus(until.min(SETTLE))).await;
+            }
         }
-    }
-
-    /// Whether a command need not wait any longer: what waits only for a moment (a first start, a proof, a short back-off) is waited for; what
-    /// waits for longer is reported.
-    pub(super) fn is_settled(&self, pass: &Pass, deadline: Timestamp) -> bool {
-        let now = self.view.host.now().wall;
-        let soon = pass.next.is_some_and(|at| at <= deadline && at.duration_since(now).as_secs() <= SOON_SECONDS);
-        let works = soon || self.view.memory.swap.is_some() || self.view.is_starting();
-        !pass.again && (now >= deadline || !works)
-    }
-
-    /// Begins to count for a command.
-    fn tally(&self) -> Tally {
-        Tally { changed: 0, failed: 0, before: self.newest_event(), swap: None }
+        let degraded = failed > 0 || self.view.is_degraded();
+        Ok(Answer::Done { lines: self.lines_since(before), changed: changed > 0, degraded })
     }
 
     fn newest_event(&self) -> Option<u64> {
@@ -144,26 +150,10 @@ impl<H: Host> Engine<H> {
         events.into_iter().map(|stored| format!("{}: {} {}", stored.event.object, stored.event.reason, stored.event.message)).collect()
     }
 
-    /// The answer to a command whose passes are over; it is kept for a repetition.
-    ///
-    /// # Errors
-    /// [`EngineError::Store`].
-    pub(super) fn conclude(&mut self, request: &Request, tally: &Tally) -> Result<Answer, EngineError> {
-        let summary = self.summary(tally);
-        self.answer(request, summary, Vec::new(), Vec::new())
-    }
-
-    fn summary(&self, tally: &Tally) -> Answer {
-        // A swap that was asked for and did not come about is no success, whatever state it left.
-        let undone = |id| self.view.memory.swaps.iter().any(|swap| swap.id == id && swap.verdict != SwapVerdict::Committed);
-        let degraded = tally.failed > 0 || tally.swap.is_some_and(undone) || self.view.is_degraded();
-        Answer::Done { lines: self.lines_since(tally.before), changed: tally.changed > 0, degraded }
-    }
-
     async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Begun, EngineError> {
         self.view.look(&Look::all()).await;
         let now = self.view.host.now();
-        let refused = |message| Ok(Begun::Answered(Answer::Refused { message }));
+        let refused = |message: String| Ok(Begun::Answered(Answer::Refused { message }));
         let to = match self.view.operator_target(to, now) {
             Ok(to) => to,
             Err(message) => return refused(message),
@@ -172,10 +162,10 @@ impl<H: Host> Engine<H> {
             let lines = vec![format!("the pool would go to {to}"), self.view.price()];
             return Ok(Begun::Answered(Answer::Done { lines, changed: false, degraded: false }));
         }
-        let tally = self.tally();
-        self.open_swap(to.clone(), SwapCause::Operator { actor: request.actor.clone() })?;
+        let ticket = self.ticket(request);
+        self.open_swap(to, SwapCause::Operator { actor: request.actor.clone() })?;
         match &self.view.memory.swap {
-            Some(swap) => Ok(Begun::Converging(Tally { swap: Some(swap.plan.id), ..tally })),
+            Some(swap) => Ok(Begun::Converging(Ticket { swap: Some(swap.plan.id), ..ticket })),
             None => refused("the pool is on no account yet, or tmux cannot be looked at".to_owned()),
         }
     }
@@ -346,4 +336,4 @@ fn done(line: String, changed: bool) -> Answer {
 /// What is to happen within this time is waited for by a command.
 const SOON_SECONDS: i64 = 30;
 /// How long a command waits between two looks when nothing wakes it.
-pub(super) const SETTLE: std::time::Duration = std::time::Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(500);

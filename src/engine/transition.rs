@@ -27,7 +27,7 @@ impl<H: Host> Engine<H> {
             let record = self.view.memory.sessions.get(name)?;
             Some((name.clone(), Bound { conversation: record.conversation, workdir: record.workdir.clone() }))
         };
-        let sessions = observe::swap_sessions(&self.view.spec, tmux, &self.view.memory).filter_map(bound).collect();
+        let sessions = observe::swap_sessions(&self.view.spec, &self.view.seen, tmux, &self.view.memory).filter_map(bound).collect();
         let now = self.view.host.now();
         let policy = &self.view.spec.swap;
         let drain = if cause.is_hard() { policy.hard_drain } else { policy.drain };
@@ -360,6 +360,7 @@ fn closing_event(
     let SwapPlan { id, from, to, opened_at, .. } = &swap.plan;
     let proven = swap.proven();
     let all = swap.moves.len();
+    let moved = swap.moves.values().filter(|moved| moved.touched).count();
     let seconds = at.duration_since(*opened_at).as_secs_f64();
     let why = swap.turned_back.as_deref().unwrap_or("it was given up");
     let (reason, severity, message) = match verdict {
@@ -367,7 +368,9 @@ fn closing_event(
             (EventReason::SwapCommitted, Severity::Normal, format!("swap {id}: {from} -> {to}, resumed {proven}/{all} in {seconds:.1} s"))
         }
         SwapVerdict::RolledBack => {
-            let message = format!("swap {id} was undone: the pool is on {from} as before, resumed {proven}/{all} in {seconds:.1} s; {why}");
+            let message = format!(
+                "swap {id} was undone: the pool is on {from} as before, {proven} of {moved} moved sessions are back after {seconds:.1} s; {why}"
+            );
             (EventReason::SwapRolledBack, Severity::Warning, message)
         }
         SwapVerdict::Abandoned => {

@@ -5,8 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{
     Violation, World,
     files::Node,
-    process::{Agent, Start},
-    tmux::Session,
+    process::{Agent, Process, Start},
 };
 use crate::{
     host::Wake,
@@ -54,7 +53,7 @@ impl World {
             Effect::RepointLink { path, expect, target } => self.repoint_link(path, expect, target),
             Effect::MergeDirectory { path, target, quarantine } => self.merge_directory(path, target, quarantine),
             Effect::PrepareHome { account: _, home, trust, accept_bypass } => self.prepare_home(home, trust, *accept_bypass),
-            Effect::RecordActive { account: _, needs } => self.check_needs(needs).map(|()| Outcome::Unchanged),
+            Effect::RecordActive { account: _, needs } => self.check_needs(needs).map(|()| Outcome::Changed),
             Effect::CreateSession { launch, mark } => self.create_session(launch, mark),
             Effect::RespawnAgent { session_id, pane, expect_pid, launch, mark } => {
                 self.respawn(session_id, pane, *expect_pid, launch, mark)
@@ -199,15 +198,23 @@ impl World {
         if !matches!(self.files.target(&launch.workdir), Some(Node::Directory)) {
             return Err(refused("the start directory is not there"));
         }
-        Ok(())
+        // Only the register tells, so an agent that has not registered yet is not known.
+        let homes = self.spec.as_ref().map(|spec| spec.accounts.as_slice()).unwrap_or_default();
+        let of_pool = |process: &&Process| homes.iter().any(|account| account.home == process.home);
+        let open = |agent: &Agent| agent.is_registered() && agent.conversation == launch.conversation;
+        let mut living = self.processes.values().filter(|process| process.is_alive()).filter(of_pool);
+        match living.find(|process| process.agent.as_ref().is_some_and(open)) {
+            Some(process) => Err(refused(format!("the conversation is open in process {}", process.id.pid))),
+            None => Ok(()),
+        }
     }
 
     fn create_session(&mut self, launch: &Launch, mark: &Mark) -> Tried {
         self.server()?;
         let name = launch.session.as_str();
         if let Some(session) = self.tmux.sessions.get(name) {
-            let runs = session.own_mark(name) == Some(mark) && self.runs(session, launch);
-            return if runs { Ok(Outcome::Unchanged) } else { Err(refused("a tmux session of this name exists")) };
+            let same = session.own_mark(name) == Some(mark);
+            return if same { Ok(Outcome::Unchanged) } else { Err(refused("a tmux session of this name exists")) };
         }
         self.check_launch(launch)?;
         let panes = u64::try_from(self.tmux.sessions.len()).unwrap_or(u64::MAX);
@@ -227,9 +234,6 @@ impl World {
         if !ours {
             return Err(refused("the tmux session does not carry our mark"));
         }
-        if session.own_mark(&name) == Some(mark) && expect != Some(session.pid) && self.runs(session, launch) {
-            return Ok(Outcome::Unchanged);
-        }
         if expect.is_some_and(|pid| pid != session.pid) || self.alive(session.pid).is_some() {
             return Err(refused("the pane's process is not the one that was expected to have ended"));
         }
@@ -240,11 +244,6 @@ impl World {
             session.mark = Some(mark.clone());
         }
         Ok(Outcome::Changed)
-    }
-
-    /// Whether the session's process is what `launch` would start.
-    fn runs(&self, session: &Session, launch: &Launch) -> bool {
-        self.alive(session.pid).is_some_and(|process| process.ours && process.home == launch.home)
     }
 
     fn launch(&mut self, launch: &Launch) -> Pid {
@@ -287,9 +286,9 @@ impl World {
         let (name, pid) = (name.clone(), session.pid);
         match session.own_mark(&name) {
             Some(found) if found == mark => return Ok(Outcome::Unchanged),
-            Some(_) => return Err(refused("the tmux session carries another mark")),
-            None if name != mark.session.as_str() => return Err(refused("the tmux session has another name")),
-            None => {}
+            Some(found) if found.pool != mark.pool => return Err(refused("the tmux session carries another mark")),
+            _ if name != mark.session.as_str() => return Err(refused("the tmux session has another name")),
+            _ => {}
         }
         let declared = self.spec.as_ref().and_then(|spec| spec.sessions.get(&mark.session)).is_some_and(|session| session.adopt);
         if !declared && !self.adoptable.contains(&name) {

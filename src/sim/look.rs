@@ -1,6 +1,6 @@
 //! What a look shows.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
     World,
@@ -36,7 +36,7 @@ impl World {
             let blind = self.is_blind(Source::Tmux) || self.tmux.hung;
             seen.tmux = if blind { timed_out("tmux") } else { Seen::known(self.tmux_view(), now) };
         }
-        if look.agents {
+        if look.agents || look.everything {
             self.show_agents(memory, now, seen);
         }
         if !look.transcripts.is_empty() {
@@ -52,7 +52,7 @@ impl World {
         if look.links {
             self.show_links(&spec, now, seen);
         }
-        if look.usage {
+        if look.usage || look.everything {
             for (account, usage) in std::mem::take(&mut self.readings) {
                 seen.usage.entry(account).or_default().merge(&usage);
             }
@@ -88,24 +88,26 @@ impl World {
         TmuxView { server, panes: self.tmux.sessions.iter().map(pane).collect() }
     }
 
-    /// The agents of all panes, and those of remembered sessions whose pane is gone: one that ignores the hang-up lives on.
+    /// The agents of all panes that were seen, and those of remembered sessions whose pane is gone: one that ignores the hang-up lives on.
     fn show_agents(&mut self, memory: &Memory, now: Now, seen: &mut Snapshot) {
         let blind = self.is_blind(Source::Agents);
-        let panes = self.tmux.sessions.keys().filter_map(|name| SessionName::new(name.as_str()).ok());
-        let names: BTreeSet<_> = panes.chain(memory.sessions.keys().cloned()).collect();
-        seen.agents.retain(|name, _| names.contains(name));
-        for name in names {
-            let fact = if blind { timed_out("processes") } else { Seen::known(self.agent_view(memory, &name), now) };
-            seen.agents.insert(name, fact);
+        let Some(tmux) = seen.tmux.value() else {
+            // Without the panes nobody can say which process belongs to which session.
+            seen.agents.values_mut().for_each(|agent| *agent = timed_out("tmux"));
+            return;
+        };
+        let panes = tmux.panes.iter().filter_map(|(name, pane)| Some((SessionName::new(name.as_str()).ok()?, pane.pid)));
+        let mut processes: BTreeMap<_, _> = panes.map(|(name, pid)| (name, pid.and_then(|pid| self.processes.get(&pid)))).collect();
+        for (name, record) in &memory.sessions {
+            if let (false, Some(id)) = (processes.contains_key(name), record.process) {
+                processes.insert(name.clone(), self.processes.get(&id.pid).filter(|process| process.id == id));
+            }
         }
+        let fact = |process| if blind { timed_out("processes") } else { Seen::known(self.agent_view(process), now) };
+        seen.agents = processes.into_iter().map(|(name, process)| (name, fact(process))).collect();
     }
 
-    fn agent_view(&self, memory: &Memory, name: &SessionName) -> AgentView {
-        let remembered = memory.sessions.get(name).and_then(|record| record.process);
-        let process = match self.tmux.sessions.get(name.as_str()) {
-            Some(session) => self.processes.get(&session.pid),
-            None => remembered.and_then(|id| self.processes.get(&id.pid).filter(|process| process.id == id)),
-        };
+    fn agent_view(&self, process: Option<&Process>) -> AgentView {
         let gone = AgentView {
             process: None,
             death: None,
@@ -238,10 +240,10 @@ impl World {
             seen.targets.insert(name.clone(), if blind { timed_out("links") } else { Seen::known(target, now) });
         }
         seen.shared_root = if blind { timed_out("shared root") } else { Seen::known(self.root(&spec.shared.root), now) };
-        if let Some(path) = &spec.active_link {
-            let need = LinkNeed { path: path.clone(), target: path.clone(), kind: TargetKind::Directory };
-            seen.active_link = if blind { timed_out("active link") } else { Seen::known(self.link(&need), now) };
-        }
+        let active = spec.active_link.as_ref().map_or(LinkView::Absent, |path| {
+            self.link(&LinkNeed { path: path.clone(), target: path.clone(), kind: TargetKind::Directory })
+        });
+        seen.active_link = if blind { timed_out("active link") } else { Seen::known(active, now) };
     }
 
     fn link(&self, need: &LinkNeed) -> LinkView {

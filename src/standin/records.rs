@@ -22,6 +22,8 @@ pub(super) struct Records {
     branch: String,
     pub(super) permission_mode: String,
     account: String,
+    /// The account that the conversation was last told of, if any.
+    pub(super) told_account: Option<String>,
     /// The newest record of the tree.
     pub(super) leaf: Option<String>,
     turn: Option<String>,
@@ -35,6 +37,7 @@ impl Records {
             branch: home::branch(workdir),
             permission_mode,
             account,
+            told_account: None,
             leaf: None,
             turn: None,
         }
@@ -50,15 +53,31 @@ impl Records {
         let snapshot = json!({"messageId": record["uuid"], "trackedFileBackups": {}, "timestamp": now()});
         let snapshot =
             json!({"type": "file-history-snapshot", "messageId": record["uuid"], "snapshot": snapshot, "isSnapshotUpdate": false});
-        vec![snapshot, record]
+        let mut records = vec![snapshot, record];
+        records.extend(self.session_context());
+        records
     }
 
     /// What is said on the person's behalf when an interrupted turn goes on.
-    pub(super) fn go_on(&mut self, text: &str) -> Value {
+    pub(super) fn go_on(&mut self, text: &str) -> Vec<Value> {
         self.turn = None;
         let mut record = self.message("user", json!({"role": "user", "content": [{"type": "text", "text": text}]}));
         record["isMeta"] = json!(true);
-        record
+        let mut records = vec![record];
+        records.extend(self.session_context());
+        records
+    }
+
+    /// What the first prompt of a conversation, and the first one under another account, is followed by. It decides how a turn that is cut
+    /// off there goes on: see [`Tail`](super::transcript::Tail).
+    fn session_context(&mut self) -> Option<Value> {
+        if self.told_account.as_ref() == Some(&self.account) {
+            return None;
+        }
+        self.told_account = Some(self.account.clone());
+        let mut record = self.tree("attachment");
+        record["attachment"] = json!({"type": "session_context", "context": {"account": self.account}});
+        Some(record)
     }
 
     /// The agent's answer.
@@ -239,7 +258,9 @@ mod tests {
         let prompt = records.prompt("hello", "turn");
         let answer = records.answer("hi", 7);
         assert_eq!(prompt[1]["parentUuid"], Value::Null);
-        assert_eq!(answer["parentUuid"], prompt[1]["uuid"]);
+        assert_eq!(prompt[2]["attachment"]["type"], "session_context");
+        assert_eq!(answer["parentUuid"], prompt[2]["uuid"]);
+        assert_eq!(records.prompt("again", "turn").len(), 2, "the account is told once");
         assert_eq!(answer["message"]["usage"]["input_tokens"], 7);
     }
 

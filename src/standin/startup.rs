@@ -63,6 +63,7 @@ pub(super) fn session(home: &Home, start: Start) -> Result<u8, Error> {
     let mode = start.permission_mode.unwrap_or_else(|| "auto".to_owned());
     let mut records = Records::new(conversation.clone(), &workdir, mode, home.account_id());
     records.leaf.clone_from(&history.leaf);
+    records.told_account.clone_from(&history.told_account);
     screen.title("✳ stand-in");
     screen.line(&format!("Claude Code stand-in v{} · {}", super::VERSION, workdir.display()));
     if !kept {
@@ -82,7 +83,7 @@ pub(super) fn session(home: &Home, start: Start) -> Result<u8, Error> {
         transcript: Transcript::new(transcript, kept),
         screen,
         input,
-        prompts: history.turns.len(),
+        prompts: history.prompts(),
         resumed,
     });
     session.keep_as_draft(early);

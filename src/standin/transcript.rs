@@ -54,10 +54,12 @@ impl Transcript {
 /// What stands in a transcript.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// The turns that a person's prompts began; a prompt that was sent again belongs to its first turn.
-    pub(super) turns: BTreeSet<String>,
+    /// What a person's prompts followed. A prompt that was sent again follows what it followed the first time.
+    prompted_after: BTreeSet<Option<String>>,
     /// The newest record of the tree.
     pub(super) leaf: Option<String>,
+    /// The account that the conversation was last told of.
+    pub(super) told_account: Option<String>,
     /// How the conversation was left.
     pub(super) tail: Tail,
     /// Tokens of the last real answer's request.
@@ -72,16 +74,14 @@ pub(super) enum Tail {
     /// Nothing is owed.
     #[default]
     Settled,
-    /// A prompt has no answer, or its tool was cut off without a trace: the prompt is sent again.
+    /// A prompt stands last, or was left to stand last by a tool that was cut off without a result: it is sent again.
     Prompt {
         /// Its text.
         text: String,
-        /// The id of its turn.
-        turn: String,
         /// What it followed.
         parent: Option<String>,
     },
-    /// A tool's result, a limit or a failed login stands last: the turn goes on from there.
+    /// A tool's result, a limit, a failed login, or what the CLI added to the prompt stands last: the turn goes on from there.
     Open,
 }
 
@@ -100,6 +100,11 @@ impl History {
         Ok(history)
     }
 
+    /// How many prompts a person has given.
+    pub(super) fn prompts(&self) -> usize {
+        self.prompted_after.len()
+    }
+
     fn take(&mut self, record: &Value, last_prompt: &mut Tail) {
         let text = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
         if record["isSidechain"] == true {
@@ -112,9 +117,9 @@ impl History {
             Some("user") => {
                 self.tail = match &record["message"]["content"] {
                     Value::String(prompt) => {
-                        let turn = text("promptId").unwrap_or_default();
-                        self.turns.insert(turn.clone());
-                        *last_prompt = Tail::Prompt { text: prompt.clone(), turn, parent: text("parentUuid") };
+                        let parent = text("parentUuid");
+                        self.prompted_after.insert(parent.clone());
+                        *last_prompt = Tail::Prompt { text: prompt.clone(), parent };
                         last_prompt.clone()
                     }
                     content if is_stop(content) => Tail::Settled,
@@ -137,6 +142,15 @@ impl History {
                     self.context_tokens =
                         tokens("input_tokens") + tokens("cache_creation_input_tokens") + tokens("cache_read_input_tokens");
                     self.answered_at = record["timestamp"].as_str().and_then(|text| text.parse().ok());
+                }
+            }
+            Some("attachment") => {
+                if let Some(account) = record.pointer("/attachment/context/account").and_then(Value::as_str) {
+                    self.told_account = Some(account.to_owned());
+                }
+                if matches!(self.tail, Tail::Prompt { .. }) {
+                    self.tail = Tail::Open;
+                    *last_prompt = Tail::Open;
                 }
             }
             _ => {}
@@ -169,13 +183,13 @@ mod tests {
     }
 
     fn prompt_again(history: &History) -> bool {
-        matches!(&history.tail, Tail::Prompt { text, turn, .. } if text == "second" && turn == "two")
+        matches!(&history.tail, Tail::Prompt { text, parent: Some(_) } if text == "second")
     }
 
     #[test]
     fn an_answered_or_stopped_turn_is_settled() {
         let idle = left(|_| Vec::new());
-        assert_eq!((idle.turns.len(), &idle.tail, idle.context_tokens), (1, &Tail::Settled, 5));
+        assert_eq!((idle.prompts(), &idle.tail, idle.context_tokens), (1, &Tail::Settled, 5));
         let stopped = left(|records| [records.prompt("second", "two"), vec![records.interruption(records::INTERRUPTED)]].concat());
         assert_eq!(stopped.tail, Tail::Settled);
     }
@@ -186,6 +200,21 @@ mod tests {
         assert!(prompt_again(&bare), "{bare:?}");
         let cut_off = left(|records| [records.prompt("second", "two"), records.tool_call("t", &Value::Null, 5)].concat());
         assert!(prompt_again(&cut_off), "{cut_off:?}");
+    }
+
+    #[test]
+    fn a_prompt_with_something_behind_it_is_gone_on_from() {
+        let cut_off = |with_tool: bool| {
+            left(|records| {
+                records.told_account = None;
+                let prompt = records.prompt("second", "two");
+                let call = if with_tool { records.tool_call("t", &Value::Null, 5) } else { Vec::new() };
+                [prompt, call].concat()
+            })
+        };
+        assert_eq!(cut_off(false).tail, Tail::Open);
+        assert_eq!(cut_off(true).tail, Tail::Open);
+        assert_eq!(cut_off(false).told_account.as_deref(), Some("account"));
     }
 
     #[test]

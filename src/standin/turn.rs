@@ -120,18 +120,26 @@ impl Session {
     /// A prompt from a person.
     pub(super) fn submit(&mut self, text: &str) -> Result<(), Error> {
         let turn = Uuid::new_v4().to_string();
-        self.begin_prompt(text, turn)
+        self.prompts += 1;
+        self.last_prompt = Some(text.to_owned());
+        self.screen.line(&format!("❯ {text}"));
+        let records = self.records.prompt(text, &turn);
+        self.turn_id = Some(turn);
+        self.register.set(Status::Busy)?;
+        self.fire("UserPromptSubmit", "", json!({"prompt": text}));
+        self.write(&records)?;
+        self.begin_turn(text, Words::of(text))
     }
 
     /// Takes up what an earlier process left. Answers whether there was anything.
     pub(super) fn take_up(&mut self, tail: Tail) -> Result<bool, Error> {
         match tail {
             Tail::Settled => Ok(false),
-            Tail::Prompt { text, turn, parent } => {
+            Tail::Prompt { text, parent } => {
                 // The new record takes the old one's place in the tree.
                 self.records.leaf = parent;
                 self.prompts = self.prompts.saturating_sub(1);
-                self.begin_prompt(&text, turn)?;
+                self.submit(&text)?;
                 Ok(true)
             }
             Tail::Open => {
@@ -145,21 +153,9 @@ impl Session {
     /// A prompt on the person's behalf; no hook tells of it.
     pub(super) fn go_on(&mut self, text: &str) -> Result<(), Error> {
         self.turn_id = None;
-        let record = self.records.go_on(text);
-        self.write(&[record])?;
-        self.begin_turn(text, Words::default())
-    }
-
-    fn begin_prompt(&mut self, text: &str, turn: String) -> Result<(), Error> {
-        self.prompts += 1;
-        self.last_prompt = Some(text.to_owned());
-        self.screen.line(&format!("❯ {text}"));
-        let records = self.records.prompt(text, &turn);
-        self.turn_id = Some(turn);
-        self.register.set(Status::Busy)?;
-        self.fire("UserPromptSubmit", "", json!({"prompt": text}));
+        let records = self.records.go_on(text);
         self.write(&records)?;
-        self.begin_turn(text, Words::of(text))
+        self.begin_turn(text, Words::default())
     }
 
     fn begin_turn(&mut self, prompt: &str, words: Words) -> Result<(), Error> {

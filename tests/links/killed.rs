@@ -16,8 +16,12 @@ use crate::{
 
 /// Every call by which an effect changes something. Opening a file for writing is among the many opens that change nothing; what it makes
 /// is seen by the kill before the next call.
-const CHANGING: [&str; 8] =
-    ["renameat2", "unlinkat", "mkdirat", "symlinkat", "copy_file_range,sendfile,write", "fchmod", "utimensat", "fsync"];
+const CHANGING: [&str; 7] = ["renameat2", "unlinkat", "mkdirat", "symlinkat", "copy_file_range,sendfile,write", "fchmod", "utimensat"];
+
+/// It may fail as well, but a kill before it is like one before the next change.
+const SYNCING: &str = "fsync";
+
+const KILL: &str = "signal=SIGKILL";
 
 /// A home and a target with a case for each rule of a merge.
 fn fill(world: &World) {
@@ -73,7 +77,7 @@ fn hit_everywhere(fault: &str, world: &dyn Fn() -> World, prepare: &dyn Fn(&Worl
     assert_eq!(run(&effect(&clean)), Outcome::Changed);
     let expected = state(&clean);
     let mut hits = 0;
-    for calls in CHANGING {
+    for calls in CHANGING.into_iter().chain((fault != KILL).then_some(SYNCING)) {
         for number in 1.. {
             let world = world();
             prepare(&world);
@@ -132,13 +136,13 @@ fn hit_a_merge_across(fault: &str) {
     }
     if strace_works() {
         let hits = hit_everywhere(fault, &|| World::across().expect("two file systems"), &fill, &World::merge);
-        assert!(hits > 100, "only {hits} places were hit");
+        assert!(hits > 60, "only {hits} places were hit");
     }
 }
 
 #[test]
 fn an_effect_may_be_killed_anywhere() {
-    hit_every_case("signal=SIGKILL");
+    hit_every_case(KILL);
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn any_call_of_an_effect_may_fail() {
 
 #[test]
 fn a_merge_across_file_systems_may_be_killed_anywhere() {
-    hit_a_merge_across("signal=SIGKILL");
+    hit_a_merge_across(KILL);
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod merging;
 mod mounted;
 mod racing;
 mod random;
+mod watching;
 mod world;

@@ -152,10 +152,12 @@ mod inside {
     fn a_full_file_system() {
         let world = World::new();
         let root = world.outside.join("share");
-        mount(&["-t", "tmpfs", "-o", "size=64k", "none"], &root);
+        mount(&["-t", "tmpfs", "-o", "size=4m", "none"], &root);
         let target = root.join("projects");
         assert_eq!(run(&Effect::InitSharedRoot { root: root.clone(), pool: crate::world::POOL }), Outcome::Changed);
         fs::create_dir(&target).expect("the target");
+        let filler = root.join("filler");
+        file(&filler, vec![0; 7 << 19], 0);
         file(&world.link().join("a-small"), "small", 1);
         file(&world.link().join("b-large"), vec![7; 1 << 20], 1);
         file(&world.link().join("c-grown"), "one\ntwo\n", 1);
@@ -163,12 +165,12 @@ mod inside {
         let before = contents(&[&world.link(), &target]);
 
         let merge = Effect::MergeDirectory { path: world.link(), target: target.clone(), quarantine: root.join(".quarantine/then") };
-        let Outcome::Failed(failure) = run(&merge) else { panic!("a megabyte fitted into 64 kB") };
+        let Outcome::Failed(failure) = run(&merge) else { panic!("a megabyte fitted into half a megabyte") };
         assert_eq!(failure.happened, Happened::CannotTell);
         assert!(failure.message().contains("No space left"), "{}", failure.message());
         assert_eq!(contents(&[&world.link(), &target]), before);
 
-        mount(&["-o", "remount,size=4m"], &root);
+        fs::remove_file(filler).expect("to make room");
         assert_eq!(run(&merge), Outcome::Changed);
         assert_eq!(contents(&[&target, &root.join(".quarantine")]), before);
         unmount(&root);

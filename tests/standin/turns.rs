@@ -25,11 +25,12 @@ fn a_prompt_becomes_a_turn_in_hooks_register_and_transcript() {
 
     let records = place.transcript(ID);
     let kinds: Vec<&str> = records.iter().filter_map(|record| record["type"].as_str()).collect();
-    let expected = ["mode", "permission-mode", "session-owner", "file-history-snapshot", "user", "assistant", "system", "system"];
+    let expected =
+        ["mode", "permission-mode", "session-owner", "file-history-snapshot", "user", "attachment", "assistant", "system", "system"];
     assert_eq!(kinds, expected);
     assert_eq!(records[4]["cwd"], json!(place.workdir));
-    assert_eq!(records[5]["message"]["content"][0]["text"], stopped.input["last_assistant_message"]);
-    assert!(records[5]["message"]["usage"]["input_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
+    assert_eq!(records[6]["message"]["content"][0]["text"], stopped.input["last_assistant_message"]);
+    assert!(records[6]["message"]["usage"]["input_tokens"].as_u64().is_some_and(|tokens| tokens > 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{ANSWER_WITHIN, block_on, finish, plan, request};
 use crate::{
-    cli::{CliError, Context, Exit, args::ApplyArgs, context::SpecAtHand, render, saved_plan::SavedPlan, times},
+    cli::{CliError, Context, Exit, args::ApplyArgs, context::SpecAtHand, output::Printer, render, saved_plan::SavedPlan, times},
     engine::{Answer, Command, Engine},
     host::real::{RealHost, Station},
 };
@@ -32,7 +32,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Ok);
     }
     // A saved plan was looked at when it was made.
-    if !args.yes && saved.is_none() && !context.out.confirm("Apply this?")? {
+    if !args.yes && saved.is_none() && !Printer::confirm("Apply this?")? {
         return Err(CliError::Declined);
     }
     let answer = match context.daemon(&station)? {

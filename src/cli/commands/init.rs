@@ -1,8 +1,9 @@
 //! `init`: a first spec, and account homes ready for a person's own logins.
 
 use std::{
+    fmt::Write as _,
     fs,
-    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Write},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
@@ -97,11 +98,10 @@ fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
 fn next_steps(path: &Path, accounts: &[(AccountName, String)], home: &Path) -> String {
     let mut text = format!("Wrote {}.\n\nNext:\n", path.display());
     for (name, shown) in accounts {
-        text.push_str(&format!(
-            "  CLAUDE_CONFIG_DIR={} claude auth login     # your own login for {name}\n",
-            expand(shown, home).display()
-        ));
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "  CLAUDE_CONFIG_DIR={} claude auth login     # your own login for {name}", expand(shown, home).display());
     }
-    text.push_str(&format!("  claude-failover -f {0} plan\n  claude-failover -f {0} apply\n", path.display()));
+    let _ =
+        writeln!(text, "  claude-failover -f {0} doctor\n  claude-failover -f {0} plan\n  claude-failover -f {0} apply", path.display());
     text
 }

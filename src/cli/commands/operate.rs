@@ -7,6 +7,7 @@ use crate::{
     cli::{
         CliError, Context, Exit,
         args::{ClearArgs, CordonArgs, ObjectArgs, SessionArgs, SuspendArgs},
+        output::Printer,
         times,
     },
     engine::{Answer, Command, Engine},
@@ -57,7 +58,7 @@ pub fn clear(context: &Context, args: &ClearArgs) -> Result<Exit, CliError> {
             for line in lines {
                 context.out.tell(&crate::cli::render::escape(line));
             }
-            if *degraded && !context.out.confirm(&format!("Clear {object}?"))? {
+            if *degraded && !Printer::confirm(&format!("Clear {object}?"))? {
                 return Err(CliError::Declined);
             }
         }

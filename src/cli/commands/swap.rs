@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ANSWER_WITHIN, block_on, finish, request};
 use crate::{
-    cli::{CliError, Context, Exit, args::SwapArgs},
+    cli::{CliError, Context, Exit, args::SwapArgs, output::Printer},
     engine::{Answer, Command, Engine},
     host::real::RealHost,
     model::AccountName,
@@ -54,5 +54,5 @@ fn agreed(context: &Context, args: &SwapArgs, preview: &Answer) -> Result<bool, 
     for line in lines {
         context.out.tell(line);
     }
-    if context.out.confirm("Swap now?")? { Ok(true) } else { Err(CliError::Declined) }
+    if Printer::confirm("Swap now?")? { Ok(true) } else { Err(CliError::Declined) }
 }

@@ -1,5 +1,7 @@
 //! `validate`: every mistake of a spec in one go.
 
+use std::fmt::Write as _;
+
 use crate::cli::{
     CliError, Context, Exit,
     args::{Output, OutputArgs},
@@ -19,14 +21,16 @@ pub fn run(context: &Context, args: OutputArgs) -> Result<Exit, CliError> {
             let mut text = diagnostics.render(true);
             if let Some(found) = found {
                 let spec = &found.loaded.spec;
-                text.push_str(&format!(
-                    "{}: pool {} is valid: {} accounts, {} sessions, {} warnings\n",
+                // Writing to a `String` cannot fail.
+                let _ = writeln!(
+                    text,
+                    "{}: pool {} is valid: {} accounts, {} sessions, {} warnings",
                     path.display(),
                     spec.pool,
                     spec.accounts.len(),
                     spec.sessions.len(),
                     diagnostics.warnings()
-                ));
+                );
             }
             context.out.print(&text)?;
         }

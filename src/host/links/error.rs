@@ -155,7 +155,7 @@ fn words(view: &LinkView) -> String {
         LinkView::Absent => "absent".to_owned(),
         LinkView::Link { target, target_ok: true } => format!("a symlink to {}", target.display()),
         LinkView::Link { target, target_ok: false } => format!("a symlink to {}, which is missing or of the wrong kind", target.display()),
-        LinkView::Directory { entries } => format!("a real directory with {entries} entries"),
+        LinkView::Directory { entries } => format!("a real directory (entries: {entries})"),
         LinkView::File => "a regular file".to_owned(),
         LinkView::Other => "neither file, directory nor symlink".to_owned(),
     }

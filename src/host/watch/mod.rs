@@ -28,6 +28,7 @@ use std::{
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::time::Instant;
+use tracing::debug;
 
 pub use error::WatchError;
 use notices::{Notices, Received};
@@ -84,18 +85,19 @@ impl<T: Ord + Clone> Watch<T> {
         if watched.identity == Some(identity) {
             return Ok(());
         }
-        self.rearm(directory);
-        self.arm(directory)
+        self.rearm(directory)
     }
 
     /// No longer watches a directory, under any tag.
     pub fn remove(&mut self, directory: &Path) {
-        self.rearm(directory);
-        if let Some(watched) = self.directories.remove(directory)
-            && watched.identity.is_some()
-        {
+        let others = self.same(directory);
+        if self.directories.remove(directory).is_some() {
             // An error means that it is not watched, which is what is wanted.
             let _ = self.watcher.unwatch(directory);
+        }
+        // The directory may still be wanted by another path, and the kernel's one watch of it is gone.
+        for other in others.iter().filter(|other| *other != directory) {
+            self.rearm_quietly(other);
         }
     }
 
@@ -126,14 +128,16 @@ impl<T: Ord + Clone> Watch<T> {
         if let Some(watched) = self.directories.get(path)
             && (moved || watched.identity != identity(path).ok())
         {
-            self.rearm(path);
+            self.rearm_quietly(path);
         }
         hints
     }
 
     fn hints_for_all(&mut self) -> BTreeSet<Hint<T>> {
         let directories: Vec<PathBuf> = self.directories.keys().cloned().collect();
-        directories.iter().for_each(|directory| self.rearm(directory));
+        for directory in &directories {
+            self.rearm_quietly(directory);
+        }
         self.directories.values().flat_map(|watched| &watched.tags).map(|tag| Hint { tag: tag.clone(), name: None }).collect()
     }
 
@@ -152,19 +156,27 @@ impl<T: Ord + Clone> Watch<T> {
     }
 
     /// Watches what stands at a path now, and at all other paths of the same directory: they share one watch of the kernel.
-    fn rearm(&mut self, directory: &Path) {
+    fn rearm(&mut self, directory: &Path) -> Result<(), WatchError> {
         let paths = self.same(directory);
         for path in &paths {
             // Without this, a late notice of the old directory's end would end the watch of the new one.
             let _ = self.watcher.unwatch(path);
-        }
-        for path in &paths {
             if let Some(watched) = self.directories.get_mut(path) {
                 watched.identity = None;
             }
-            if let Err(error) = self.arm(path) {
-                tracing::debug!(%error, "a directory is no longer watched until it is added again");
+        }
+        for other in paths.iter().filter(|path| *path != directory) {
+            if let Err(error) = self.arm(other) {
+                debug!(%error, "no longer watched until it is added again");
             }
+        }
+        self.arm(directory)
+    }
+
+    /// As [`Self::rearm`], where nobody waits for the error: the owner meets it when the directory is added again.
+    fn rearm_quietly(&mut self, directory: &Path) {
+        if let Err(error) = self.rearm(directory) {
+            debug!(%error, "no longer watched until it is added again");
         }
     }
 

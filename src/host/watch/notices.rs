@@ -59,8 +59,8 @@ pub(super) struct Handler {
 /// Makes the two ends.
 pub(super) fn channel() -> (Notices, Handler) {
     let received = Arc::new(Mutex::new(Received::default()));
-    let (sender, receiver) = mpsc::channel(1);
-    (Notices { received: received.clone(), signal: receiver }, Handler { received, signal: sender })
+    let (give, wait) = mpsc::channel(1);
+    (Notices { received: received.clone(), signal: wait }, Handler { received, signal: give })
 }
 
 impl Notices {

@@ -87,6 +87,7 @@ fn a_witness_sees_each_effect_before_it_is_done() {
 fn a_blind_look_is_unknown_and_a_later_one_is_not() {
     let mut ground = Ground::ready(1);
     ground.with_transcript("s-0", "primary");
+    ground.look();
     for source in [Source::Tmux, Source::Agents, Source::Homes, Source::Links, Source::Transcripts] {
         ground.world.borrow_mut().blind(source, 1);
     }
@@ -116,8 +117,13 @@ fn a_blind_look_is_unknown_and_a_later_one_is_not() {
             seen.transcripts[&session("s-0")].value().is_some(),
         ]
     };
+    // Without the panes nothing is known of the agents either.
+    ground.world.borrow_mut().blind(Source::Agents, 0);
     finish(ground.host.observe(&ground.memory, &look, &mut ground.seen));
     assert_eq!(known(&ground), [false; 7]);
+    ground.world.borrow_mut().blind(Source::Agents, 1);
+    finish(ground.host.observe(&ground.memory, &look, &mut ground.seen));
+    assert_eq!(known(&ground), [true, false, true, true, true, true, true]);
     finish(ground.host.observe(&ground.memory, &look, &mut ground.seen));
     assert_eq!(known(&ground), [true; 7]);
 }

@@ -17,11 +17,13 @@ fn careless(ground: &Ground, name: &str, under: &str, mode: LaunchMode) -> Effec
 #[test]
 fn a_second_agent_on_one_conversation() {
     let mut ground = Ground::ready(2);
-    ground.with_transcript("s-0", "primary");
+    let create = ground.create("s-0", "primary");
+    ground.done(&create);
     assert_eq!(ground.world.borrow().violations(), []);
-    let mut launch = ground.launch("s-1", "backup", LaunchMode::Resume);
-    launch.conversation = POOL.conversation(&session("s-0"), 1);
     let first = ground.process("s-0").pid;
+    // It has not registered yet, so that the start cannot be refused for it.
+    let mut launch = ground.launch("s-1", "backup", LaunchMode::Fresh);
+    launch.conversation = POOL.conversation(&session("s-0"), 1);
     ground.done(&Effect::CreateSession { launch, mark: mark("s-1") });
     assert!(matches!(only(&ground), Violation::SecondAgent { others, .. } if others == [first]));
 }
@@ -43,9 +45,9 @@ fn a_second_agent_in_one_session() {
 #[test]
 fn an_agent_that_is_still_ending_is_still_there() {
     let mut ground = Ground::ready(1);
-    ground.with_transcript("s-0", "primary");
+    let create = ground.create("s-0", "primary");
+    ground.done(&create);
     ground.world.borrow_mut().person().kill_session("s-0");
-    let create = careless(&ground, "s-0", "primary", LaunchMode::Resume);
     ground.done(&create);
     assert!(matches!(only(&ground), Violation::SecondAgent { .. }));
 }

@@ -219,7 +219,8 @@ fn time_in_which_nobody_looked_does_not_count_against_a_proof() {
 
 #[test]
 fn what_contradicts_the_proof_refutes_it() {
-    let cases: [(&str, fn(&mut SessionFacts)); 5] = [
+    type Change = fn(&mut SessionFacts);
+    let cases: [(&str, Change); 5] = [
         ("a limit", |fact| fact.activity = Activity::LimitHit),
         ("a dead login", |fact| fact.activity = Activity::LoggedOut),
         ("no agent", |fact| fact.agent = AgentFact::None),

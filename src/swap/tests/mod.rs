@@ -52,7 +52,7 @@ fn plan(sessions: usize) -> SwapPlan {
         drain_until: at(600),
         canary: 1,
         batch: 2,
-        prove_within: Duration::from_secs(60),
+        prove_within: Duration::from_mins(1),
         has_active_link: true,
         sessions: (0..sessions).map(|index| (session(&format!("s{index}")), bound(index))).collect(),
     }

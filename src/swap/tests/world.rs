@@ -154,7 +154,8 @@ impl World {
 
     /// The journal, for people.
     pub fn tell(&self) -> String {
-        self.journal.iter().map(|event| format!("{} {event}\n", event.at())).collect()
+        let lines: Vec<_> = self.journal.iter().map(|event| format!("{} {event}", event.at())).collect();
+        lines.join("\n")
     }
 
     fn replay(&self) -> SwapRecord {

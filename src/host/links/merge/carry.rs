@@ -68,7 +68,9 @@ impl Carrier {
         for name in from.names()? {
             let from = Spot { dir: from, name: &name };
             match rule {
-                Rule::OneStays => self.carry(from, Spot { dir: to, name: &name }, rule).map(|_| ())?,
+                Rule::OneStays => {
+                    self.carry(from, Spot { dir: to, name: &name }, rule)?;
+                }
                 Rule::BothStay => self.keep(from, to, &name)?,
             }
         }
@@ -77,8 +79,8 @@ impl Carrier {
         from.sync()
     }
 
-    /// Carries one entry, after what a killed process left on the way to the same place. Answers whether it is no longer at its old place;
-    /// under [`Rule::OneStays`] it never is.
+    /// Carries one entry, after what a killed process left on the way to the same place. Answers whether it left its old place; under
+    /// [`Rule::OneStays`] it always has.
     fn carry(&mut self, from: Spot<'_>, to: Spot<'_>, rule: Rule) -> Result<bool, LinkError> {
         remove_unfinished(to)?;
         let ready = ready_name(to.name);

@@ -1,0 +1,44 @@
+# What people and the CI run alike. `make` shows the targets.
+
+.PHONY: help build test test-claude demo bench lint generate install
+
+help:
+	@echo "make build        the program, as it is shipped: target/dist/claude-failover"
+	@echo "make install      the same, into ~/.cargo/bin"
+	@echo "make test         all tests that need no account and no network"
+	@echo "make demo         the main job in a temporary directory; ends by itself"
+	@echo "make test-claude  the whole story with the real Claude Code CLI against a loopback stand-in of the API (npm, 400 MB)"
+	@echo "make bench        every figure of docs/benchmarks.md beside its floor"
+	@echo "make lint         formatting, lints and documentation, warnings denied"
+	@echo "make generate     write the files that are generated from the code anew"
+
+build:
+	cargo build --locked --profile dist
+
+install:
+	cargo install --locked --profile dist --path .
+
+test:
+	@.ci/need tmux
+	cargo test --locked
+
+test-claude:
+	@.ci/need tmux npm
+	CLAUDE_FAILOVER_REAL_CLI="$$(.ci/install-claude)" cargo test --locked --test claude -- --nocapture
+
+demo:
+	@.ci/need tmux
+	cargo build --locked
+	examples/demo.sh target/debug/claude-failover
+
+bench:
+	@.ci/need tmux
+	cargo bench --locked --profile dist --bench floors
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items
+
+generate:
+	UPDATE_GENERATED=1 cargo test --locked --test spec --test architecture
