@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest},
+    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest, SwapId},
     plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb},
     store::{Batch, Handled, Intent},
-    swap::SwapCause,
+    swap::{SwapCause, SwapVerdict},
 };
 
 /// How far a command is.
@@ -28,6 +28,8 @@ pub struct Ticket {
     request: Request,
     /// The newest event before it.
     before: Option<u64>,
+    /// The swap that it asked for.
+    swap: Option<SwapId>,
 }
 
 impl<H: Host> Engine<H> {
@@ -61,9 +63,9 @@ impl<H: Host> Engine<H> {
             Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
             Command::Apply { expect } => match self.other_spec(expect.as_ref()) {
                 Some(refused) => Ok(refused),
-                None => return Ok(self.ticket(request)),
+                None => return Ok(Begun::Converging(self.ticket(request))),
             },
-            Command::Reconcile => return Ok(self.ticket(request)),
+            Command::Reconcile => return Ok(Begun::Converging(self.ticket(request))),
             Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
             Command::Adopt { session } => self.adopt(request, session).await,
             Command::Suspend { reason, until } => self.suspend(request, reason, *until),
@@ -75,8 +77,8 @@ impl<H: Host> Engine<H> {
         answer.map(Begun::Answered)
     }
 
-    fn ticket(&self, request: &Request) -> Begun {
-        Begun::Converging(Ticket { request: request.clone(), before: self.newest_event() })
+    fn ticket(&self, request: &Request) -> Ticket {
+        Ticket { request: request.clone(), before: self.newest_event(), swap: None }
     }
 
     /// The answer of a command after the pool has converged: what happened since.
@@ -86,7 +88,9 @@ impl<H: Host> Engine<H> {
     pub fn finish(&mut self, ticket: &Ticket) -> Result<Answer, EngineError> {
         let lines = self.lines_since(ticket.before);
         let changed = !lines.is_empty();
-        let answer = Answer::Done { lines, changed, degraded: self.view.is_degraded() };
+        // A swap that was asked for and did not come about is no success, however sound the state is that it left.
+        let undone = |id| self.view.memory.swaps.iter().any(|swap| swap.id == id && swap.verdict != SwapVerdict::Committed);
+        let answer = Answer::Done { lines, changed, degraded: self.view.is_degraded() || ticket.swap.is_some_and(undone) };
         self.answer(&ticket.request, answer, Vec::new(), Vec::new())
     }
 
@@ -160,10 +164,10 @@ impl<H: Host> Engine<H> {
         }
         let ticket = self.ticket(request);
         self.open_swap(to, SwapCause::Operator { actor: request.actor.clone() })?;
-        if self.view.memory.swap.is_none() {
-            return refused("the pool is on no account yet, or tmux cannot be looked at".to_owned());
+        match &self.view.memory.swap {
+            Some(swap) => Ok(Begun::Converging(Ticket { swap: Some(swap.plan.id), ..ticket })),
+            None => refused("the pool is on no account yet, or tmux cannot be looked at".to_owned()),
         }
-        Ok(ticket)
     }
 
     async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {

@@ -57,7 +57,7 @@ impl<H: Host> Engine<H> {
         Ok(pass)
     }
 
-    async fn observe(&mut self, look: Look) -> Result<(), EngineError> {
+    pub(super) async fn observe(&mut self, look: Look) -> Result<(), EngineError> {
         self.view.look(&look).await;
         let now = self.view.host.now();
         let absorbed = absorb(&self.view.spec, &self.view.seen, &self.view.memory, now);

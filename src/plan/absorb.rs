@@ -98,6 +98,7 @@ fn absorb_agent(
     if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| account_of_home(spec, home)) {
         next.account = account;
     }
+    next.ended = agent.process.is_none();
     if agent.process.is_some()
         && let Some(register) = &agent.register
         && register.conversation != record.conversation
@@ -108,7 +109,8 @@ fn absorb_agent(
         next.workdir.clone_from(&register.cwd);
     }
     let attempts = memory.attempts.get(&object);
-    if record.process.is_some() && agent.process.is_none() {
+    // One that ended before it was ever seen counts too: otherwise an agent that cannot even start is started again and again without a pause.
+    if agent.process.is_none() && !record.ended {
         let death = agent.death.or_else(|| tmux.panes.get(name.as_str()).and_then(|pane| pane.dead)).unwrap_or_default();
         let message = format!("its agent ended ({})", death_words(death));
         absorbed.event(now, object.clone(), EventReason::SessionExited, Severity::Warning, message);
@@ -154,6 +156,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             workdir: register.cwd.clone(),
             process: Some(process),
             started_at: now.wall,
+            ended: false,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
     }

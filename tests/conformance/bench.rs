@@ -305,6 +305,7 @@ impl<B: Bench> Stage<B> {
             digest: mark(name).digest,
             workdir: self.spec.sessions[&session(name)].workdir.clone(),
             process: None,
+            ended: false,
             started_at: self.host.now().wall,
         };
         self.memory.sessions.insert(session(name), record);

@@ -22,6 +22,7 @@ fn learnt(effect: &Effect, now: Now) -> Option<MemoryChange> {
                 workdir: launch.workdir.clone(),
                 process: None,
                 started_at: now.wall,
+                ended: false,
             };
             Some(MemoryChange::PutSession(launch.session.clone(), record))
         }
