@@ -198,6 +198,8 @@ fn every_example_loads() {
     for entry in fs::read_dir(&examples).expect("examples") {
         specs.push(entry.expect("an entry").file_name().into());
     }
+    // Beside the specs stands a script that shows one at work.
+    specs.retain(|path| path.extension().is_none_or(|ending| ending != "sh"));
     assert!(specs.len() >= 4, "only {specs:?}");
     for path in specs {
         let files = SpecFiles::read(&path, &around).expect("readable");
