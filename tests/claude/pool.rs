@@ -181,16 +181,13 @@ impl<'lab> Pool<'lab> {
 
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
+        // While the daemon lives. Should the check fail, the lab ends the daemon with all else.
+        if !thread::panicking() {
+            self.assert_contained();
+        }
         // It may have ended already.
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
-        if thread::panicking() {
-            if let Some(keep) = std::env::var_os("CLAUDE_FAILOVER_KEEP_LOG") {
-                let _ = fs::copy(self.lab.directory().join("daemon.log"), keep);
-            }
-        } else {
-            self.assert_contained();
-        }
     }
 }
 
@@ -224,8 +221,17 @@ pub fn of<'a>(status: &'a Value, kind: &str, name: &str) -> &'a Value {
 
 /// The status of a condition; empty when it is not there.
 pub fn truth<'a>(conditions: &'a Value, kind: &str) -> &'a str {
+    word_of(conditions, kind, "status")
+}
+
+/// The reason of a condition; empty when it is not there.
+pub fn reason<'a>(conditions: &'a Value, kind: &str) -> &'a str {
+    word_of(conditions, kind, "reason")
+}
+
+fn word_of<'a>(conditions: &'a Value, kind: &str, field: &str) -> &'a str {
     let condition = conditions.as_array().into_iter().flatten().find(|condition| condition["type"] == kind);
-    condition.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
+    condition.and_then(|condition| condition[field].as_str()).unwrap_or_default()
 }
 
 /// A line for whoever watches the test with `--nocapture`.
