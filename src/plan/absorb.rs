@@ -44,7 +44,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
             if let Some(Seen::Known(fact)) = seen.agents.get(name)
                 && !in_swap(name)
             {
-                absorb_agent(spec, name, record, &fact.value, tmux, memory, now, &mut absorbed);
+                absorb_agent(spec, seen, name, record, &fact.value, tmux, memory, now, &mut absorbed);
             }
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
@@ -84,6 +84,7 @@ fn absorb_links(spec: &Spec, seen: &Snapshot, memory: &Memory, absorbed: &mut Ab
 #[expect(clippy::too_many_arguments, reason = "all that bears on one agent; a struct would only rename it")]
 fn absorb_agent(
     spec: &Spec,
+    seen: &Snapshot,
     name: &SessionName,
     record: &SessionRecord,
     agent: &AgentView,
@@ -99,6 +100,9 @@ fn absorb_agent(
         next.account = account;
     }
     next.ended = agent.process.is_none();
+    if seen.transcripts.get(name).and_then(Seen::value).is_some_and(|transcript| transcript.mark.is_some()) {
+        next.spoken = true;
+    }
     if agent.process.is_some()
         && let Some(register) = &agent.register
         && register.conversation != record.conversation
@@ -106,6 +110,7 @@ fn absorb_agent(
         let message = format!("conversation {} was left for {} inside the agent", record.conversation, register.conversation);
         absorbed.event(now, object.clone(), EventReason::ConversationChanged, Severity::Normal, message);
         next.conversation = register.conversation;
+        next.spoken = false;
         next.workdir.clone_from(&register.cwd);
     }
     let attempts = memory.attempts.get(&object);
@@ -157,6 +162,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             process: Some(process),
             started_at: now.wall,
             ended: false,
+            spoken: false,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
     }
@@ -194,6 +200,13 @@ pub fn undeclared_sessions(spec: &Spec, tmux: &TmuxView, memory: &Memory) -> BTr
     let marked =
         tmux.panes.values().filter_map(|pane| pane.mark.as_ref()).filter(|mark| mark.pool == memory.pool).map(|mark| &mark.session);
     marked.chain(memory.sessions.keys()).filter(|name| !spec.sessions.contains_key(*name)).cloned().collect()
+}
+
+/// The sessions whose agents run and whose conversations were never seen to have a transcript: looked at now and then, so that it is known once
+/// there is something to lose.
+pub fn unspoken_transcripts(seen: &Snapshot, memory: &Memory) -> BTreeMap<SessionName, Option<TranscriptMark>> {
+    let runs = |name: &SessionName| seen.agents.get(name).and_then(Seen::value).is_some_and(|agent| agent.process.is_some());
+    memory.sessions.iter().filter(|(name, record)| !record.spoken && runs(name)).map(|(name, _)| (name.clone(), None)).collect()
 }
 
 /// The sessions whose transcripts must be looked at before a plan can say how they are started: bound to a conversation, and without an agent.

@@ -106,6 +106,10 @@ pub struct SessionRecord {
     /// ever seen, so the absence of a process does not tell.
     #[serde(default)]
     pub ended: bool,
+    /// Whether the conversation was seen to have a transcript. If that is gone one day, the conversation is lost, and nothing blank is begun in
+    /// its place.
+    #[serde(default)]
+    pub spoken: bool,
 }
 
 /// A durable degraded condition that refuses some actions until an operator clears it.

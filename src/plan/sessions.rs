@@ -254,6 +254,15 @@ impl Planner<'_> {
                 None
             }
             Some(Seen::Known(fact)) if fact.value.mark.is_some() => Some(LaunchMode::Resume),
+            Some(Seen::Known(_)) if self.memory.sessions.get(&session.name).is_some_and(|record| record.spoken) => {
+                let object = ObjectRef::Session(session.name.clone());
+                let message = format!(
+                    "the transcript of conversation {conversation} is gone; bring it back, or begin a new conversation with \
+                     `claude-failover clear {object}`"
+                );
+                self.warn(object, "TranscriptLost", message);
+                None
+            }
             Some(Seen::Known(_)) => Some(LaunchMode::Fresh),
             Some(Seen::Unknown(why)) => {
                 let message = format!("the transcript of conversation {conversation} cannot be looked at: {why}");

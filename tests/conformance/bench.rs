@@ -306,6 +306,7 @@ impl<B: Bench> Stage<B> {
             workdir: self.spec.sessions[&session(name)].workdir.clone(),
             process: None,
             ended: false,
+            spoken: false,
             started_at: self.host.now().wall,
         };
         self.memory.sessions.insert(session(name), record);

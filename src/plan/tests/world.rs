@@ -217,6 +217,7 @@ impl World {
             workdir: "/work".into(),
             process: Some(process),
             ended: false,
+            spoken: false,
             started_at: at(-7_200).wall,
         };
         self.memory.sessions.insert(name, record);
