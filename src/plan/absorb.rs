@@ -100,9 +100,10 @@ fn absorb_agent(
         next.account = account;
     }
     next.ended = agent.process.is_none();
-    if seen.transcripts.get(name).and_then(Seen::value).is_some_and(|transcript| transcript.mark.is_some()) {
-        next.spoken = true;
-    }
+    // A look may still be about the conversation before this one: the file's name tells.
+    let transcript = seen.transcripts.get(name).and_then(Seen::value).and_then(|transcript| transcript.mark.as_ref());
+    let is_of = |mark: &TranscriptMark| mark.path.file_stem().is_some_and(|stem| *stem == *record.conversation.to_string());
+    next.spoken |= transcript.is_some_and(is_of);
     if agent.process.is_some()
         && let Some(register) = &agent.register
         && register.conversation != record.conversation
