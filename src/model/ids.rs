@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -212,7 +213,7 @@ impl fmt::Display for ConversationId {
 }
 
 /// A process number of the kernel. It says who only together with a start time: see [`ProcessId`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Pid(pub i32);
 
 impl fmt::Display for Pid {
@@ -222,7 +223,7 @@ impl fmt::Display for Pid {
 }
 
 /// One process, safe against the reuse of its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessId {
     /// The process number.
     pub pid: Pid,
@@ -231,7 +232,7 @@ pub struct ProcessId {
 }
 
 /// A tmux pane id, such as `%5`: unique for the life of a server and never matched by prefix.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct PaneId(pub String);
 
 impl fmt::Display for PaneId {
@@ -241,7 +242,7 @@ impl fmt::Display for PaneId {
 }
 
 /// A tmux session id, such as `$3`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TmuxSessionId(pub String);
 
 impl fmt::Display for TmuxSessionId {
@@ -251,7 +252,7 @@ impl fmt::Display for TmuxSessionId {
 }
 
 /// Counts the accepted changes of the effective spec, from 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Generation(pub u64);
 
 impl fmt::Display for Generation {
@@ -261,7 +262,7 @@ impl fmt::Display for Generation {
 }
 
 /// Numbers the swaps of one state directory, from 1. It is the fence that every step of a swap carries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SwapId(pub u64);
 
 impl fmt::Display for SwapId {
@@ -271,7 +272,7 @@ impl fmt::Display for SwapId {
 }
 
 /// SHA-256 of the canonical effective spec, in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SpecDigest(pub String);
 
 impl fmt::Display for SpecDigest {
@@ -282,7 +283,7 @@ impl fmt::Display for SpecDigest {
 
 /// The first 12 hexadecimal digits of SHA-256 over what a running agent cannot change without a restart: command, permission
 /// mode, environment and start directory. Cosmetic fields and the account are not part of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct StartDigest(pub String);
 
 impl fmt::Display for StartDigest {

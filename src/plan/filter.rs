@@ -40,13 +40,13 @@ pub fn filter(planned: Planned, memory: &Memory, now: Now) -> Planned {
 pub fn pool_wide_hold(memory: &Memory, now: Now) -> Option<(&'static str, String)> {
     if let Some(latch) = memory.latches.get(&ObjectRef::Pool) {
         let message = format!(
-            "{} is latched since {}; look with `claude-failover explain pool`, then `claude-failover clear pool`",
+            "{} is latched since {:.0}; look with `claude-failover explain pool`, then `claude-failover clear pool`",
             latch.reason, latch.since
         );
         return Some(("Latched", message));
     }
     let suspension = memory.suspended.as_ref().filter(|suspension| suspension.until.is_none_or(|until| until > now.wall))?;
-    let end = suspension.until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {until}"));
+    let end = suspension.until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {until:.0}"));
     Some(("Suspended", format!("suspended by {} {end}: {}", suspension.actor, suspension.reason)))
 }
 
@@ -89,6 +89,6 @@ fn hold(action: &Action, memory: &Memory, now: Now) -> Option<Waiting> {
     Some(Waiting {
         object: action.object.clone(),
         reason: "BackingOff".to_owned(),
-        message: format!("{} waits until {until}; {cause}", action.what),
+        message: format!("{} waits until {until:.0}; {cause}", action.what),
     })
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -113,7 +114,7 @@ pub struct SessionRecord {
 }
 
 /// A durable degraded condition that refuses some actions until an operator clears it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latch {
     /// One CamelCase word.
@@ -123,6 +124,7 @@ pub struct Latch {
     /// What was seen when it was latched.
     pub evidence: String,
     /// Since when.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
 }
 

@@ -1,6 +1,7 @@
 //! The planner and what stands around it: a converged world, and one deviation at a time.
 
 mod absorbing;
+mod bounds;
 mod ensuring;
 mod filtering;
 mod homes;
