@@ -305,6 +305,7 @@ impl<B: Bench> Stage<B> {
             workdir: self.spec.sessions[&session(name)].workdir.clone(),
             process: None,
             started_at: self.host.now().wall,
+            ended: false,
         };
         self.memory.sessions.insert(session(name), record);
     }
