@@ -308,7 +308,6 @@ impl<B: Bench> Stage<B> {
             ended: false,
             spoken: false,
             started_at: self.host.now().wall,
-            ended: false,
         };
         self.memory.sessions.insert(session(name), record);
     }

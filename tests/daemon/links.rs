@@ -1,10 +1,6 @@
 //! The shared links: what is ours is put right, what is not is never lost, and nothing is started over what is wrong.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::Path,
-};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use nix::{
     sys::signal::{Signal, kill},
