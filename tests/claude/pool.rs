@@ -159,7 +159,7 @@ impl<'lab> Pool<'lab> {
         let log = fs::read_to_string(self.lab.directory().join("daemon.log")).unwrap_or_default();
         let mut account = format!("{}\n{}\n{log}", text(&["status", "-o", "wide"]), text(&["events", "-n", "100"]));
         for session in of_pool(&self.status(), "sessions").map(|row| row["name"].as_str().unwrap_or_default().to_owned()) {
-            account += &format!("--- {session}\n{}", self.screen(&session));
+            account.extend(["--- ", &session, "\n", &self.screen(&session)]);
         }
         account
     }

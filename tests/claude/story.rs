@@ -112,13 +112,16 @@ fn readings_come_from_the_status_line_and_from_the_cli_and_a_hard_limit_moves_th
         spec["swap"]["drain"] = json!("10m");
     });
     pool.wait_ready("a", &[("quiet", "idle"), ("worker", "idle")]);
+    // The window of one model is told by the CLI's own usage answer only.
+    pool.wait("readings of the CLI", |status| {
+        let windows = [("a", "model:Fable"), ("b", "model:Fable"), ("b", "fiveHour"), ("b", "weekly")];
+        windows.into_iter().all(|(account, window)| source(status, account, window) == "cli")
+    });
+    // What an agent is told from then on is newer.
     pool.say("worker", "remember the swan");
     pool.wait_screen("worker", "REPLY users=1 account=a");
-    // The window of one model is told by the CLI's own usage answer only, and what an agent was told since is newer.
-    let status = pool.wait("readings", |status| {
-        let cli = ["fiveHour", "weekly", "model:Fable"].iter().all(|window| source(status, "b", window) == "cli");
-        cli && source(status, "a", "model:Fable") == "cli" && source(status, "a", "fiveHour") == "statusline"
-    });
+    let status = pool.wait("a reading of the status line", |status| source(status, "a", "fiveHour") == "statusline");
+    assert_eq!(source(&status, "a", "model:Fable"), "cli");
     let row =
         of(&status, "accounts", "a")["windows"].as_array().and_then(|rows| rows.iter().find(|row| row["window"] == "fiveHour")).cloned();
     assert_eq!(row.expect("known")["used"].as_f64(), Some(63.0));
