@@ -3,7 +3,8 @@
 //! `make bench` runs it. The two sides of a pair alternate on the same machine, the same tmux binary and the same agents; what is kept is
 //! the median of each side and the median of the ratios of the pairs. The table is printed and written into `docs/benchmarks.md`.
 //!
-//! Words after `--` choose rows: `cargo bench --profile dist --bench floors -- repair swap`. A run of some rows is only printed.
+//! Words after `--` choose rows and sizes: `cargo bench --profile dist --bench floors -- repair observe 200`. A run of some rows is only
+//! printed.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this program is for")]
 
 mod agent;
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
 fn benchmark(arguments: &[String]) -> Fallible<()> {
     // Cargo passes `--bench`.
     let words: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
-    let chosen = |word: &str| words.is_empty() || words.contains(&word);
+    let (sizes, rows_wanted): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
+    let chosen = |word: &str| rows_wanted.is_empty() || rows_wanted.contains(&word);
     let mut rows: Vec<Row> = Vec::new();
     let mut add = |found: Vec<Row>| {
         for row in &found {
@@ -59,7 +61,7 @@ fn benchmark(arguments: &[String]) -> Fallible<()> {
     if chosen("start") {
         add(starting::rows()?);
     }
-    for size in [20, 200, 1_000] {
+    for size in [20, 200, 1_000].into_iter().filter(|size: &usize| sizes.is_empty() || sizes.contains(&size.to_string().as_str())) {
         if chosen("repair") || chosen("observe") {
             let (mut pool, mut twin) = repairing::pools(size)?;
             if chosen("repair") {
