@@ -1,5 +1,7 @@
 //! Readings, pollers' states, and when conditions flipped.
 
+use std::collections::BTreeSet;
+
 use claude_failover::{
     model::{AccountUsage, ConditionKind, ObjectRef, Percent, ReadingSource, Truth, WindowKind, WindowReading},
     store::Flips,
