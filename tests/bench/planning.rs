@@ -135,6 +135,8 @@ fn memory(spec: &Spec, now: Now) -> Memory {
             digest: spec.start_digest(session),
             workdir: session.workdir.clone(),
             process: process(at).ok(),
+            ended: false,
+            spoken: false,
             started_at: now.wall,
         };
         (name.clone(), record)
