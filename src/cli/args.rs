@@ -220,7 +220,7 @@ pub struct ApplyArgs {
 /// `run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// How often everything is looked at again, such as 60s; up to a tenth is added at random.
+    /// How often everything is looked at again, 1s to 90s; up to a tenth is added, by the pool's identity.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub resync: String,
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Answer, Command, Engine, EngineError, Request};
+use super::{Answer, Begun, Command, Engine, EngineError, Request, Ticket};
 use crate::{
     host::{Host, Look, Wake},
     model::Monotonic,
@@ -56,21 +56,38 @@ pub trait Witness {
 
 /// Passes without a pause that are taken for a livelock; the loop then waits before it goes on.
 const MAX_PASSES_AT_ONCE: usize = 50;
+/// How often it is tried to use the state again after it could not be written.
+const STAND_BY: Duration = Duration::from_secs(5);
 /// The pause that ends such a row.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl<H: Host> Engine<H> {
-    /// Runs until [`Signal::Stop`], or until something cannot be recorded.
+    /// Runs until [`Signal::Stop`]. While something cannot be recorded, nothing is done.
     ///
     /// # Errors
-    /// [`EngineError`]: the surroundings restart the daemon, and the journal speaks for the rest.
+    /// [`EngineError`] when a command could not be recorded, or when it was told to stop while the state could not be used.
     pub async fn run(&mut self, mut channels: Channels, resync: Duration, witness: &mut impl Witness) -> Result<(), EngineError> {
         let mut look = Look::all();
         let mut resync_at = self.resync_at(resync);
         let mut ready = false;
         let mut row = 0;
+        let mut tickets: Vec<(Ticket, oneshot::Sender<Answer>)> = Vec::new();
         loop {
-            let pass = self.pass(look).await?;
+            let pass = match self.pass(look).await {
+                Ok(pass) => pass,
+                Err(error) => {
+                    // Sessions run on; nothing is done that cannot be recorded.
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the pool is only watched until its state can be written again"
+                    );
+                    if self.stand_by(&mut channels).await {
+                        return Err(error);
+                    }
+                    look = Look::all();
+                    continue;
+                }
+            };
             self.start_polls();
             channels.status.send_replace(Some(self.view.status()));
             if !ready {
@@ -78,16 +95,22 @@ impl<H: Host> Engine<H> {
                 witness.ready();
             }
             witness.progress(&self.view.status_line());
-            look = Look::default();
+            if !tickets.is_empty() && self.is_settled(&pass) {
+                for (ticket, reply) in tickets.drain(..) {
+                    // The asker may have gone; what it asked for is done all the same.
+                    let _ = reply.send(self.finish(&ticket)?);
+                }
+            }
             row = if pass.again { row + 1 } else { 0 };
             if pass.again && row < MAX_PASSES_AT_ONCE {
                 look = after_effects();
                 continue;
             }
             let deadline = self.next_look(pass.next, resync_at);
-            tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
             let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
+            tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
             row = 0;
+            look = Look::default();
             match self.wait(&mut channels, deadline).await {
                 Event::Woken(wakes) => look = look_of(&wakes),
                 Event::Asked(request, reply) => {
@@ -95,12 +118,13 @@ impl<H: Host> Engine<H> {
                         // Whoever applies means the spec as it is on disk now.
                         self.reread_spec(&mut channels)?;
                     }
-                    let answer = self.handle(&request).await?;
                     if !matches!(request.command, Command::Status | Command::Plan) {
                         look = Look::all();
                     }
-                    // The asker may have gone; what it asked for is done all the same.
-                    let _ = reply.send(answer);
+                    match self.begin(&request).await? {
+                        Begun::Answered(answer) => drop(reply.send(answer)),
+                        Begun::Converging(ticket) => tickets.push((ticket, reply)),
+                    }
                 }
                 Event::Signal(Signal::SpecChanged) => {
                     if self.reread_spec(&mut channels)? {
@@ -115,6 +139,21 @@ impl<H: Host> Engine<H> {
                 look = Look::all();
                 resync_at = self.resync_at(resync);
                 self.tidy();
+            }
+        }
+    }
+
+    /// Waits until the state can be used again. Answers whether the loop was told to stop meanwhile.
+    async fn stand_by(&mut self, channels: &mut Channels) -> bool {
+        loop {
+            // Cancel-safe: a signal is taken only when it is there, and a lost wake-up is made up for by the look at everything that follows.
+            match tokio::time::timeout(STAND_BY, channels.signals.recv()).await {
+                Ok(Some(Signal::Stop) | None) => return true,
+                Ok(Some(Signal::SpecChanged | Signal::Reconcile)) => {}
+                Err(_) => match self.recover() {
+                    Ok(()) => return false,
+                    Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the state cannot be used yet"),
+                },
             }
         }
     }

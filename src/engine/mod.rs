@@ -32,6 +32,7 @@ use jiff::Timestamp;
 pub use command::{Answer, Command, Request};
 pub use daemon::{Asked, Channels, Signal, SpecRead, Witness};
 pub use error::EngineError;
+pub use operate::{Begun, Ticket};
 pub use pass::Pass;
 pub use view::View;
 
@@ -79,6 +80,16 @@ impl<H: Host> Engine<H> {
         engine.accept(accepted)?;
         engine.settle_intents()?;
         Ok(engine)
+    }
+
+    /// Takes the memory from the store anew, after something could not be recorded: what was done in between is found by looking, as after a
+    /// crash.
+    ///
+    /// # Errors
+    /// [`EngineError`] while the store still cannot be used.
+    pub fn recover(&mut self) -> Result<(), EngineError> {
+        self.view.memory = recall(&self.store)?;
+        self.settle_intents()
     }
 
     /// Puts another valid spec in force.

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::{
     host::Look,
-    model::{AccountName, Activity, Now, SessionName},
+    model::{AccountName, Activity, Now, ObjectRef, SessionName},
     observed::{LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TmuxView},
     plan::{Memory, link_is_right, link_needs, target},
-    spec::{Account, Spec},
+    spec::{Account, Restart, Spec},
     swap::{ActiveLinkState, AgentFact, Expected, LinksState, Place, Proof, ProofState, SessionFacts, SwapFacts, SwapRecord, prove},
 };
 
@@ -175,12 +175,29 @@ pub(super) fn links_of(spec: &Spec, seen: &Snapshot, memory: &Memory, account: &
     state
 }
 
-/// The sessions that a swap carries: those that are ours, by their mark or their record.
-pub(super) fn swap_sessions<'a>(spec: &'a Spec, tmux: &'a TmuxView, memory: &'a Memory) -> impl Iterator<Item = &'a SessionName> {
+/// The sessions that a swap carries: those that are ours, by their mark or their record, and that run or would be started anyway.
+pub(super) fn swap_sessions<'a>(
+    spec: &'a Spec,
+    seen: &'a Snapshot,
+    tmux: &'a TmuxView,
+    memory: &'a Memory,
+) -> impl Iterator<Item = &'a SessionName> {
     spec.sessions.keys().filter(move |name| {
+        let runs = seen.agents.get(*name).is_some_and(|agent| agent.value().is_none_or(|agent| agent.process.is_some()));
+        if !runs && !is_startable(spec, memory, name) {
+            return false;
+        }
         let marked = tmux.panes.get(name.as_str()).and_then(|pane| pane.mark.as_ref()).is_some_and(|mark| mark.pool == memory.pool);
         memory.sessions.contains_key(*name) && (marked || !tmux.panes.contains_key(name.as_str()))
     })
+}
+
+/// Whether a session without an agent is to have one: a swap must not start what an operator or the spec keeps down.
+fn is_startable(spec: &Spec, memory: &Memory, name: &SessionName) -> bool {
+    let object = ObjectRef::Session(name.clone());
+    let quarantined = memory.attempts.get(&object).is_some_and(|attempts| attempts.quarantined);
+    let never = spec.sessions.get(name).is_some_and(|session| session.restart == Restart::Never);
+    !quarantined && !never && !memory.cordoned.contains_key(&object)
 }
 
 /// The account that the active link leads to, if its links are known to be right.

@@ -1,56 +1,107 @@
 //! Carries out what operators and programs ask. Every command is safe to repeat: the same request id gets the same answer.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use super::{Answer, Command, Engine, EngineError, Request};
+use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity},
+    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest},
     plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb},
     store::{Batch, Handled, Intent},
     swap::SwapCause,
 };
 
+/// How far a command is.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is done, and this is its answer.
+    Answered(Answer),
+    /// Its answer comes once the pool has converged.
+    Converging(Ticket),
+}
+
+/// A command whose answer is still to come.
+#[derive(Debug)]
+pub struct Ticket {
+    request: Request,
+    /// The newest event before it.
+    before: Option<u64>,
+}
+
 impl<H: Host> Engine<H> {
-    /// Carries out one command. A pass should follow a command that changed something.
+    /// Carries out one command to its end, passing until the pool has converged where that is what is asked.
     ///
     /// # Errors
     /// [`EngineError`] when it could not be recorded; then it was not done, or is done again harmlessly.
     pub async fn handle(&mut self, request: &Request) -> Result<Answer, EngineError> {
+        match self.begin(request).await? {
+            Begun::Answered(answer) => Ok(answer),
+            Begun::Converging(ticket) => {
+                self.converge(Timestamp::MAX).await?;
+                self.finish(&ticket)
+            }
+        }
+    }
+
+    /// Begins one command. A pass with a look at everything should follow one that changes something.
+    ///
+    /// # Errors
+    /// As [`Self::handle`].
+    pub async fn begin(&mut self, request: &Request) -> Result<Begun, EngineError> {
         if !request.command.is_read()
             && let Some(handled) = self.store.handled(&request.id).map_err(EngineError::store("look a request up"))?
             && let Ok(answer) = serde_json::from_str(&handled.answer)
         {
-            return Ok(answer);
+            return Ok(Begun::Answered(answer));
         }
-        match &request.command {
+        let answer = match &request.command {
             Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
             Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
-            Command::Apply { expect } => self.apply_now(request, expect.as_ref()).await,
-            Command::Reconcile => self.converge_now(request).await,
-            Command::Swap { to, dry_run } => self.operator_swap(request, to.as_ref(), *dry_run).await,
+            Command::Apply { expect } => match self.other_spec(expect.as_ref()) {
+                Some(refused) => Ok(refused),
+                None => return Ok(self.ticket(request)),
+            },
+            Command::Reconcile => return Ok(self.ticket(request)),
+            Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
             Command::Adopt { session } => self.adopt(request, session).await,
             Command::Suspend { reason, until } => self.suspend(request, reason, *until),
             Command::Resume => self.resume(request),
             Command::Cordon { object, reason } => self.cordon(request, object, reason),
             Command::Uncordon { object } => self.uncordon(request, object),
             Command::Clear { object, look_only } => self.clear(request, object, *look_only).await,
-        }
+        };
+        answer.map(Begun::Answered)
     }
 
-    async fn apply_now(&mut self, request: &Request, expect: Option<&crate::model::SpecDigest>) -> Result<Answer, EngineError> {
-        if let Some(expect) = expect
-            && self.view.memory.spec.as_ref() != Some(expect)
-        {
-            let found = self.view.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-            return Ok(Answer::Refused { message: format!("the spec in force has digest {found}, not {expect}; plan again") });
-        }
-        self.converge_now(request).await
+    fn ticket(&self, request: &Request) -> Begun {
+        Begun::Converging(Ticket { request: request.clone(), before: self.newest_event() })
     }
 
-    async fn converge_now(&mut self, request: &Request) -> Result<Answer, EngineError> {
-        let summary = self.converge(Timestamp::MAX).await?;
-        self.answer(request, summary, Vec::new(), Vec::new())
+    /// The answer of a command after the pool has converged: what happened since.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it could not be recorded.
+    pub fn finish(&mut self, ticket: &Ticket) -> Result<Answer, EngineError> {
+        let lines = self.lines_since(ticket.before);
+        let changed = !lines.is_empty();
+        let answer = Answer::Done { lines, changed, degraded: self.view.is_degraded() };
+        self.answer(&ticket.request, answer, Vec::new(), Vec::new())
+    }
+
+    fn other_spec(&self, expect: Option<&SpecDigest>) -> Option<Answer> {
+        let expect = expect.filter(|expect| self.view.memory.spec.as_ref() != Some(expect))?;
+        let found = self.view.memory.spec.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        Some(Answer::Refused { message: format!("the spec in force has digest {found}, not {expect}; plan again") })
+    }
+
+    /// Whether nothing is under way that a command would wait for: no work at once, no swap, no agent that is still starting, nothing that is
+    /// tried again in a moment.
+    pub fn is_settled(&self, pass: &Pass) -> bool {
+        let now = self.view.host.now();
+        let soon = pass.next.is_some_and(|at| at.duration_since(now.wall).as_secs() <= SOON_SECONDS);
+        !pass.again && !soon && self.view.memory.swap.is_none() && !self.view.is_starting()
     }
 
     /// Notes what the spec does not declare any more before the first pass: somebody has seen it and agreed.
@@ -59,35 +110,29 @@ impl<H: Host> Engine<H> {
         self.view.confirm_removals();
     }
 
-    /// Passes until nothing is left to do at once, or `deadline` has come.
+    /// Passes until nothing is left to do, or `deadline` has come. What waits only for a moment (a start, a proof, a short back-off) is waited
+    /// for; what waits for longer is left.
     ///
     /// # Errors
     /// As [`Self::pass`].
     pub async fn converge(&mut self, deadline: Timestamp) -> Result<Answer, EngineError> {
-        let (mut changed, mut failed) = (0, 0);
         let before = self.newest_event();
-        let mut look = Look::all();
+        let (mut changed, mut failed) = (0, 0);
         loop {
-            let pass = self.pass(look).await?;
+            let pass = self.pass(Look::all()).await?;
             changed += pass.changed;
             failed += pass.failed;
-            look = Look::all();
-            if pass.again {
-                continue;
-            }
-            // What waits only for a moment (a first start, a proof, a short back-off) is waited for; what waits for longer is reported.
             let now = self.view.host.now();
-            let soon = pass.next.filter(|at| *at <= deadline && at.duration_since(now.wall).as_secs() <= SOON_SECONDS);
-            let swapping = self.view.memory.swap.is_some();
-            if now.wall >= deadline || (soon.is_none() && !swapping && !self.view.is_starting()) {
+            if self.is_settled(&pass) || now.wall >= deadline {
                 break;
             }
-            let until = soon.map_or(SETTLE, |at| at.duration_since(now.wall).unsigned_abs()).min(SETTLE);
-            self.view.host.wake(now.mono.plus(until)).await;
+            if !pass.again {
+                let until = pass.next.map_or(SETTLE, |at| Duration::try_from(at.duration_since(now.wall)).unwrap_or_default());
+                self.view.host.wake(now.mono.plus(until.min(SETTLE))).await;
+            }
         }
-        let lines = self.lines_since(before);
         let degraded = failed > 0 || self.view.is_degraded();
-        Ok(Answer::Done { lines, changed: changed > 0, degraded })
+        Ok(Answer::Done { lines: self.lines_since(before), changed: changed > 0, degraded })
     }
 
     fn newest_event(&self) -> Option<u64> {
@@ -101,23 +146,24 @@ impl<H: Host> Engine<H> {
         events.into_iter().map(|stored| format!("{}: {} {}", stored.event.object, stored.event.reason, stored.event.message)).collect()
     }
 
-    async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Answer, EngineError> {
+    async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Begun, EngineError> {
         self.view.look(&Look::all()).await;
         let now = self.view.host.now();
+        let refused = |message: String| Ok(Begun::Answered(Answer::Refused { message }));
         let to = match self.view.operator_target(to, now) {
             Ok(to) => to,
-            Err(message) => return Ok(Answer::Refused { message }),
+            Err(message) => return refused(message),
         };
         if dry_run {
             let lines = vec![format!("the pool would go to {to}"), self.view.price()];
-            return Ok(Answer::Done { lines, changed: false, degraded: false });
+            return Ok(Begun::Answered(Answer::Done { lines, changed: false, degraded: false }));
         }
-        self.open_swap(to.clone(), SwapCause::Operator { actor: request.actor.clone() })?;
+        let ticket = self.ticket(request);
+        self.open_swap(to, SwapCause::Operator { actor: request.actor.clone() })?;
         if self.view.memory.swap.is_none() {
-            return Ok(Answer::Refused { message: "the pool is on no account yet, or tmux cannot be looked at".to_owned() });
+            return refused("the pool is on no account yet, or tmux cannot be looked at".to_owned());
         }
-        let summary = self.converge(Timestamp::MAX).await?;
-        self.answer(request, summary, Vec::new(), Vec::new())
+        Ok(ticket)
     }
 
     async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {
@@ -286,4 +332,4 @@ fn done(line: String, changed: bool) -> Answer {
 /// What is to happen within this time is waited for by a command.
 const SOON_SECONDS: i64 = 30;
 /// How long a command waits between two looks when nothing wakes it.
-const SETTLE: std::time::Duration = std::time::Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_millis(500);

@@ -16,6 +16,10 @@ impl<H: Host> Engine<H> {
         let before = flips(&self.view.conditions);
         self.view.refresh_conditions();
         let after = flips(&self.view.conditions);
+        for ((object, kind), (status, _)) in after.iter().filter(|(key, flip)| before.get(*key) != Some(*flip)) {
+            let condition = self.view.conditions.get(&(object.clone(), *kind));
+            tracing::debug!(%object, %kind, %status, why = condition.map(|condition| condition.message.as_str()), "condition flipped");
+        }
         if after != before
             && let Err(error) = self.store.record_flips(&after)
         {

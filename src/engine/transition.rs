@@ -27,7 +27,7 @@ impl<H: Host> Engine<H> {
             let record = self.view.memory.sessions.get(name)?;
             Some((name.clone(), Bound { conversation: record.conversation, workdir: record.workdir.clone() }))
         };
-        let sessions = observe::swap_sessions(&self.view.spec, tmux, &self.view.memory).filter_map(bound).collect();
+        let sessions = observe::swap_sessions(&self.view.spec, &self.view.seen, tmux, &self.view.memory).filter_map(bound).collect();
         let now = self.view.host.now();
         let policy = &self.view.spec.swap;
         let drain = if cause.is_hard() { policy.hard_drain } else { policy.drain };
@@ -368,7 +368,9 @@ fn closing_event(
             (EventReason::SwapCommitted, Severity::Normal, format!("swap {id}: {from} -> {to}, resumed {proven}/{all} in {seconds:.1} s"))
         }
         SwapVerdict::RolledBack => {
-            let message = format!("swap {id} was undone: the pool is on {from} as before, {proven} of {moved} moved sessions are back after {seconds:.1} s; {why}");
+            let message = format!(
+                "swap {id} was undone: the pool is on {from} as before, {proven} of {moved} moved sessions are back after {seconds:.1} s; {why}"
+            );
             (EventReason::SwapRolledBack, Severity::Warning, message)
         }
         SwapVerdict::Abandoned => {

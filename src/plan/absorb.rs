@@ -1,6 +1,9 @@
 //! What the facts teach the memory: which links are ours, which process and conversation a session has, which agents ended, what left the spec.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs};
 use crate::{
@@ -44,7 +47,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
             if let Some(Seen::Known(fact)) = seen.agents.get(name)
                 && !in_swap(name)
             {
-                absorb_agent(spec, name, record, &fact.value, tmux, memory, now, &mut absorbed);
+                absorb_agent(name, record, &fact.value, tmux, memory, now, &mut absorbed);
             }
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
@@ -80,9 +83,7 @@ fn absorb_links(spec: &Spec, seen: &Snapshot, memory: &Memory, absorbed: &mut Ab
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "all that bears on one agent; a struct would only rename it")]
 fn absorb_agent(
-    spec: &Spec,
     name: &SessionName,
     record: &SessionRecord,
     agent: &AgentView,
@@ -94,9 +95,6 @@ fn absorb_agent(
     let object = ObjectRef::Session(name.clone());
     let mut next = record.clone();
     next.process = agent.process;
-    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| account_of_home(spec, home)) {
-        next.account = account;
-    }
     if agent.process.is_some()
         && let Some(register) = &agent.register
         && register.conversation != record.conversation
@@ -158,7 +156,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
     }
 }
 
-fn account_of_home(spec: &Spec, home: &std::path::Path) -> Option<AccountName> {
+fn account_of_home(spec: &Spec, home: &Path) -> Option<AccountName> {
     spec.accounts.iter().find(|account| account.home == home).map(|account| account.name.clone())
 }
 

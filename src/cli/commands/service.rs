@@ -60,6 +60,9 @@ fn units(context: &Context) -> Result<Vec<(String, String)>, CliError> {
          [Service]\n\
          # In the foreground, so that systemd owns it and nothing else does. A restart of the daemon leaves it alone.\n\
          ExecStart={tmux} -D -S {socket} -f /dev/null\n\
+         RuntimeDirectory=claude-failover\n\
+         RuntimeDirectoryMode=0700\n\
+         RuntimeDirectoryPreserve=yes\n\
          KillMode=control-group\n\
          LimitNOFILE=65536\n\
          TasksMax=infinity\n\
@@ -88,7 +91,8 @@ fn units(context: &Context) -> Result<Vec<(String, String)>, CliError> {
          RestartSec=2\n\
          # 3 an invalid spec without a last good one, 6 another daemon holds the state: starting again would not help.\n\
          RestartPreventExitStatus=3 6\n\
-         WatchdogSec=180\n\
+         # A merge of directories may take ten minutes and is one step.\n\
+         WatchdogSec=900\n\
          UMask=0077\n\
          NoNewPrivileges=yes\n\
          LimitCORE=0\n\

@@ -86,12 +86,14 @@ pub enum TmuxError {
         source: io::Error,
     },
     /// The command that starts the server failed.
-    #[error("{command} did not start a tmux server{}", quoted(said))]
+    #[error("{command} did not start a tmux server{}{hint}", quoted(said))]
     NotStarted {
         /// The program that was run.
         command: String,
         /// What it wrote to its error output, shortened.
         said: String,
+        /// What to do, as the end of the sentence.
+        hint: &'static str,
     },
     /// The server that used the socket before still shuts down.
     #[error("the former tmux server, process {pid}, still exists; it must be gone before another one can use {}", socket.display())]

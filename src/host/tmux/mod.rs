@@ -5,6 +5,7 @@
 //!   status 0 and no output, and that is no empty list (`facts/crates-and-reliability.md`, section 13).
 //! - Nothing without our mark is changed. Each change of a session is decided and done in one step of the server (`if-shell -F`), so nothing
 //!   can come between the check and the act. Sessions and panes are addressed by id, or by `=name`.
+//! - The server survives us: how a client ends decides whether tmux lives on, see `control.rs`.
 //! - No server is ever started by accident (`-N`), and the one that we start lives outside our cgroup and outlives us.
 //! - Text from panes, titles and other people's names is data: it is never part of a format or of a command.
 //!

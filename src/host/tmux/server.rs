@@ -28,6 +28,9 @@ pub const PANE_RESERVE: u64 = 32;
 const QUIET: Duration = Duration::from_millis(10);
 const BURST: Duration = Duration::from_millis(100);
 
+/// What the answer to [`TmuxServer::hello`] begins with.
+pub(super) const HELLO: &str = "anchor";
+
 /// The most of a screen that [`TmuxServer::capture`] answers.
 const CAPTURE_LIMIT: usize = 256 << 10;
 
@@ -62,16 +65,31 @@ pub struct TmuxServer {
     pub(super) tag: Tag,
     /// The number of the next request.
     next: u64,
-    control: Option<Control>,
+    connection: Connection,
     breaker: Breaker,
     /// Whether a connection is wanted.
     listening: bool,
     /// Whether the connection was lost, or made, since the last look: something may have gone unheard.
     missed: bool,
+    /// Until when notices are gathered; set with the first one after a look, so that nothing can put the wake-up off for longer.
+    burst_ends: Option<Instant>,
     /// The server that answered last.
     pub(super) server: Option<ProcessId>,
     /// Whether the last call found no server.
     absent: bool,
+}
+
+/// The control connection. tmux crashes when one control client is being attached while another one ends, so there is never more than one,
+/// and a pause of the breaker's between the end of one and the start of the next (`control.rs` tells the story).
+#[derive(Debug, Default)]
+enum Connection {
+    /// There is none.
+    #[default]
+    Down,
+    /// There is one.
+    Up(Box<Control>),
+    /// A call has it, or opens it. Found by another call, it means that the call was dropped, and the connection with it.
+    Away,
 }
 
 /// What a call is for.
@@ -94,10 +112,11 @@ impl TmuxServer {
             client,
             tag: Tag::random(),
             next: 0,
-            control: None,
+            connection: Connection::Down,
             breaker: Breaker::default(),
             listening: false,
             missed: false,
+            burst_ends: None,
             server: None,
             absent: false,
         }
@@ -105,7 +124,7 @@ impl TmuxServer {
 
     /// Whether the control connection is up. While it is not, each call starts a client of its own.
     pub const fn is_connected(&self) -> bool {
-        self.control.is_some()
+        matches!(self.connection, Connection::Up(_))
     }
 
     /// Lists the server and the oldest pane of each session, without our anchor. That no server runs is an answer.
@@ -165,27 +184,25 @@ impl TmuxServer {
     /// Cancel-safe: what was said is kept until the next [`list`](Self::list) that is answered. Without a server it waits for ever.
     pub async fn notice(&mut self) {
         self.listening = true;
-        if self.control.is_none() && !self.absent {
+        self.settle_connection();
+        if matches!(self.connection, Connection::Down) && !self.absent {
             if let Some(at) = self.breaker.retry_at() {
                 sleep_until(at).await;
             }
-            // Dropped half-way, this leaves nothing behind but a client that is killed.
-            self.connect(Instant::now() + self.config.deadline).await;
+            // A server that does not answer is looked at again like any other change.
+            let _ = self.connect(Instant::now() + self.config.deadline).await;
             self.missed = true;
         }
         if self.missed {
             return;
         }
-        let Some(control) = &mut self.control else { return pending().await };
-        let mut burst_ends: Option<Instant> = None;
+        let Connection::Up(control) = &mut self.connection else { return pending().await };
         let lost = loop {
-            let within = match burst_ends {
-                None if control.look_again => {
-                    burst_ends = Some(Instant::now() + BURST);
-                    continue;
-                }
-                None => None,
-                Some(end) => Some(QUIET.min(end - Instant::now())),
+            let within = if control.look_again() {
+                let ends = *self.burst_ends.get_or_insert_with(|| Instant::now() + BURST);
+                Some(QUIET.min(ends.saturating_duration_since(Instant::now())))
+            } else {
+                None
             };
             match control.listen(within).await {
                 Ok(true) => {}
@@ -194,8 +211,7 @@ impl TmuxServer {
             }
         };
         if lost {
-            self.control = None;
-            self.missed = true;
+            self.lose();
         }
     }
 
@@ -217,94 +233,143 @@ impl TmuxServer {
     /// Sends requests in one go: through the connection, or through a client of its own when there is none. A look that the connection did
     /// not answer is asked again through a client; an act never is.
     pub(super) async fn exchange(&mut self, requests: &[Request], purpose: Purpose) -> Exchange {
-        let (full, third) = (self.config.deadline, self.config.deadline / 3);
-        let deadline = Instant::now() + full;
         if purpose == Purpose::Act {
             self.listening = true;
         }
-        let exchange = match self.through_connection(requests, purpose, deadline - third).await {
-            Some(exchange) if exchange.error.is_none() || (purpose == Purpose::Act && exchange.begun > 0) => exchange,
-            _ if purpose == Purpose::Act => self.run_client(requests, full).await,
-            // The connection had two thirds of the time.
-            _ => self.run_client(requests, third.max(deadline - Instant::now())).await,
-        };
+        let exchange = self.exchange_within(requests, purpose, Instant::now() + self.config.deadline).await;
         self.absent = matches!(exchange.error, Some(TmuxError::NoServer { .. }));
         if let Some(reply) = exchange.replies.last() {
             self.remember(&reply.speaker);
         }
-        if purpose == Purpose::List && exchange.error.is_none() {
+        if purpose == Purpose::List {
             self.missed = false;
+            self.burst_ends = None;
         }
         exchange
     }
 
-    /// `None` when there is no connection and none can be had until `deadline`.
-    async fn through_connection(&mut self, requests: &[Request], purpose: Purpose, deadline: Instant) -> Option<Exchange> {
-        self.hear().await;
-        if self.control.is_none() {
-            self.connect(deadline).await;
+    async fn exchange_within(&mut self, requests: &[Request], purpose: Purpose, deadline: Instant) -> Exchange {
+        let (full, third) = (self.config.deadline, self.config.deadline / 3);
+        if let Err(error) = self.ready_connection(deadline - third).await {
+            return Exchange::none(error);
         }
-        // A look leaves time for a second way. An act has its full time.
-        let patience = if purpose == Purpose::Act { self.config.deadline } else { deadline - Instant::now() };
-        // Taken out for the time being: were this future dropped, the connection would be out of step, and is dropped with it.
-        let mut control = self.control.take()?;
-        let batch = self.batch(requests);
-        let exchange = control.exchange(&self.tag, &batch, patience, purpose == Purpose::List).await;
-        match &exchange.error {
-            None => {
+        let act = purpose == Purpose::Act;
+        if let Some(mut control) = self.take_connection() {
+            // A look leaves time for a second way. An act has its full time.
+            let patience = if act { full } else { (deadline - third).saturating_duration_since(Instant::now()) };
+            let batch = self.batch(requests);
+            let exchange = control.exchange(&self.tag, &batch, patience, purpose == Purpose::List).await;
+            if exchange.error.is_none() {
                 self.breaker.worked();
-                self.control = Some(control);
+                self.connection = Connection::Up(control);
+                return exchange;
             }
-            Some(error) => {
-                // One that ended may be had again at once; one that hangs or talks nonsense may not.
-                if !matches!(error, TmuxError::Unanswered { .. }) {
-                    self.breaker.failed(Instant::now());
-                }
-                self.missed = true;
+            self.lose();
+            if act && exchange.begun > 0 {
+                return exchange;
             }
         }
-        Some(exchange)
+        let patience = if act { full } else { third.max(deadline.saturating_duration_since(Instant::now())) };
+        self.run_client(requests, patience).await
+    }
+
+    /// Sees to it that the connection is up, if one is wanted and can be had now.
+    ///
+    /// # Errors
+    /// The server does not answer, so there is no point in asking it anything else.
+    async fn ready_connection(&mut self, deadline: Instant) -> Result<(), TmuxError> {
+        self.settle_connection();
+        self.hear().await;
+        match self.connection {
+            Connection::Down => self.connect(deadline).await,
+            Connection::Up(_) | Connection::Away => Ok(()),
+        }
+    }
+
+    /// Takes the connection out for a call. Were the call dropped, the connection would be out of step, and is dropped with it.
+    fn take_connection(&mut self) -> Option<Box<Control>> {
+        match std::mem::take(&mut self.connection) {
+            Connection::Up(control) => {
+                self.connection = Connection::Away;
+                Some(control)
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that a call was dropped and took the connection with it.
+    fn settle_connection(&mut self) {
+        if matches!(self.connection, Connection::Away) {
+            self.lose();
+        }
+    }
+
+    /// There is no connection any more, and none for a while.
+    fn lose(&mut self) {
+        self.connection = Connection::Down;
+        self.breaker.failed(Instant::now());
+        self.missed = true;
     }
 
     /// Reads what the connection said in the meantime, so that one that has ended is not used.
     async fn hear(&mut self) {
-        let Some(mut control) = self.control.take() else { return };
+        let Some(mut control) = self.take_connection() else { return };
+        if control.has_ended() {
+            return self.lose();
+        }
         // Lets the runtime see what has arrived.
         tokio::task::yield_now().await;
         loop {
             match control.listen(Some(Duration::ZERO)).await {
                 Ok(true) => {}
-                Ok(false) => break self.control = Some(control),
-                Err(_) => break self.missed = true,
+                Ok(false) => break self.connection = Connection::Up(control),
+                Err(_) => break self.lose(),
             }
         }
     }
 
     /// Opens the connection, if one is wanted and the breaker allows it. Makes our anchor session when it is not there.
-    async fn connect(&mut self, deadline: Instant) {
-        let wanted = self.listening && self.breaker.allows(Instant::now()) && self.config.socket.check().is_ok();
-        if !wanted || self.client.listener().await == Listener::Absent {
-            return;
+    ///
+    /// # Errors
+    /// The server does not answer. That the connection could not be had is none: there is another way.
+    async fn connect(&mut self, deadline: Instant) -> Result<(), TmuxError> {
+        if !self.listening || !self.breaker.allows(Instant::now()) {
+            return Ok(());
         }
-        for attempt in 0..2 {
-            let mut exchange = Exchange::none(TmuxError::NoServer { socket: self.client.socket.clone() });
-            if let Ok(mut control) = Control::start(&self.client) {
-                let hello = self.batch(&[Request::default()]);
-                exchange = control.exchange(&self.tag, &hello, deadline - Instant::now(), false).await;
-                if exchange.error.is_none() {
-                    // Nothing was heard before it was there.
-                    self.missed = true;
-                    self.control = Some(control);
-                    return;
-                }
+        // A server that does not answer this one must not be sent a control client.
+        let hello = self.run_client(&[self.hello()], deadline.saturating_duration_since(Instant::now())).await;
+        let reply = match self.one(hello) {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.lose();
+                return Err(error);
             }
-            // It ended at once: most likely there is no anchor. One that hangs is not tried twice.
-            let Some(TmuxError::Unanswered { .. }) = exchange.error else { break };
-            if attempt == 0 {
-                self.run_client(&[Request::line(self.anchor())], deadline - Instant::now()).await;
-            }
+        };
+        if reply.word(HELLO).is_none_or(str::is_empty) {
+            self.run_client(&[Request::line(self.anchor())], deadline.saturating_duration_since(Instant::now())).await;
         }
-        self.breaker.failed(Instant::now());
+        self.connection = Connection::Away;
+        let opened = match Control::start(&self.client) {
+            Ok(mut control) => {
+                let batch = self.batch(&[Request::default()]);
+                let hello = control.exchange(&self.tag, &batch, deadline.saturating_duration_since(Instant::now()), false).await;
+                hello.error.is_none().then_some(control)
+            }
+            Err(_) => None,
+        };
+        if let Some(control) = opened {
+            self.connection = Connection::Up(Box::new(control));
+            // Nothing was heard before it was there.
+            self.missed = true;
+        } else {
+            self.lose();
+        }
+        Ok(())
+    }
+
+    /// Asks whether our anchor session is there.
+    pub(super) fn hello(&self) -> Request {
+        Request::line(self.tag.print(Some(&format!("={ANCHOR}:")), &format!("{HELLO} #{{session_id}}")))
     }
 
     /// The command that makes our anchor session. Its program costs nothing and outlives a century; tmux takes it as it is, without a shell.
@@ -342,9 +407,9 @@ impl TmuxServer {
         }
     }
 
-    /// Takes the connection down, because its server is being replaced.
+    /// Another server takes the place of the one that was known.
     pub(super) fn forget(&mut self) {
-        self.control = None;
+        self.connection = Connection::Down;
         self.breaker.worked();
         self.absent = false;
     }

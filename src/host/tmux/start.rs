@@ -10,10 +10,11 @@ use std::{
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    ANCHOR, TmuxError, TmuxServer,
+    TmuxError, TmuxServer,
     client::{finish, prepare},
     launch::{Launcher, Surroundings},
     script::{Reply, Request},
+    server::HELLO,
 };
 use crate::{
     host::process::DeathWatch,
@@ -30,7 +31,12 @@ impl TmuxServer {
     /// Starts the server with our anchor session, outside of our cgroup, with a scrubbed environment and room for many panes. Unchanged when
     /// one answers on the socket already; that one gets an anchor if it has none, and is left as it is otherwise.
     pub async fn start_server(&mut self) -> Outcome {
-        match self.start(Launcher::choose(&Surroundings::here())).await {
+        self.start_server_through(Launcher::choose(&Surroundings::here())).await
+    }
+
+    /// The same, for a caller that knows better how a server is to be started.
+    pub async fn start_server_through(&mut self, launcher: Launcher) -> Outcome {
+        match self.start(launcher).await {
             Ok(true) => Outcome::Changed,
             Ok(false) => Outcome::Unchanged,
             Err((happened, error)) => Outcome::Failed(Failure::from_error(happened, &error)),
@@ -40,7 +46,7 @@ impl TmuxServer {
     async fn start(&mut self, launcher: Launcher) -> Result<bool, (Happened, TmuxError)> {
         let not_done = |error| (Happened::No, error);
         self.config.socket.prepare().map_err(not_done)?;
-        match self.hello().await {
+        match self.greet().await {
             Ok(reply) => return self.ensure_anchor(&reply).await.map_err(not_done),
             Err(TmuxError::NoServer { .. }) => {}
             Err(error) => return Err((Happened::No, error)),
@@ -55,9 +61,9 @@ impl TmuxServer {
         prepare(&mut command);
         let finished = finish(&mut command, &program, &self.client.socket, START_DEADLINE).await;
         // Whatever the command said: done is what can be seen. Another process may also have been faster.
-        match self.hello().await {
+        match self.greet().await {
             Ok(reply) => self.ensure_anchor(&reply).await.map(|_| true).map_err(|error| (Happened::Yes, error)),
-            Err(TmuxError::NoServer { .. }) => Err((Happened::No, not_started(&program, finished))),
+            Err(TmuxError::NoServer { .. }) => Err((Happened::No, not_started(launcher, &program, finished))),
             Err(error) => Err((Happened::CannotTell, error)),
         }
     }
@@ -80,15 +86,14 @@ impl TmuxServer {
     }
 
     /// Whether a server answers, and whether it has our anchor.
-    async fn hello(&mut self) -> Result<Reply, TmuxError> {
-        let request = Request::line(self.tag.print(Some(&format!("={ANCHOR}:")), "anchor #{session_id}"));
-        let exchange = self.run_client(&[request], self.config.deadline).await;
+    async fn greet(&mut self) -> Result<Reply, TmuxError> {
+        let exchange = self.run_client(&[self.hello()], self.config.deadline).await;
         self.one(exchange)
     }
 
     /// Makes the anchor, if it is missing; answers whether it was.
     async fn ensure_anchor(&mut self, hello: &Reply) -> Result<bool, TmuxError> {
-        if hello.word("anchor").is_some_and(|id| !id.is_empty()) {
+        if hello.word(HELLO).is_some_and(|id| !id.is_empty()) {
             return Ok(false);
         }
         let request = Request::line(self.anchor());
@@ -112,9 +117,13 @@ impl TmuxServer {
 }
 
 /// Why there is no server although it was started.
-fn not_started(program: &Path, finished: Result<(ExitStatus, String), TmuxError>) -> TmuxError {
+fn not_started(launcher: Launcher, program: &Path, finished: Result<(ExitStatus, String), TmuxError>) -> TmuxError {
+    let hint = match launcher {
+        Launcher::UserScope => "; the user's own systemd must run, also without a login: `loginctl enable-linger`",
+        Launcher::Direct | Launcher::SystemScope => "",
+    };
     match finished {
-        Ok((_, said)) => TmuxError::NotStarted { command: program.display().to_string(), said },
+        Ok((_, said)) => TmuxError::NotStarted { command: program.display().to_string(), said, hint },
         Err(error) => error,
     }
 }

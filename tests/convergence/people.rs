@@ -1,0 +1,86 @@
+//! What people do, and what the pool must not do to them.
+
+use std::time::Duration;
+
+use claude_failover::sim::Source;
+
+use crate::lab::{LONG, Lab, POOL};
+
+fn converged() -> Lab {
+    let lab = Lab::new(POOL);
+    lab.run(LONG);
+    assert_eq!(lab.differences(), [""; 0], "{}", lab.story());
+    lab
+}
+
+#[test]
+fn a_converged_pool_is_silent() {
+    let lab = converged();
+    lab.assert_converged("left alone");
+}
+
+#[test]
+fn lost_wake_ups_cost_time_only() {
+    let lab = converged();
+    lab.world.borrow_mut().set_deaf(true);
+    lab.world.borrow_mut().person().kill_agent("s-3");
+    lab.world.borrow_mut().person().remove("/lab/primary/projects".as_ref());
+    lab.assert_converged("deaf");
+}
+
+#[test]
+fn a_server_that_hangs_is_not_taken_for_an_empty_one() {
+    let lab = converged();
+    let before = lab.effects();
+    lab.world.borrow_mut().blind(Source::Tmux, 5);
+    lab.run(Duration::from_mins(30));
+    assert_eq!(lab.effects(), before, "{}", lab.story());
+    lab.world.borrow_mut().person().hang_server(true);
+    lab.run(Duration::from_mins(30));
+    lab.world.borrow_mut().person().hang_server(false);
+    assert_eq!(lab.effects(), before, "{}", lab.story());
+    lab.assert_converged("it answers again");
+}
+
+#[test]
+fn an_unmounted_share_starts_nothing() {
+    let lab = converged();
+    lab.world.borrow_mut().person().rename("/lab/shared".as_ref(), "/lab/elsewhere".as_ref());
+    lab.world.borrow_mut().person().put_directory("/lab/shared".as_ref(), &[]);
+    let before = lab.effects();
+    lab.world.borrow_mut().person().kill_agent("s-0");
+    lab.run(LONG);
+    assert_eq!(lab.effects(), before, "{}", lab.story());
+    lab.world.borrow_mut().person().remove("/lab/shared".as_ref());
+    lab.world.borrow_mut().person().rename("/lab/elsewhere".as_ref(), "/lab/shared".as_ref());
+    lab.assert_converged("mounted again");
+}
+
+#[test]
+fn an_agent_that_ends_again_and_again_is_left_alone_and_said() {
+    let lab = converged();
+    let who = claude_failover::sim::Who { session: Some(claude_failover::model::SessionName::new("s-1").unwrap()), account: None };
+    let manner = claude_failover::sim::Manner { exits: Some((Duration::from_millis(300), 1)), ..Default::default() };
+    lab.world.borrow_mut().set_manner(who, manner);
+    lab.world.borrow_mut().person().kill_agent("s-1");
+    lab.run(LONG);
+    let quarantined = lab.memory().attempts.values().filter(|attempts| attempts.quarantined).count();
+    assert_eq!(quarantined, 1, "{}", lab.story());
+    let before = (lab.effects(), lab.events().len());
+    lab.run(LONG);
+    assert_eq!((lab.effects(), lab.events().len()), before, "{}", lab.story());
+    lab.assert_promises("quarantined");
+}
+
+#[test]
+fn going_there_and_back_gives_the_first_world_again() {
+    let mut lab = converged();
+    let conversations = lab.memory().sessions.iter().map(|(name, record)| (name.clone(), record.conversation)).collect::<Vec<_>>();
+    let more = POOL.replace("s-{0..3}", "s-{0..5}");
+    lab.declare(&more);
+    lab.assert_converged("two more sessions");
+    lab.declare(POOL);
+    lab.assert_converged("without them again");
+    let after = lab.memory().sessions.iter().map(|(name, record)| (name.clone(), record.conversation)).collect::<Vec<_>>();
+    assert_eq!(conversations, after, "{}", lab.story());
+}
