@@ -19,7 +19,7 @@ use crate::{
     model::{PoolId, PoolName, sha256_hex},
     observed::Snapshot,
     plan::Memory,
-    spec::{Loaded, Spec, render_effective},
+    spec::{LoadPlace, Loaded, SourceText, Spec, load, render_effective},
     store::{AcceptedSpec, Lock, Reader, StateDir, Store, StoreError},
 };
 
@@ -87,6 +87,45 @@ impl Context {
         }
     }
 
+    /// The spec for a command that works on a pool that exists: the one on disk, or the last good one while that is refused. Its findings are
+    /// printed all the same.
+    ///
+    /// # Errors
+    /// [`CliError::SpecInvalid`] when no pool was ever made of it, [`CliError::Spec`].
+    pub fn spec_in_force(&self) -> Result<SpecAtHand, CliError> {
+        let refused = match self.spec() {
+            Err(CliError::SpecInvalid) => CliError::SpecInvalid,
+            other => return other,
+        };
+        let path = self.spec_path()?;
+        let Some((_, last)) = self.last_good(&path)? else { return Err(refused) };
+        self.out.tell(&format!("the last good spec of pool {} is used instead", last.loaded.spec.pool));
+        Ok(last)
+    }
+
+    /// The state directory of the pool whose last good spec stood at `path`, with that spec. With `--state-dir` it is looked for there only.
+    ///
+    /// # Errors
+    /// [`CliError::Spec`] when the user has no home directory.
+    pub fn last_good(&self, path: &Path) -> Result<Option<(PathBuf, SpecAtHand)>, CliError> {
+        let around = self.surroundings()?;
+        let path = absolute(path);
+        if let Some(given) = &self.global.state_dir {
+            let state = absolute(given);
+            return Ok(last_good_in(&state, &path, &around).map(|(found, _)| (state, found)));
+        }
+        let pools = std::fs::read_dir(self.states(&around)).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut found: Vec<_> = pools
+            .filter_map(|state| {
+                let (found, sources) = last_good_in(&state, &path, &around)?;
+                // The spec may be a directory, of which the files are the sources.
+                sources.iter().any(|source| source.starts_with(&path)).then_some((state, found))
+            })
+            .collect();
+        // With two pools of one path nobody can say which is meant.
+        Ok(found.pop().filter(|_| found.is_empty()))
+    }
+
     /// Diagnostics are rendered with colour and stripped where it does not belong.
     const fn colour(&self) -> bool {
         !matches!(self.global.color, super::args::Color::Never)
@@ -100,9 +139,12 @@ impl Context {
         if let Some(given) = &self.global.state_dir {
             return Ok(absolute(given));
         }
-        let around = self.surroundings()?;
-        let base = self.absolute_variable("XDG_STATE_HOME").unwrap_or_else(|| around.home.join(".local/state"));
-        Ok(base.join("claude-failover").join(pool.as_str()))
+        Ok(self.states(&self.surroundings()?).join(pool.as_str()))
+    }
+
+    /// Where the states of all pools are by default.
+    fn states(&self, around: &Surroundings) -> PathBuf {
+        self.absolute_variable("XDG_STATE_HOME").unwrap_or_else(|| around.home.join(".local/state")).join("claude-failover")
     }
 
     fn absolute_variable(&self, name: &str) -> Option<PathBuf> {
@@ -114,7 +156,14 @@ impl Context {
     /// # Errors
     /// [`CliError::File`] when our own path or the runtime directory cannot be had.
     pub fn station(&self, pool: &PoolName) -> Result<Station, CliError> {
-        let state = self.state_dir(pool)?;
+        self.station_in(self.state_dir(pool)?)
+    }
+
+    /// The same, for the state directory `state`.
+    ///
+    /// # Errors
+    /// As [`Self::station`].
+    pub fn station_in(&self, state: PathBuf) -> Result<Station, CliError> {
         let program = env::current_exe().map_err(|source| CliError::File { what: "find", path: "our own program".into(), source })?;
         // Two pools of one name with different state directories must not meet in one socket.
         let key = sha256_hex(state.as_os_str().as_encoded_bytes());
@@ -151,7 +200,8 @@ impl Context {
     pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
         let (memory, usage) = match Reader::attach(&station.state) {
             Ok(reader) => (recall(&reader).map_err(CliError::Engine)?, reader.usage().unwrap_or_default()),
-            Err(StoreError::Missing { .. }) => (Memory::new(PoolId(uuid::Uuid::new_v4())), BTreeMap::new()),
+            // The identity is given with the store. Until then one that is the same for every look: a saved plan is compared with a second one.
+            Err(StoreError::Missing { .. }) => (Memory::new(PoolId(uuid::Uuid::nil())), BTreeMap::new()),
             Err(error) => return Err(CliError::Store(error)),
         };
         let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
@@ -178,10 +228,20 @@ pub fn read_spec(path: &Path, around: &Surroundings) -> Result<Result<SpecAtHand
     let accepted = AcceptedSpec {
         digest: loaded.spec.digest(),
         canonical: render_effective(&loaded, false),
-        sources: files.sources.iter().map(|source| (PathBuf::from(&source.name), source.text.clone())).collect(),
+        sources: files.sources.iter().map(|source| (absolute(Path::new(&source.name)), source.text.clone())).collect(),
         revision: None,
     };
     Ok(Ok(SpecAtHand { path: path.to_owned(), loaded, accepted }))
+}
+
+/// The spec of the newest generation of a state directory, from its canonical text, with the files that it was made of.
+fn last_good_in(state: &Path, path: &Path, around: &Surroundings) -> Option<(SpecAtHand, Vec<PathBuf>)> {
+    let (_, accepted) = Reader::attach(state).ok()?.last_good_spec().ok()??;
+    let text = SourceText { name: "last good spec".to_owned(), text: accepted.canonical.clone() };
+    let place = LoadPlace { home: around.home.clone(), base: around.current.clone() };
+    let loaded = load(&[text], &place).ok()?;
+    let sources = accepted.sources.iter().map(|(name, _)| name.clone()).collect();
+    Some((SpecAtHand { path: path.to_owned(), loaded, accepted }, sources))
 }
 
 /// A path that does not depend on the working directory.

@@ -1,29 +1,29 @@
 //! Starts the readings of usage windows when they are due. Which and when is decided by the plan's schedule.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::Engine;
+use super::{Engine, EngineError};
 use crate::{
-    host::Host,
+    host::{Host, Look},
     model::{AccountName, AccountUsage, Now},
     plan::{
         burn::{burn_rate, reaches},
         poll::{NextPoll, PollInput, PollState, next_poll},
     },
-    spec::Account,
+    spec::{Account, QuotaSource},
     store::Store,
 };
 
 /// How far back the burn rate looks.
-const COURSE: std::time::Duration = std::time::Duration::from_hours(6);
+const COURSE: Duration = std::time::Duration::from_hours(6);
 /// How many readings it looks at.
 const COURSE_READINGS: u32 = 200;
 
 impl<H: Host> Engine<H> {
     /// Starts every reading that is due, each recorded before it begins so that a crash cannot spend the budget twice.
-    pub(super) fn start_polls(&mut self) {
+    pub(super) fn start_polls(&mut self) -> Vec<(AccountName, QuotaSource)> {
         let now = self.view.host.now();
         self.end_polls();
         let due: Vec<_> = self
@@ -34,24 +34,49 @@ impl<H: Host> Engine<H> {
             .filter_map(|account| Some((account.name.clone(), self.next_poll_of(account, now)?)))
             .filter(|(_, poll)| poll.at <= now.wall)
             .collect();
-        for (account, poll) in due {
+        for (account, poll) in &due {
+            let account = account.clone();
             self.polls.entry(account.clone()).or_default().started(poll.source, now);
-            self.keep_poll_state(&account);
+            self.keep_poll_state(&account, poll.source);
             tracing::debug!(%account, source = ?poll.source, reason = %poll.reason, "reading usage");
             self.view.host.start_poll(&account, poll.source);
         }
+        due.into_iter().map(|(account, poll)| (account, poll.source)).collect()
+    }
+
+    /// Takes the readings that are due and waits for them, at most for `within`: a command that chooses an account must know what is used, and
+    /// without a daemon nobody has looked.
+    ///
+    /// # Errors
+    /// As [`Self::pass`].
+    pub async fn read_usage(&mut self, within: Duration) -> Result<(), EngineError> {
+        let until = self.view.host.now().mono.plus(within);
+        let mut open = self.start_polls();
+        while !open.is_empty() && self.view.host.now().mono < until {
+            self.view.host.wake(until).await;
+            let ended = self.end_polls();
+            open.retain(|poll| !ended.contains(poll));
+        }
+        self.observe(Look { usage: true, ..Look::default() }).await
     }
 
     /// Takes over what came of readings that ended.
-    fn end_polls(&mut self) {
+    fn end_polls(&mut self) -> Vec<(AccountName, QuotaSource)> {
         let now = self.view.host.now();
+        let mut ended = Vec::new();
         for (account, source, outcome) in self.view.host.ended_polls() {
             self.polls.entry(account.clone()).or_default().ended(source, outcome, now);
-            self.keep_poll_state(&account);
+            self.keep_poll_state(&account, source);
+            ended.push((account, source));
         }
+        ended
     }
 
-    fn keep_poll_state(&mut self, account: &AccountName) {
+    /// The file is free and read every few seconds: there is no budget to keep, and a quiet pool writes nothing.
+    fn keep_poll_state(&mut self, account: &AccountName, source: QuotaSource) {
+        if source == QuotaSource::File {
+            return;
+        }
         let Some(Ok(state)) = self.polls.get(account).map(serde_json::to_value) else { return };
         if let Err(error) = self.store.put_poll_state(account, &state) {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot record when account {account} was read");

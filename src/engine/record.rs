@@ -41,14 +41,16 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         workdir,
         process: None,
         started_at: at,
+        ended: false,
+        spoken: launch.mode == LaunchMode::Resume,
     };
     MemoryChange::PutSession(launch.session.clone(), record)
 }
 
 /// We stopped it: that it is gone is no exit of its own.
 pub(super) fn stopped(session: &SessionName, memory: &Memory) -> Option<MemoryChange> {
-    let record = memory.sessions.get(session).filter(|record| record.process.is_some())?;
-    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ..record.clone() }))
+    let record = memory.sessions.get(session).filter(|record| !record.ended)?;
+    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ended: true, ..record.clone() }))
 }
 
 /// What only an interrupted intent knows: that a conversation may have begun. Without it, the next start would begin it a second time.

@@ -1,9 +1,6 @@
 //! What the facts teach the memory: which links are ours, which process and conversation a session has, which agents ended, what left the spec.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs};
 use crate::{
@@ -47,11 +44,12 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
             if let Some(Seen::Known(fact)) = seen.agents.get(name)
                 && !in_swap(name)
             {
-                absorb_agent(name, record, &fact.value, tmux, memory, now, &mut absorbed);
+                absorb_agent(spec, seen, name, record, &fact.value, tmux, memory, now, &mut absorbed);
             }
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    absorb_links(spec, seen, memory, &mut absorbed);
     if let Some(until) = memory.suspended.as_ref().and_then(|suspension| suspension.until)
         && until <= now.wall
     {
@@ -83,7 +81,10 @@ fn absorb_links(spec: &Spec, seen: &Snapshot, memory: &Memory, absorbed: &mut Ab
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that bears on one agent; a struct would only rename it")]
 fn absorb_agent(
+    spec: &Spec,
+    seen: &Snapshot,
     name: &SessionName,
     record: &SessionRecord,
     agent: &AgentView,
@@ -95,6 +96,14 @@ fn absorb_agent(
     let object = ObjectRef::Session(name.clone());
     let mut next = record.clone();
     next.process = agent.process;
+    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| account_of_home(spec, home)) {
+        next.account = account;
+    }
+    next.ended = agent.process.is_none();
+    // A look may still be about the conversation before this one: the file's name tells.
+    let transcript = seen.transcripts.get(name).and_then(Seen::value).and_then(|transcript| transcript.mark.as_ref());
+    let is_of = |mark: &TranscriptMark| mark.path.file_stem().is_some_and(|stem| *stem == *record.conversation.to_string());
+    next.spoken |= transcript.is_some_and(is_of);
     if agent.process.is_some()
         && let Some(register) = &agent.register
         && register.conversation != record.conversation
@@ -102,10 +111,12 @@ fn absorb_agent(
         let message = format!("conversation {} was left for {} inside the agent", record.conversation, register.conversation);
         absorbed.event(now, object.clone(), EventReason::ConversationChanged, Severity::Normal, message);
         next.conversation = register.conversation;
+        next.spoken = false;
         next.workdir.clone_from(&register.cwd);
     }
     let attempts = memory.attempts.get(&object);
-    if record.process.is_some() && agent.process.is_none() {
+    // One that ended before it was ever seen counts too: otherwise an agent that cannot even start is started again and again without a pause.
+    if agent.process.is_none() && !record.ended {
         let death = agent.death.or_else(|| tmux.panes.get(name.as_str()).and_then(|pane| pane.dead)).unwrap_or_default();
         let message = format!("its agent ended ({})", death_words(death));
         absorbed.event(now, object.clone(), EventReason::SessionExited, Severity::Warning, message);
@@ -151,12 +162,14 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             workdir: register.cwd.clone(),
             process: Some(process),
             started_at: now.wall,
+            ended: false,
+            spoken: false,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
     }
 }
 
-fn account_of_home(spec: &Spec, home: &Path) -> Option<AccountName> {
+fn account_of_home(spec: &Spec, home: &std::path::Path) -> Option<AccountName> {
     spec.accounts.iter().find(|account| account.home == home).map(|account| account.name.clone())
 }
 
@@ -188,6 +201,13 @@ pub fn undeclared_sessions(spec: &Spec, tmux: &TmuxView, memory: &Memory) -> BTr
     let marked =
         tmux.panes.values().filter_map(|pane| pane.mark.as_ref()).filter(|mark| mark.pool == memory.pool).map(|mark| &mark.session);
     marked.chain(memory.sessions.keys()).filter(|name| !spec.sessions.contains_key(*name)).cloned().collect()
+}
+
+/// The sessions whose agents run and whose conversations were never seen to have a transcript: looked at now and then, so that it is known once
+/// there is something to lose.
+pub fn unspoken_transcripts(seen: &Snapshot, memory: &Memory) -> BTreeMap<SessionName, Option<TranscriptMark>> {
+    let runs = |name: &SessionName| seen.agents.get(name).and_then(Seen::value).is_some_and(|agent| agent.process.is_some());
+    memory.sessions.iter().filter(|(name, record)| !record.spoken && runs(name)).map(|(name, _)| (name.clone(), None)).collect()
 }
 
 /// The sessions whose transcripts must be looked at before a plan can say how they are started: bound to a conversation, and without an agent.

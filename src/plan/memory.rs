@@ -103,6 +103,14 @@ pub struct SessionRecord {
     pub process: Option<ProcessId>,
     /// When it was last started.
     pub started_at: Timestamp,
+    /// Whether the end of what was last started is accounted for, as an exit of its own or as a stop of ours. An agent may end before it was
+    /// ever seen, so the absence of a process does not tell.
+    #[serde(default)]
+    pub ended: bool,
+    /// Whether the conversation was seen to have a transcript. If that is gone one day, the conversation is lost, and nothing blank is begun in
+    /// its place.
+    #[serde(default)]
+    pub spoken: bool,
 }
 
 /// A durable degraded condition that refuses some actions until an operator clears it.

@@ -188,8 +188,10 @@ impl Planner<'_> {
             Restart::OnFailure => death.code == Some(0),
             Restart::Never => true,
         };
-        // An agent that we stopped to start it anew did not end by itself: the policy is not asked.
-        if stays && self.ended_by_itself(session) {
+        // The policy is about an end of its own. One that was last started with other settings, or under another account, was ended by us
+        // to be started anew.
+        let as_started = pane.mark.as_ref() == Some(&mark) && record.is_none_or(|record| record.account == account.name);
+        if stays && as_started {
             self.wait(
                 object,
                 "EndedByPolicy",
@@ -204,13 +206,6 @@ impl Planner<'_> {
             Effect::RespawnAgent { session_id: pane.session_id.clone(), pane: pane.pane.clone(), expect_pid: pane.pid, launch, mark };
         self.act(Phase::Start, action(object, Verb::Restart, what, why, effect).relying_on(&account.name));
         true
-    }
-
-    /// Whether the last end of the session's agent was its own doing: those are counted, ours are not.
-    fn ended_by_itself(&self, session: &Session) -> bool {
-        let Some(record) = self.memory.sessions.get(&session.name) else { return true };
-        let attempts = self.memory.attempts.get(&ObjectRef::Session(session.name.clone()));
-        attempts.is_some_and(|attempts| attempts.exits.last().is_some_and(|exit| *exit >= record.started_at))
     }
 
     /// What to start, or `None` with the reason in the report.
@@ -259,6 +254,15 @@ impl Planner<'_> {
                 None
             }
             Some(Seen::Known(fact)) if fact.value.mark.is_some() => Some(LaunchMode::Resume),
+            Some(Seen::Known(_)) if self.memory.sessions.get(&session.name).is_some_and(|record| record.spoken) => {
+                let object = ObjectRef::Session(session.name.clone());
+                let message = format!(
+                    "the transcript of conversation {conversation} is gone; bring it back, or begin a new conversation with \
+                     `claude-failover clear {object}`"
+                );
+                self.warn(object, "TranscriptLost", message);
+                None
+            }
             Some(Seen::Known(_)) => Some(LaunchMode::Fresh),
             Some(Seen::Unknown(why)) => {
                 let message = format!("the transcript of conversation {conversation} cannot be looked at: {why}");

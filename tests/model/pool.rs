@@ -137,6 +137,7 @@ pub enum Event {
     EndTurn(usize),
     Kill(usize),
     StartByHand(usize),
+    MoveByHand(usize),
     Abort,
     Break(Side),
 }
@@ -401,7 +402,11 @@ impl Model for Swap {
                 actions.push(Event::EndTurn(index));
             }
             if state.people > 0 {
-                actions.push(if slot.agents.is_empty() { Event::StartByHand(index) } else { Event::Kill(index) });
+                if slot.agents.is_empty() {
+                    actions.push(Event::StartByHand(index));
+                } else {
+                    actions.extend([Event::Kill(index), Event::MoveByHand(index)]);
+                }
             }
         }
         if state.people > 0 {
@@ -441,6 +446,10 @@ impl Model for Swap {
             Event::StartByHand(index) => {
                 state.people -= 1;
                 state.slots[index] = Slot { agents: vec![Agent { side: Side::From, served: true }], busy: true, meddled: true };
+            }
+            Event::MoveByHand(index) => {
+                state.people -= 1;
+                state.slots[index] = Slot { agents: vec![Agent { side: Side::To, served: true }], busy: false, meddled: true };
             }
             Event::Abort => {
                 state.people -= 1;

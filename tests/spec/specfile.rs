@@ -202,6 +202,8 @@ fn every_example_loads() {
             specs.push(name);
         }
     }
+    // Beside the specs stands a script that shows one at work.
+    specs.retain(|path| path.extension().is_none_or(|ending| ending != "sh"));
     assert!(specs.len() >= 4, "only {specs:?}");
     for path in specs {
         let files = SpecFiles::read(&path, &around).expect("readable");

@@ -78,6 +78,8 @@ pub fn record(second: i64) -> SessionRecord {
         workdir: "/work".into(),
         process: Some(ProcessId { pid: Pid(12), started: u64::MAX }),
         started_at: at(second),
+        ended: false,
+        spoken: false,
     }
 }
 

@@ -22,6 +22,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
         saved.check(&SavedPlan::new(view.spec(), view.seen(), view.memory(), planned.clone()))?;
     }
     let beside = plan::beside(&view, &planned, &found, &station);
+    let degraded = view.is_degraded();
     drop(view);
     context.out.print(&render::plan::plan(&planned, &beside))?;
     if planned.plan.is_empty() && planned.report.waiting.is_empty() {
@@ -29,7 +30,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
     }
     if planned.plan.is_empty() {
         context.out.tell("nothing can be done now; what waits is shown above");
-        return Ok(Exit::Ok);
+        return Ok(if degraded { Exit::Degraded } else { Exit::Ok });
     }
     // A saved plan was looked at when it was made.
     if !args.yes && saved.is_none() && !Printer::confirm("Apply this?")? {

@@ -10,7 +10,7 @@ use crate::{
 
 /// Becomes tmux: what is typed goes to the session, and detaching ends the command.
 pub fn run(context: &Context, args: &SessionArgs) -> Result<Exit, CliError> {
-    let found = context.spec()?;
+    let found = context.spec_in_force()?;
     let spec = &found.loaded.spec;
     let name = SessionName::new(args.session.as_str()).map_err(|error| CliError::Usage(error.to_string()))?;
     if !spec.sessions.contains_key(&name) {

@@ -9,7 +9,7 @@ use crate::{
 
 /// Read from the store, with or without a daemon.
 pub fn run(context: &Context, args: &EventsArgs) -> Result<Exit, CliError> {
-    let found = context.spec()?;
+    let found = context.spec_in_force()?;
     let spec = &found.loaded.spec;
     let station = context.station(&spec.pool)?;
     let now = Timestamp::now();

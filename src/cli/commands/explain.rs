@@ -35,7 +35,7 @@ const EVENTS: u32 = 8;
 
 /// The daemon's evidence when one runs: it knows what its agents reported. Our own look otherwise.
 pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
-    let found = context.spec()?;
+    let found = context.spec_in_force()?;
     let spec = &found.loaded.spec;
     let object = object(spec, &args.object)?;
     let station = context.station(&spec.pool)?;

@@ -37,21 +37,21 @@ pub fn resume(context: &Context) -> Result<Exit, CliError> {
 
 /// `cordon`
 pub fn cordon(context: &Context, args: &CordonArgs) -> Result<Exit, CliError> {
-    let object = super::explain::object(&context.spec()?.loaded.spec, &args.object)?;
+    let object = super::explain::object(&context.spec_in_force()?.loaded.spec, &args.object)?;
     let answer = ask(context, Command::Cordon { object, reason: args.reason.clone() })?;
     finish(context, answer)
 }
 
 /// `uncordon`
 pub fn uncordon(context: &Context, args: &ObjectArgs) -> Result<Exit, CliError> {
-    let object = super::explain::object(&context.spec()?.loaded.spec, &args.object)?;
+    let object = super::explain::object(&context.spec_in_force()?.loaded.spec, &args.object)?;
     let answer = ask(context, Command::Uncordon { object })?;
     finish(context, answer)
 }
 
 /// `clear`: what is seen is shown before anything is cleared.
 pub fn clear(context: &Context, args: &ClearArgs) -> Result<Exit, CliError> {
-    let object = super::explain::object(&context.spec()?.loaded.spec, &args.object)?;
+    let object = super::explain::object(&context.spec_in_force()?.loaded.spec, &args.object)?;
     if !args.yes {
         let looked = ask(context, Command::Clear { object: object.clone(), look_only: true })?;
         if let Answer::Done { lines, degraded, .. } = &looked {
@@ -69,7 +69,7 @@ pub fn clear(context: &Context, args: &ClearArgs) -> Result<Exit, CliError> {
 
 /// `reconcile`
 pub fn reconcile(context: &Context) -> Result<Exit, CliError> {
-    let found = context.spec()?;
+    let found = context.spec_in_force()?;
     let station = context.station(&found.loaded.spec.pool)?;
     let daemon = context.daemon(&station)?.ok_or(CliError::NoDaemon)?;
     let answer = daemon.ask(&request(Command::Reconcile), ANSWER_WITHIN).map_err(CliError::Daemon)?;
@@ -78,7 +78,7 @@ pub fn reconcile(context: &Context) -> Result<Exit, CliError> {
 
 /// Sends a command to the daemon, or carries it out here, and says which.
 fn ask(context: &Context, command: Command) -> Result<Answer, CliError> {
-    let found = context.spec()?;
+    let found = context.spec_in_force()?;
     let station = context.station(&found.loaded.spec.pool)?;
     let request = request(command);
     if let Some(daemon) = context.daemon(&station)? {

@@ -19,14 +19,12 @@ use crate::{
     control::Server,
     engine::{Channels, Engine, Signal, SpecRead, Witness},
     host::{
-        real::{RealHost, Station},
+        real::RealHost,
         specfile::{Surroundings, directories_to_watch},
         watch::Watch,
     },
     model::error_line,
     plan::MAX_FACT_AGE,
-    spec::{LoadPlace, SourceText, Spec, load},
-    store::{AcceptedSpec, Store},
 };
 
 /// Runs until it is told to stop. Sessions outlive it.
@@ -39,16 +37,19 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let path = crate::cli::context::absolute(&context.spec_path()?);
     let around = context.surroundings()?;
     let first = read(&path, &around);
-    let station = station(context, &first)?;
-    let store = context.store(&station)?;
-    let (spec, accepted, refused) = match first {
-        Ok((spec, accepted)) => (spec, accepted, None),
+    let (state, spec, accepted, refused) = match first {
+        Ok((spec, accepted)) => (context.state_dir(&spec.pool)?, spec, accepted, None),
         Err(diagnostic) => {
-            let (spec, accepted) = last_good(&store, &around).ok_or_else(|| CliError::Refused(diagnostic.clone()))?;
+            let Some((state, last)) = context.last_good(&path)? else {
+                context.out.tell(diagnostic.trim_end());
+                return Err(CliError::SpecInvalid);
+            };
             tracing::error!("the spec is refused, the last good one stays in force:\n{diagnostic}");
-            (spec, accepted, Some(diagnostic))
+            (state, last.loaded.spec, last.accepted, Some(diagnostic))
         }
     };
+    let station = context.station_in(state)?;
+    let store = context.store(&station)?;
     block_on(async {
         let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         host.listen();
@@ -75,35 +76,12 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// The pool's name is needed to find its state; a spec that does not even give that needs `--state-dir`.
-fn station(context: &Context, first: &SpecRead) -> Result<Station, CliError> {
-    match first {
-        Ok((spec, _)) => context.station(&spec.pool),
-        Err(diagnostic) if context.global.state_dir.is_none() => {
-            context.out.tell(diagnostic.trim_end());
-            context.out.tell("with --state-dir the last good spec can be used");
-            Err(CliError::SpecInvalid)
-        }
-        // The name plays no part in the place of a state directory that is named.
-        Err(_) => context.station(&crate::model::PoolName::new("pool").map_err(|error| CliError::Internal(error.to_string()))?),
-    }
-}
-
 fn read(path: &std::path::Path, around: &Surroundings) -> SpecRead {
     match read_spec(path, around) {
         Ok(Ok(SpecAtHand { loaded, accepted, .. })) => Ok((loaded.spec, accepted)),
         Ok(Err(diagnostics)) => Err(diagnostics.render(false)),
         Err(error) => Err(error_line(&error)),
     }
-}
-
-/// The spec of the newest generation, from its canonical text.
-fn last_good(store: &Store, around: &Surroundings) -> Option<(Spec, AcceptedSpec)> {
-    let (_, accepted) = store.last_good_spec().ok().flatten()?;
-    let text = SourceText { name: "last good spec".to_owned(), text: accepted.canonical.clone() };
-    let place = LoadPlace { home: around.home.clone(), base: around.current.clone() };
-    let loaded = load(&[text], &place).ok()?;
-    Some((loaded.spec, accepted))
 }
 
 fn listen_for_signals(signals: &mpsc::Sender<Signal>) -> Result<(), CliError> {

@@ -21,7 +21,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Exit code 5 says that something is degraded or latched.
 pub fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
-    let found = context.spec()?;
+    let found = context.spec_in_force()?;
     let spec = &found.loaded.spec;
     let station = context.station(&spec.pool)?;
     let mut shown = String::new();

@@ -175,8 +175,10 @@ impl Tracks {
                 return Ok(Track::ended(Some(pid), death.filter(|death| *death != Death::default()).or(how).or(known)));
             }
         };
-        if death.is_some() && has_pane {
-            // tmux has collected the pane's process: whoever bears its number now is somebody else.
+        let known = recorded == Some(process) || self.by_session.get(name).is_some_and(|track| track.process == Some(process));
+        if death.is_some() && has_pane && !known {
+            // A dead pane only says that nobody has its terminal open. The process that we know may live on without one; any other that
+            // bears its number is somebody else.
             return Ok(Track::ended(Some(pid), death));
         }
         if !deaths.watch(process).map_err(failed)? {

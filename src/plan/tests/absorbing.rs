@@ -89,6 +89,16 @@ fn a_conversation_that_is_changed_inside_the_agent_is_followed() {
 }
 
 #[test]
+fn the_account_of_an_agent_is_that_of_its_home() {
+    let mut world = World::converged(1);
+    world.agent("s-0").home = Some(home("backup"));
+    world.learn();
+    assert_eq!(world.record("s-0").account, account("backup"));
+    world.agent("s-0").home = Some("/elsewhere".into());
+    assert!(world.absorb().is_empty(), "a home of nobody names no account");
+}
+
+#[test]
 fn an_open_swap_has_its_sessions() {
     let mut world = World::converged(2);
     exited(&mut world, "s-0", 143);
@@ -123,7 +133,7 @@ fn an_adopted_session_is_bound_to_the_conversation_that_its_agent_has_open() {
     world.learn();
     assert_eq!(world.memory.sessions[&session("s-0")], SessionRecord { started_at: at(0).wall, ..before });
     for (name, change) in [
-        ("without a register", (|world| world.agent("s-0").register = None) as Change),
+        ("without a register", (|world| world.agent("s-0").register = None) as fn(&mut World)),
         ("without an agent", |world| world.agent("s-0").process = None),
         ("of another pool", |world| world.pane("s-0").mark.as_mut().expect("marked").pool = OTHER_POOL),
     ] {
@@ -141,9 +151,9 @@ fn a_link_that_is_right_is_ours_from_then_on() {
     let before = World::clone(&world);
     world.learn();
     assert_eq!(world.memory.links, links);
-    let changes: [Change; 2] =
-        [|world| world.seen.shared_root = Seen::known(RootView::Marked(OTHER_POOL), at(0)), |world| world.seen.shared_root = unseen()];
-    for change in changes {
+    for change in [(|world| world.seen.shared_root = Seen::known(RootView::Marked(OTHER_POOL), at(0))) as fn(&mut World), |world| {
+        world.seen.shared_root = unseen()
+    }] {
         let mut world = before.clone();
         change(&mut world);
         assert!(world.absorb().is_empty(), "links into a root that is not ours teach nothing");

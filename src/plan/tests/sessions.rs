@@ -21,17 +21,9 @@ fn quarantine(world: &mut World, name: &str) {
     world.memory.attempts.insert(object(name), Attempts { quarantined: true, ..Attempts::default() });
 }
 
-/// Its agent ended by itself, which is counted.
 fn died(world: &mut World, name: &str, code: Option<i32>) {
     world.end_agent(name);
     world.agent(name).death = Some(Death { code, signal: None });
-    world.memory.attempts.insert(object(name), Attempts::default().after_exit(at(-1)));
-}
-
-/// We stopped its agent.
-fn stopped(world: &mut World, name: &str) {
-    world.end_agent(name);
-    world.agent(name).death = Some(Death { code: Some(0), signal: None });
 }
 
 fn other_digest(world: &mut World, name: &str) {
@@ -190,34 +182,26 @@ fn an_agent_that_ended_is_started_again_as_its_policy_says() {
         (
             "tmux knows how it ended",
             |world| {
-                died(world, "s-0", None);
-                world.agent("s-0").death = None;
+                world.end_agent("s-0");
                 world.pane("s-0").dead = Some(Death { code: Some(0), signal: None });
                 world.declared("s-0").restart = Restart::OnFailure;
             },
             &["waits session/s-0 EndedByPolicy"],
         ),
         (
-            "never, and we stopped it",
+            "never, and we stopped it for its new settings",
             |world| {
-                stopped(world, "s-0");
+                died(world, "s-0", Some(143));
+                other_digest(world, "s-0");
                 world.declared("s-0").restart = Restart::Never;
             },
             &["Restart session/s-0: resume on primary"],
         ),
         (
-            "on failure, and we stopped it",
+            "never, and we stopped it because it ran under another account",
             |world| {
-                stopped(world, "s-0");
-                world.declared("s-0").restart = Restart::OnFailure;
-            },
-            &["Restart session/s-0: resume on primary"],
-        ),
-        (
-            "never, and it ended by itself before it was last started",
-            |world| {
-                stopped(world, "s-0");
-                world.memory.attempts.insert(object("s-0"), Attempts::default().after_exit(at(-9_000)));
+                died(world, "s-0", Some(143));
+                world.record("s-0").account = account("backup");
                 world.declared("s-0").restart = Restart::Never;
             },
             &["Restart session/s-0: resume on primary"],

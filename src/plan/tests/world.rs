@@ -216,6 +216,8 @@ impl World {
             digest,
             workdir: "/work".into(),
             process: Some(process),
+            ended: false,
+            spoken: false,
             started_at: at(-7_200).wall,
         };
         self.memory.sessions.insert(name, record);

@@ -22,6 +22,8 @@ fn learnt(effect: &Effect, now: Now) -> Option<MemoryChange> {
                 workdir: launch.workdir.clone(),
                 process: None,
                 started_at: now.wall,
+                ended: false,
+                spoken: false,
             };
             Some(MemoryChange::PutSession(launch.session.clone(), record))
         }

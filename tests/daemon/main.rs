@@ -1,0 +1,13 @@
+//! The whole product as an operator meets it: the built binary, a tmux server of its own, real links, the stand-in agent.
+//!
+//! Each test has a pool of its own below a temporary directory, asserts on what the world looks like afterwards (panes, processes, links,
+//! transcripts byte by byte, the store through the CLI, exit codes), and leaves no process behind, also when it fails.
+
+mod apply;
+mod killed;
+mod links;
+mod pool;
+mod rollback;
+mod run;
+mod swap;
+mod witness;
