@@ -194,7 +194,7 @@ impl<H: Host> Engine<H> {
             verb: Verb::Adopt,
             effect: effect.clone(),
         };
-        let ids = self.store.begin_intents(&[intent]).map_err(EngineError::store("record what is about to be done"))?;
+        let ids = self.begin_intents(&[intent])?;
         let outcomes = self.view.host.perform(&[effect]).await;
         let answer = match outcomes.first() {
             Some(Outcome::Failed(failure)) => {

@@ -64,7 +64,7 @@ impl<H: Host> Engine<H> {
         self.view.look(&look).await;
         let now = self.view.host.now();
         let absorbed = absorb(&self.view.spec, &self.view.seen, &self.view.memory, now);
-        self.commit("record what was seen", &Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })?;
+        self.learn(absorbed.changes, absorbed.events);
         self.record_usage();
         self.view.look_at_transcripts().await;
         Ok(())

@@ -150,10 +150,11 @@ impl<H: Host> View<H> {
         format!("{state}: {running} of {} sessions run on {active}", self.spec.sessions.len())
     }
 
-    /// Computes the conditions on what was last seen and planned.
-    pub fn refresh_conditions(&mut self) {
+    /// Computes the conditions on what was last seen and planned. Answers the former ones.
+    pub fn refresh_conditions(&mut self) -> Conditions {
         let now = self.host.now();
-        self.conditions = conditions(&self.inputs(&self.planned, now), &self.conditions);
+        let conditions = conditions(&self.inputs(&self.planned, now), &self.conditions);
+        std::mem::replace(&mut self.conditions, conditions)
     }
 
     /// The conditions of one object.
