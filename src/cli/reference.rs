@@ -122,8 +122,8 @@ mod tests {
     fn helps(command: &mut Command, before: &str) {
         let name = format!("{before}{}", command.get_name());
         let text = command.render_long_help().to_string();
-        let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-        insta::assert_snapshot!(format!("help-{}", name.replace(' ', "-")), text);
+        let text: Vec<_> = text.lines().map(str::trim_end).collect();
+        insta::assert_snapshot!(format!("help-{}", name.replace(' ', "-")), text.join("\n"));
         for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
             helps(inner, &format!("{name} "));
         }

@@ -203,7 +203,7 @@ impl Maker<'_> {
         match standing.get(&account.name) {
             Some((viable, words)) => self.set_if(object, ConditionKind::Available, *viable, ("HasRoom", "NotViable"), words.clone()),
             None => {
-                self.set(object, ConditionKind::Available, Truth::Unknown, "NotDecided", "it has not been compared with the others yet")
+                self.set(object, ConditionKind::Available, Truth::Unknown, "NotDecided", "it has not been compared with the others yet");
             }
         }
     }

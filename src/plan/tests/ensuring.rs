@@ -39,7 +39,7 @@ fn what_is_ours_is_put_right_in_the_order_of_the_spec() {
 
 #[test]
 fn what_only_a_person_may_change_is_an_error() {
-    let cases: [(&str, fn(&mut World)); 9] = [
+    let cases: [(&str, Change); 9] = [
         ("is a real directory with 3 entries", |world| world.put_link("backup", "tasks", LinkView::Directory { entries: 3 })),
         ("is a regular file", |world| world.put_link("backup", "tasks", LinkView::File)),
         ("is neither link, file nor directory", |world| world.put_link("backup", "tasks", LinkView::Other)),

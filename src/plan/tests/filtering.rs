@@ -93,3 +93,29 @@ fn why_an_object_waits_is_said() {
     assert!(messages[0].ends_with("its agent ended repeatedly"), "{messages:?}");
     assert!(messages[1].ends_with("the last try failed: no such file"), "{messages:?}");
 }
+
+#[test]
+fn nothing_is_built_on_what_is_held_back() {
+    let failed = |object: &ObjectRef| Attempts::default().after_failure(object, "no space left", at(0));
+    let link = ObjectRef::Link(account("primary"), link("tasks"));
+    let mut world = World::bare(1);
+    world.memory.attempts.insert(link.clone(), failed(&link));
+    let left = filtered(&world);
+    let waits: Vec<_> = left.iter().filter(|line| line.starts_with("waits")).map(String::as_str).collect();
+    assert_eq!(
+        waits,
+        [
+            "waits link/primary/tasks BackingOff",
+            "waits account/primary EarlierFailed",
+            "waits active-link EarlierFailed",
+            "waits session/s-0 EarlierFailed",
+        ]
+    );
+    assert!(left.contains(&"Create link/backup/tasks: -> /shared/tasks".to_owned()), "another account goes on: {left:?}");
+    assert!(left.contains(&"Create link/primary/projects: -> /shared/projects".to_owned()), "and so does its neighbour: {left:?}");
+    assert!(!left.iter().any(|line| line.starts_with("Create server")), "nothing is left to start: {left:?}");
+    let mut world = World::bare(1);
+    world.memory.attempts.insert(ObjectRef::SharedRoot, failed(&ObjectRef::SharedRoot));
+    let left = filtered(&world);
+    assert!(left.iter().all(|line| line.starts_with("waits")), "everything stands on the shared root: {left:?}");
+}

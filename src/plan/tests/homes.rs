@@ -60,7 +60,7 @@ fn a_session_does_not_start_in_a_home_that_is_not_fit() {
 #[test]
 fn keys_are_set_only_while_no_agent_runs_in_the_home() {
     let prepare = |what: &str| format!("Repair account/primary: set {what}");
-    let cases: [(&str, fn(&mut World), &str); 4] = [
+    let cases: [(&str, Change, &str); 4] = [
         ("onboarding", |world| world.home("primary").onboarded = false, "onboarding"),
         ("trust", |world| world.home("primary").trusted.clear(), "trust in /work"),
         (
@@ -104,7 +104,7 @@ fn trust_is_not_set_when_it_is_not_wanted() {
 
 #[test]
 fn what_is_not_known_of_an_agent_counts_as_an_agent_in_the_home() {
-    let changes: [(&str, fn(&mut World)); 7] = [
+    let changes: [(&str, Change); 7] = [
         ("tmux is unknown", |world| world.seen.tmux = unseen()),
         ("tmux was seen too long ago", |world| world.seen.tmux = Seen::known(world.tmux().clone(), at(-181))),
         ("an agent is unknown", |world| drop(world.seen.agents.insert(session("s-0"), unseen()))),

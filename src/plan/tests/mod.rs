@@ -18,6 +18,9 @@ use world::{World, account, home, link, session};
 /// A case: its name, what is changed in a converged world, and what is planned then.
 type Case = (&'static str, fn(&mut World), &'static [&'static str]);
 
+/// What is changed in a world.
+type Change = fn(&mut World);
+
 fn check(cases: &[Case]) {
     for (name, change, wanted) in cases {
         let mut world = World::converged(2);

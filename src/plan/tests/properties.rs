@@ -13,17 +13,17 @@ use crate::{
 };
 
 /// One thing that is otherwise than in a converged world.
-struct Change(Box<dyn Fn(&mut World)>);
+struct Deviation(Box<dyn Fn(&mut World)>);
 
 // A function cannot be shown; what it made is, in the world.
-impl std::fmt::Debug for Change {
+impl std::fmt::Debug for Deviation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("change")
     }
 }
 
-fn change(make: impl Fn(&mut World) + 'static) -> Change {
-    Change(Box::new(make))
+fn change(make: impl Fn(&mut World) + 'static) -> Deviation {
+    Deviation(Box::new(make))
 }
 
 fn names() -> impl Strategy<Value = String> {
@@ -63,7 +63,7 @@ fn link_views() -> impl Strategy<Value = LinkView> {
     ]
 }
 
-fn agents() -> impl Strategy<Value = Change> {
+fn agents() -> impl Strategy<Value = Deviation> {
     let process = prop_oneof![Just(None), Just(Some(1_000)), Just(Some(1_001)), Just(Some(77))];
     let homes = prop_oneof![Just(Some("primary")), Just(Some("backup")), Just(None)];
     (names(), process, homes, activities(), seen_at(), 0_u8..6, names()).prop_map(|(name, process, under, activity, when, how, other)| {
@@ -89,7 +89,7 @@ fn agents() -> impl Strategy<Value = Change> {
     })
 }
 
-fn panes() -> impl Strategy<Value = Change> {
+fn panes() -> impl Strategy<Value = Deviation> {
     (names(), names(), pools(), 0_u8..5, any::<bool>()).prop_map(|(name, bearer, pool, how, old)| {
         change(move |world: &mut World| {
             let digest = if old { StartDigest("0".to_owned()) } else { world.digest() };
@@ -107,7 +107,7 @@ fn panes() -> impl Strategy<Value = Change> {
     })
 }
 
-fn memories() -> impl Strategy<Value = Change> {
+fn memories() -> impl Strategy<Value = Deviation> {
     (names(), names(), 0_u8..9, any::<bool>()).prop_map(|(name, other, how, flag)| {
         change(move |world: &mut World| {
             let key = session(&name);
@@ -138,7 +138,7 @@ fn memories() -> impl Strategy<Value = Change> {
     })
 }
 
-fn specs() -> impl Strategy<Value = Change> {
+fn specs() -> impl Strategy<Value = Deviation> {
     (names(), 0_u8..9, 0_usize..3, any::<bool>()).prop_map(|(name, how, number, flag)| {
         change(move |world: &mut World| {
             let declared = world.spec.sessions.get_mut(&session(&name));
@@ -157,7 +157,7 @@ fn specs() -> impl Strategy<Value = Change> {
     })
 }
 
-fn files() -> impl Strategy<Value = Change> {
+fn files() -> impl Strategy<Value = Deviation> {
     let which = (prop_oneof![Just("primary"), Just("backup")], prop_oneof![Just("projects"), Just("tasks"), Just("history.jsonl")]);
     let root = prop_oneof![Just(RootView::Absent), Just(RootView::Empty), Just(RootView::Unmarked), pools().prop_map(RootView::Marked)];
     let target = prop_oneof![Just(TargetView::Absent), Just(TargetView::Directory), Just(TargetView::File), Just(TargetView::Other)];
@@ -180,7 +180,7 @@ fn files() -> impl Strategy<Value = Change> {
     })
 }
 
-fn looks() -> impl Strategy<Value = Change> {
+fn looks() -> impl Strategy<Value = Deviation> {
     (0_u8..5, seen_at()).prop_map(|(how, when)| {
         change(move |world: &mut World| match (how, world.seen.tmux.value().cloned()) {
             (0, _) => world.seen.tmux = unseen(),
@@ -195,7 +195,7 @@ fn looks() -> impl Strategy<Value = Change> {
     })
 }
 
-fn transcripts() -> impl Strategy<Value = Change> {
+fn transcripts() -> impl Strategy<Value = Deviation> {
     (names(), 0_u8..3).prop_map(|(name, how)| {
         change(move |world: &mut World| match how {
             0 => world.put_transcript(&name, true),
