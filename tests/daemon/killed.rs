@@ -62,7 +62,10 @@ fn assert_sound(pool: &mut Pool, before: &BTreeMap<String, Vec<u8>>, by_daemon: 
     }
     let status = pool.status();
     assert!(status["swap"].is_null(), "after {what} the swap is closed: {status}");
-    assert!(status["latches"].as_object().expect("a map").is_empty(), "after {what} nothing is latched, since every way was open: {status}");
+    assert!(
+        status["latches"].as_object().expect("a map").is_empty(),
+        "after {what} nothing is latched, since every way was open: {status}"
+    );
     let home = if status["active"] == "primary" { "a" } else { "b" };
     pool.assert_whole(home, 2);
     pool.assert_kept(before);
@@ -109,7 +112,7 @@ fn matrix(call: &str, offset: usize) {
 
 #[test]
 fn at_each_sync_of_the_journal() {
-    matrix("fdatasync", 1);
+    matrix("fsync", 1);
 }
 
 #[test]
