@@ -15,12 +15,13 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         Effect::StopAgent { session, .. } => stopped(session, memory).into_iter().collect(),
         Effect::ReleaseSession { mark, .. } | Effect::CloseSession { mark, .. } => vec![MemoryChange::RemoveSession(mark.session.clone())],
         Effect::RecordActive { account, .. } => vec![MemoryChange::SetActive(Active { account: account.clone(), since: at })],
+        // What we made is ours: only that is repaired later, and only by it an unmounted share is told from a new one.
+        Effect::CreateLink { path, .. } | Effect::RepointLink { path, .. } | Effect::MergeDirectory { path, .. } => {
+            vec![MemoryChange::PutLink(path.clone())]
+        }
         Effect::StartServer
         | Effect::InitSharedRoot { .. }
         | Effect::CreateTarget { .. }
-        | Effect::CreateLink { .. }
-        | Effect::RepointLink { .. }
-        | Effect::MergeDirectory { .. }
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. } => Vec::new(),
     }

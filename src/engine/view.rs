@@ -103,10 +103,10 @@ impl<H: Host> View<H> {
         self.spec.sessions.keys().any(|name| self.seen.activity(name) == Activity::Starting)
     }
 
-    /// Whether something is latched, quarantined or failing.
+    /// Whether something is latched, quarantined, failing, or in need of a person.
     pub fn is_degraded(&self) -> bool {
         let failing = self.memory.attempts.values().any(|attempts| attempts.quarantined || attempts.failures > 0);
-        failing || !self.memory.latches.is_empty() || !self.findings.is_empty()
+        failing || !self.memory.latches.is_empty() || !self.findings.is_empty() || !self.planned.report.warnings.is_empty()
     }
 
     /// The pool as of the last pass.

@@ -112,7 +112,7 @@ fn matrix(call: &str, offset: usize) {
 
 #[test]
 fn at_each_sync_of_the_journal() {
-    matrix("fdatasync", 1);
+    matrix("fsync", 1);
 }
 
 #[test]

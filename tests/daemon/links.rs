@@ -60,7 +60,8 @@ fn a_directory_where_a_link_should_be_is_left_alone_and_said() {
 
 #[test]
 fn a_directory_is_merged_when_the_spec_says_so() {
-    let mut pool = Pool::new(1);
+    let mut pool = Pool::applied(1);
+    fs::remove_file(pool.path("b/projects")).expect("removed");
     put(&pool.path("b/projects/p/one.jsonl"), "one");
     put(&pool.path("b/projects/p/same.jsonl"), "older");
     put(&pool.path("shared/projects/p/same.jsonl"), "newer and larger");

@@ -186,9 +186,11 @@ impl Pool {
     /// The same; the primary's 5-hour window begins anew at `resets_at`.
     pub fn usage_until(&self, primary: f64, backup: f64, resets_at: u64) {
         let now = epoch();
+        // To the microsecond: of two readings of one second, the second would be no newer.
+        let measured = jiff::Timestamp::now().to_string();
         let of = |used: f64, resets_at: u64| {
             json!({
-                "measuredAt": now,
+                "measuredAt": measured,
                 "fiveHour": {"usedPercent": used, "resetsAt": resets_at},
                 "weekly": {"usedPercent": 10, "resetsAt": now + 86_400},
             })

@@ -128,7 +128,7 @@ fn unknown_and_stale_readings_move_nothing() {
     pool.cli(&["reconcile"]).expect(0);
     assert_eq!(pool.count("SwapStarted"), 0, "a stale reading moves nothing");
     assert_eq!(pool.agents(), agents);
-    pool.put("quota.json", &json!({"primary": of(91.0, epoch())}).to_string());
+    pool.put("quota.json", &json!({"primary": of(91.0, epoch() + 1)}).to_string());
     wait_for_account(&pool, "backup");
     pool.assert_whole("b", 2);
 }
@@ -138,7 +138,7 @@ fn an_account_of_which_nothing_is_known_is_no_target() {
     let pool = Pool::new(2);
     let now = epoch();
     let primary = |used: f64| {
-        json!({"primary": {"measuredAt": epoch(), "fiveHour": {"usedPercent": used, "resetsAt": now + 3600},
+        json!({"primary": {"measuredAt": jiff::Timestamp::now().to_string(), "fiveHour": {"usedPercent": used, "resetsAt": now + 3600},
             "weekly": {"usedPercent": 10, "resetsAt": now + 86_400}}})
     };
     pool.put("quota.json", &primary(10.0).to_string());

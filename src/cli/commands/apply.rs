@@ -23,12 +23,16 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
     }
     let beside = plan::beside(&view, &planned, &found, &station);
     let degraded = view.is_degraded();
+    let open_swap = view.memory().swap.as_ref().map(|swap| swap.plan.clone());
     drop(view);
     context.out.print(&render::plan::plan(&planned, &beside))?;
-    if planned.plan.is_empty() && planned.report.waiting.is_empty() {
+    // What a command or a daemon began and did not finish is taken to its end, whatever else is to be done.
+    if let Some(swap) = &open_swap {
+        context.out.tell(&format!("a swap from {} to {} is open: it is taken to its end first", swap.from, swap.to));
+    } else if planned.plan.is_empty() && planned.report.waiting.is_empty() {
         return Ok(if planned.report.warnings.is_empty() { Exit::Ok } else { Exit::Degraded });
     }
-    if planned.plan.is_empty() {
+    if planned.plan.is_empty() && open_swap.is_none() {
         context.out.tell("nothing can be done now; what waits is shown above");
         return Ok(if degraded { Exit::Degraded } else { Exit::Ok });
     }

@@ -28,6 +28,10 @@ pub fn run(context: &Context, args: &PlanArgs) -> Result<Exit, CliError> {
     }
     let beside = beside(&view, &planned, &found, &station);
     context.out.show(args.output.output, &planned, |_| render::plan::plan(&planned, &beside))?;
+    if let Some(swap) = &view.memory().swap {
+        context.out.tell(&format!("a swap from {} to {} is open; it is taken to its end first", swap.plan.from, swap.plan.to));
+        return Ok(Exit::Changes);
+    }
     Ok(if planned.plan.is_empty() { Exit::Ok } else { Exit::Changes })
 }
 
