@@ -133,7 +133,7 @@ fn an_adopted_session_is_bound_to_the_conversation_that_its_agent_has_open() {
     world.learn();
     assert_eq!(world.memory.sessions[&session("s-0")], SessionRecord { started_at: at(0).wall, ..before });
     for (name, change) in [
-        ("without a register", (|world| world.agent("s-0").register = None) as fn(&mut World)),
+        ("without a register", (|world| world.agent("s-0").register = None) as Change),
         ("without an agent", |world| world.agent("s-0").process = None),
         ("of another pool", |world| world.pane("s-0").mark.as_mut().expect("marked").pool = OTHER_POOL),
     ] {
@@ -151,9 +151,9 @@ fn a_link_that_is_right_is_ours_from_then_on() {
     let before = World::clone(&world);
     world.learn();
     assert_eq!(world.memory.links, links);
-    for change in [(|world| world.seen.shared_root = Seen::known(RootView::Marked(OTHER_POOL), at(0))) as fn(&mut World), |world| {
-        world.seen.shared_root = unseen()
-    }] {
+    let changes: [Change; 2] =
+        [|world| world.seen.shared_root = Seen::known(RootView::Marked(OTHER_POOL), at(0)), |world| world.seen.shared_root = unseen()];
+    for change in changes {
         let mut world = before.clone();
         change(&mut world);
         assert!(world.absorb().is_empty(), "links into a root that is not ours teach nothing");
