@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::Exit;
+
 /// Keeps a pool of Claude Code sessions running in tmux, and carries it to the next account when one reaches its limit.
 #[derive(Debug, Parser)]
 #[command(
@@ -11,8 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     propagate_version = true,
     max_term_width = 110,
-    after_help = "Exit codes: 0 fine or in sync · 1 error · 2 changes pending (plan) · 3 spec invalid · 4 saved plan stale · \
-                  5 applied, but something is degraded or latched · 6 daemon not reachable or state locked · 64 usage"
+    after_help = Exit::help()
 )]
 pub struct Cli {
     /// Options of every command.
@@ -23,23 +24,26 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The heading above [`Global`] in the help.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The spec: a file, or a directory with pool.yaml and pool.d/. Default: ./pool.yaml, then $XDG_CONFIG_HOME/claude-failover/pool.yaml.
-    #[arg(short = 'f', long = "spec", global = true, env = "CLAUDE_FAILOVER_SPEC", value_name = "PATH")]
+    #[arg(short = 'f', long = "spec", global = true, help_heading = EVERYWHERE, env = "CLAUDE_FAILOVER_SPEC", hide_env_values = true, value_name = "PATH")]
     pub spec: Option<PathBuf>,
     /// Where the pool's memory is kept. Default: $XDG_STATE_HOME/claude-failover/POOL.
-    #[arg(long, global = true, env = "CLAUDE_FAILOVER_STATE_DIR", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "CLAUDE_FAILOVER_STATE_DIR", hide_env_values = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// More on stderr: -v for what is done, -vv for every look.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// The form of the logs on stderr.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// When to use colour.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
 }
 
@@ -216,7 +220,7 @@ pub struct ApplyArgs {
 /// `run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// How often everything is looked at again, such as 60s; up to a tenth is added at random.
+    /// How often everything is looked at again, 1s to 90s; up to a tenth is added, by the pool's identity.
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub resync: String,
 }

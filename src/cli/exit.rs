@@ -36,6 +36,12 @@ impl Exit {
         (Self::Usage, "the command line is wrong"),
     ];
 
+    /// All of them on one line.
+    pub fn help() -> String {
+        let codes = Self::ALL.map(|(exit, meaning)| format!("{} {meaning}", exit.code()));
+        format!("Exit codes: {}", codes.join(" · "))
+    }
+
     /// The number.
     pub const fn code(self) -> u8 {
         match self {
@@ -54,5 +60,33 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contract of docs and scripts. A number never changes its meaning.
+    #[test]
+    fn the_numbers_are_the_contract() {
+        let contract = [
+            (Exit::Ok, 0),
+            (Exit::Error, 1),
+            (Exit::Changes, 2),
+            (Exit::SpecInvalid, 3),
+            (Exit::PlanStale, 4),
+            (Exit::Degraded, 5),
+            (Exit::Unreachable, 6),
+            (Exit::Usage, 64),
+        ];
+        assert_eq!(Exit::ALL.map(|(exit, _)| (exit, exit.code())), contract);
+    }
+
+    #[test]
+    fn every_code_is_in_the_help() {
+        for (exit, meaning) in Exit::ALL {
+            assert!(Exit::help().contains(&format!("{} {meaning}", exit.code())), "{exit:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the pool leaves its account, as a part of the plan.
 
-use super::{View, observe};
+use super::{Answer, View, observe};
 use crate::{
     host::Host,
     model::{AccountName, Now, ObjectRef, WindowKind},
@@ -63,6 +63,14 @@ impl<H: Host> View<H> {
             }
         }
         Err(refusals.join("; "))
+    }
+
+    /// Where a swap would go now, and what it would cost; or what speaks against it.
+    pub fn preview_swap(&self, to: Option<&AccountName>) -> Answer {
+        match self.operator_target(to, self.host.now()) {
+            Ok(to) => Answer::Done { lines: vec![format!("the pool would go to {to}"), self.price()], changed: false, degraded: false },
+            Err(message) => Answer::Refused { message },
+        }
     }
 
     /// What moving the pool costs, in words.

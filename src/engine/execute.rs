@@ -65,7 +65,7 @@ impl<H: Host> Engine<H> {
                 effect: effect.clone(),
             })
             .collect();
-        let ids = self.store.begin_intents(&intents).map_err(EngineError::store("record what is about to be done"))?;
+        let ids = self.begin_intents(&intents)?;
         let outcomes = self.view.host.perform(&effects).await;
         let mut batch = Batch::default();
         let mut failed = Vec::new();

@@ -38,12 +38,12 @@ pub use view::View;
 
 use crate::{
     host::Host,
-    model::{AccountName, AccountUsage, EventReason, ObjectRef, Severity},
+    model::{AccountName, AccountUsage, Event, EventReason, ObjectRef, Severity},
     observed::Snapshot,
     plan::{Memory, MemoryChange, poll::PollState},
     spec::Spec,
     status::SpecState,
-    store::{AcceptedSpec, Batch, Store},
+    store::{AcceptedSpec, Batch, Intent, IntentId, Store},
     swap::SwapRecord,
 };
 
@@ -58,6 +58,10 @@ pub struct Engine<H> {
     reaches: BTreeMap<AccountName, Timestamp>,
     /// The readings as they were last recorded.
     recorded_usage: BTreeMap<AccountName, AccountUsage>,
+    /// What was learnt from the last look. It is taken over already, and written with the next intents or at the end of the pass: one sync less
+    /// between the end of an agent and the start of its successor.
+    learnt: Batch,
+    unwritten_flips: publish::UnwrittenFlips,
 }
 
 impl<H: Host> Engine<H> {
@@ -76,7 +80,16 @@ impl<H: Host> Engine<H> {
         let conditions = publish::remembered(&store);
         let view = View { conditions, ..View::new(host, spec, memory, seen) };
         let looking_since = view.wall();
-        let mut engine = Self { view, store, looking_since, polls, reaches: BTreeMap::new(), recorded_usage };
+        let mut engine = Self {
+            view,
+            store,
+            looking_since,
+            polls,
+            reaches: BTreeMap::new(),
+            recorded_usage,
+            learnt: Batch::default(),
+            unwritten_flips: publish::UnwrittenFlips::default(),
+        };
         engine.accept(accepted)?;
         engine.settle_intents()?;
         Ok(engine)
@@ -154,23 +167,53 @@ impl<H: Host> Engine<H> {
         (self.view.host, self.store)
     }
 
-    /// Writes a batch and takes its changes over.
+    /// Writes a batch, behind what was learnt before it, and takes its changes over.
     fn commit(&mut self, what: &'static str, batch: &Batch) -> Result<(), EngineError> {
+        self.write_learnt()?;
         if *batch == Batch::default() {
             return Ok(());
         }
-        for event in &batch.events {
-            match event.severity {
-                Severity::Normal => tracing::info!(object = %event.object, reason = %event.reason, "{}", event.message),
-                Severity::Warning => tracing::warn!(object = %event.object, reason = %event.reason, "{}", event.message),
-                Severity::Critical => tracing::error!(object = %event.object, reason = %event.reason, "{}", event.message),
-            }
-        }
+        tell(&batch.events);
         self.store.commit(batch).map_err(EngineError::store(what))?;
         for change in &batch.changes {
             self.view.memory.apply(change);
         }
         Ok(())
+    }
+
+    /// Takes over what a look taught, and leaves its writing to the next [`Self::begin`] or [`Self::commit`]. A loss in between is learnt again
+    /// by the next look: nothing rests on it outside of this process before it is written.
+    fn learn(&mut self, changes: Vec<MemoryChange>, events: Vec<Event>) {
+        tell(&events);
+        for change in &changes {
+            self.view.memory.apply(change);
+        }
+        self.learnt.changes.extend(changes);
+        self.learnt.events.extend(events);
+    }
+
+    /// Writes intents, with what was learnt before them.
+    fn begin_intents(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, EngineError> {
+        let learnt = std::mem::take(&mut self.learnt);
+        self.store.begin_intents_with(&learnt, intents).map_err(EngineError::store("record what is about to be done"))
+    }
+
+    fn write_learnt(&mut self) -> Result<(), EngineError> {
+        let learnt = std::mem::take(&mut self.learnt);
+        if learnt == Batch::default() {
+            return Ok(());
+        }
+        self.store.commit(&learnt).map_err(EngineError::store("record what was seen"))
+    }
+}
+
+fn tell(events: &[Event]) {
+    for event in events {
+        match event.severity {
+            Severity::Normal => tracing::info!(object = %event.object, reason = %event.reason, "{}", event.message),
+            Severity::Warning => tracing::warn!(object = %event.object, reason = %event.reason, "{}", event.message),
+            Severity::Critical => tracing::error!(object = %event.object, reason = %event.reason, "{}", event.message),
+        }
     }
 }
 

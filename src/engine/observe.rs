@@ -113,8 +113,13 @@ fn session_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, name: &Sessi
     let proof = match (bound, goal, seen.transcripts.get(name)) {
         (Some(bound), Some(goal), Some(Seen::Known(transcript))) => {
             let had_transcript = record.moves.get(name).is_some_and(|moved| moved.transcript.is_some());
+            // On the way back a limit or a dead login is no reason to lose a session: it is where it was, and as it was.
+            let mut agent = agent.clone();
+            if record.goal() == &record.plan.from && matches!(agent.activity, Activity::LimitHit | Activity::LoggedOut) {
+                agent.activity = Activity::Idle;
+            }
             let expected = Expected { conversation: bound.conversation, home: &goal.home, had_transcript };
-            match prove(expected, agent, &transcript.value) {
+            match prove(expected, &agent, &transcript.value) {
                 Proof::Proven => ProofState::Proven,
                 Proof::Pending(missing) => ProofState::Pending(Proof::Pending(missing).to_string()),
                 Proof::Refuted(why) => ProofState::Refuted(why.to_string()),

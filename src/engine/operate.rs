@@ -8,7 +8,7 @@ use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
     model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest, SwapId},
-    plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Suspension, Verb},
+    plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, SessionRecord, Suspension, Verb},
     store::{Batch, Handled, Intent},
     swap::{SwapCause, SwapVerdict},
 };
@@ -153,15 +153,14 @@ impl<H: Host> Engine<H> {
     async fn operator_swap(&mut self, request: &Request, to: Option<&AccountName>, dry_run: bool) -> Result<Begun, EngineError> {
         self.view.look(&Look::all()).await;
         let now = self.view.host.now();
+        if dry_run {
+            return Ok(Begun::Answered(self.view.preview_swap(to)));
+        }
         let refused = |message: String| Ok(Begun::Answered(Answer::Refused { message }));
         let to = match self.view.operator_target(to, now) {
             Ok(to) => to,
             Err(message) => return refused(message),
         };
-        if dry_run {
-            let lines = vec![format!("the pool would go to {to}"), self.view.price()];
-            return Ok(Begun::Answered(Answer::Done { lines, changed: false, degraded: false }));
-        }
         let ticket = self.ticket(request);
         self.open_swap(to, SwapCause::Operator { actor: request.actor.clone() })?;
         match &self.view.memory.swap {
@@ -195,7 +194,7 @@ impl<H: Host> Engine<H> {
             verb: Verb::Adopt,
             effect: effect.clone(),
         };
-        let ids = self.store.begin_intents(&[intent]).map_err(EngineError::store("record what is about to be done"))?;
+        let ids = self.begin_intents(&[intent])?;
         let outcomes = self.view.host.perform(&[effect]).await;
         let answer = match outcomes.first() {
             Some(Outcome::Failed(failure)) => {
@@ -271,13 +270,16 @@ impl<H: Host> Engine<H> {
     /// Clearing looks first: what it clears is cleared with open eyes.
     async fn clear(&mut self, request: &Request, object: &ObjectRef, look_only: bool) -> Result<Answer, EngineError> {
         self.view.look(&Look::all()).await;
+        self.view.look_at_transcripts().await;
+        self.view.planned = self.view.plan_now();
         let mut lines = self.view.evidence(object);
         let latch = self.view.memory.latches.get(object).cloned();
         let attempts = self.view.memory.attempts.get(object).filter(|attempts| !attempts.is_clean()).cloned();
         // Clearing the pool also ends the breaker and the cool-down of failed swaps.
         let braked = *object == ObjectRef::Pool
             && self.view.memory.swaps.iter().any(|swap| self.view.memory.swaps_cleared_at.is_none_or(|at| swap.closed_at > at));
-        if latch.is_none() && attempts.is_none() && !braked {
+        let renewed = self.new_conversation(object);
+        if latch.is_none() && attempts.is_none() && renewed.is_none() && !braked {
             lines.push(format!("{object} is neither latched nor held back"));
             return self.answer(request, Answer::Done { lines, changed: false, degraded: false }, Vec::new(), Vec::new());
         }
@@ -286,6 +288,13 @@ impl<H: Host> Engine<H> {
         }
         let mut changes = Vec::new();
         let mut events: Vec<Event> = Vec::new();
+        if let Some(record) = renewed
+            && let ObjectRef::Session(name) = object
+        {
+            let message = format!("{} begins conversation {} at the word of {}", name, record.conversation, request.actor);
+            events.push(self.view.event(object.clone(), EventReason::ConversationChanged, Severity::Warning, message));
+            changes.push(MemoryChange::PutSession(name.clone(), record));
+        }
         if braked {
             changes.push(MemoryChange::ClearSwaps(self.view.wall()));
         }
@@ -308,6 +317,16 @@ impl<H: Host> Engine<H> {
         }
         lines.push(format!("{object} is cleared"));
         self.answer(request, Answer::Done { lines, changed: true, degraded: false }, changes, events)
+    }
+
+    /// What a session whose transcript is gone is bound to once an operator has given the old conversation up.
+    fn new_conversation(&self, object: &ObjectRef) -> Option<SessionRecord> {
+        let ObjectRef::Session(name) = object else { return None };
+        let lost = self.view.planned.report.warnings.iter().any(|warning| warning.object == *object && warning.reason == "TranscriptLost");
+        let record = self.view.memory.sessions.get(name).filter(|_| lost)?;
+        let incarnation = record.incarnation + 1;
+        let conversation = self.view.memory.pool.conversation(name, incarnation);
+        Some(SessionRecord { conversation, incarnation, spoken: false, ..record.clone() })
     }
 
     /// After a latch the active account is the one that the active link really leads to, if it leads to one whose links are right; otherwise

@@ -6,7 +6,7 @@ use super::{Engine, EngineError, choice::EXHAUSTED};
 use crate::{
     host::{Host, Look},
     model::{EventReason, ObjectRef, Severity},
-    plan::{MemoryChange, Phase, Planned, Waiting, absorb, absorb_removals},
+    plan::{MemoryChange, Phase, Planned, Waiting, absorb, absorb_removals, unspoken_transcripts},
     store::Batch,
 };
 
@@ -57,11 +57,14 @@ impl<H: Host> Engine<H> {
         Ok(pass)
     }
 
-    pub(super) async fn observe(&mut self, look: Look) -> Result<(), EngineError> {
+    pub(super) async fn observe(&mut self, mut look: Look) -> Result<(), EngineError> {
+        if look.everything {
+            look.transcripts.extend(unspoken_transcripts(&self.view.seen, &self.view.memory));
+        }
         self.view.look(&look).await;
         let now = self.view.host.now();
         let absorbed = absorb(&self.view.spec, &self.view.seen, &self.view.memory, now);
-        self.commit("record what was seen", &Batch { changes: absorbed.changes, events: absorbed.events, ..Batch::default() })?;
+        self.learn(absorbed.changes, absorbed.events);
         self.record_usage();
         self.view.look_at_transcripts().await;
         Ok(())

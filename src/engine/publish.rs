@@ -1,5 +1,7 @@
 //! What is published of a pass: conditions with the time of their last flip, and the status made of them.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::Engine;
@@ -13,21 +15,51 @@ use crate::{
 impl<H: Host> Engine<H> {
     /// Computes the conditions anew and keeps what flipped.
     pub(super) fn publish(&mut self) {
-        let before = flips(&self.view.conditions);
-        self.view.refresh_conditions();
-        let after = flips(&self.view.conditions);
-        if after != before
-            && let Err(error) = self.store.record_flips(&after)
-        {
-            // The history is only looked back at; its troubles must not stop the loop.
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot record when conditions flipped");
+        let before = self.view.refresh_conditions();
+        let after = &self.view.conditions;
+        let since = |condition: &Condition| (condition.status, condition.last_transition_time);
+        let is_told = |(key, condition): &(&Key, &Condition)| before.get(key).map(since) != Some(since(condition));
+        let flipped: Flips = after.iter().filter(is_told).map(|(key, condition)| (key.clone(), since(condition))).collect();
+        for (object, kind) in flipped.keys() {
+            let condition = after.get(&(object.clone(), *kind));
+            tracing::debug!(%object, %kind, status = ?condition.map(|condition| condition.status), why = condition.map(|condition| condition.message.as_str()), "condition flipped");
+        }
+        let gone = before.keys().filter(|key| !after.contains_key(key)).cloned();
+        self.unwritten_flips.note(flipped, gone);
+        if self.unwritten_flips.is_news {
+            self.unwritten_flips.is_news = false;
+            match self.store.record_flips(&self.unwritten_flips.flipped, &self.unwritten_flips.gone) {
+                Ok(()) => self.unwritten_flips = UnwrittenFlips::default(),
+                // The history is only looked back at; its troubles must not stop the loop. With the next flip it is tried again.
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot record when conditions flipped"),
+            }
         }
     }
 }
 
-/// Since when each condition has been as it is, as the store keeps it.
-fn flips(conditions: &Conditions) -> Flips {
-    conditions.iter().map(|(key, condition)| (key.clone(), (condition.status, condition.last_transition_time))).collect()
+type Key = (ObjectRef, ConditionKind);
+
+/// What the history has not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct UnwrittenFlips {
+    flipped: Flips,
+    gone: BTreeSet<Key>,
+    is_news: bool,
+}
+
+impl UnwrittenFlips {
+    fn note(&mut self, flipped: Flips, gone: impl Iterator<Item = Key>) {
+        for (key, status) in flipped {
+            self.gone.remove(&key);
+            self.flipped.insert(key, status);
+            self.is_news = true;
+        }
+        for key in gone {
+            self.flipped.remove(&key);
+            self.gone.insert(key);
+            self.is_news = true;
+        }
+    }
 }
 
 /// The conditions as the store remembers them: enough to keep the times of their flips.

@@ -43,6 +43,7 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         process: None,
         started_at: at,
         ended: false,
+        spoken: launch.mode == LaunchMode::Resume,
     };
     MemoryChange::PutSession(launch.session.clone(), record)
 }

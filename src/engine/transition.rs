@@ -181,8 +181,8 @@ impl<H: Host> Engine<H> {
         for (index, step) in steps.iter().enumerate() {
             match step {
                 Step::Hold => results[index] = Some(StepResult::Done(None)),
-                Step::Flip(account) => results[index] = Some(self.flip(account, &mut batch).await),
-                Step::Ensure(account) => results[index] = Some(self.ensure(account, &mut batch).await),
+                Step::Flip(account) => results[index] = Some(self.flip(account).await),
+                Step::Ensure(account) => results[index] = Some(self.ensure(account).await),
                 Step::Commit => results[index] = Some(self.commit_target(&mut batch).await),
                 Step::Stop(name) => match self.stop_effect(name) {
                     Ok(effect) => effects.push((index, effect)),
@@ -291,17 +291,17 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    async fn flip(&mut self, account: &AccountName, batch: &mut Batch) -> StepResult {
+    async fn flip(&mut self, account: &AccountName) -> StepResult {
         let effect = self.view.spec.account(account).ok_or_else(|| WrongLink(format!("account {account} is not declared any more")));
         match effect.and_then(|account| ensure_active_link(&self.view.spec, &self.view.seen, account)) {
             Ok(None) => StepResult::Done(None),
-            Ok(Some(effect)) => self.link(effect, batch).await,
+            Ok(Some(effect)) => self.perform_one(effect).await,
             Err(wrong) => not_done(wrong.0),
         }
     }
 
     /// Puts the links of an account right as far as they are ours, then looks at them again.
-    async fn ensure(&mut self, account: &AccountName, batch: &mut Batch) -> StepResult {
+    async fn ensure(&mut self, account: &AccountName) -> StepResult {
         let Some(account) = self.view.spec.account(account).cloned() else {
             return not_done(format!("account {account} is not declared any more"));
         };
@@ -310,7 +310,7 @@ impl<H: Host> Engine<H> {
             Err(wrong) => return not_done(wrong.0),
         };
         for effect in effects {
-            if let StepResult::Failed { error, in_doubt } = self.link(effect, batch).await {
+            if let StepResult::Failed { error, in_doubt } = self.perform_one(effect).await {
                 return StepResult::Failed { error, in_doubt };
             }
         }
@@ -330,16 +330,6 @@ impl<H: Host> Engine<H> {
         let result = self.perform_one(effect).await;
         if matches!(result, StepResult::Done(_)) {
             batch.changes.push(MemoryChange::SetActive(active));
-        }
-        result
-    }
-
-    /// Makes or repoints a link, and notes that it is ours.
-    async fn link(&mut self, effect: Effect, batch: &mut Batch) -> StepResult {
-        let changes = record::changes(&effect, &self.view.memory, self.view.wall());
-        let result = self.perform_one(effect).await;
-        if matches!(result, StepResult::Done(_)) {
-            batch.changes.extend(changes);
         }
         result
     }

@@ -88,7 +88,7 @@ impl<H: Host> View<H> {
         let now = self.host.now();
         let mut planned = plan(&self.spec, &self.seen, &self.memory, now);
         self.plan_swap(&mut planned, now);
-        self.findings = lint(&planned.plan, &self.spec, &self.seen, &self.memory).err().unwrap_or_default();
+        self.findings = lint(&planned.plan, &self.spec, &self.seen, &self.memory, now).err().unwrap_or_default();
         filter(planned, &self.memory, now)
     }
 
@@ -150,10 +150,11 @@ impl<H: Host> View<H> {
         format!("{state}: {running} of {} sessions run on {active}", self.spec.sessions.len())
     }
 
-    /// Computes the conditions on what was last seen and planned.
-    pub fn refresh_conditions(&mut self) {
+    /// Computes the conditions on what was last seen and planned. Answers the former ones.
+    pub fn refresh_conditions(&mut self) -> Conditions {
         let now = self.host.now();
-        self.conditions = conditions(&self.inputs(&self.planned, now), &self.conditions);
+        let conditions = conditions(&self.inputs(&self.planned, now), &self.conditions);
+        std::mem::replace(&mut self.conditions, conditions)
     }
 
     /// The conditions of one object.

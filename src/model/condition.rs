@@ -3,12 +3,13 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Generation;
 
 /// A condition's status. Unknown is an answer of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Truth {
     /// It holds.
     True,
@@ -28,9 +29,25 @@ impl fmt::Display for Truth {
     }
 }
 
-/// The closed set of conditions. `docs/recovery.md` has a section for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ConditionKind {
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The closed set of conditions. `docs/recovery.md` has a section for each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum ConditionKind { $($(#[$doc])* $name),+ }
+
+        impl ConditionKind {
+            /// Every kind, for the documentation and its test.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The kind as programs match it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+kinds! {
     /// Pool: the spec on disk is valid and is the one acted on.
     SpecAccepted,
     /// The object matches the spec.
@@ -55,7 +72,7 @@ pub enum ConditionKind {
     QuotaKnown,
     /// Account: it may be a swap's target.
     Available,
-    /// Session: it was started with another spec than the present one.
+    /// Session: it runs with other settings than the present ones, or under another account than the active one.
     Drifted,
     /// Session: a person must answer something.
     NeedsInput,
@@ -65,13 +82,12 @@ pub enum ConditionKind {
 
 impl fmt::Display for ConditionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The Debug form of a unit variant is its name.
-        f.pad(&format!("{self:?}"))
+        f.pad(self.as_str())
     }
 }
 
 /// One condition of one object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// Which condition.
@@ -86,5 +102,6 @@ pub struct Condition {
     /// The generation of the spec that this was computed from.
     pub observed_generation: Generation,
     /// When `status` last changed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub last_transition_time: Timestamp,
 }

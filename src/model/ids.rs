@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -122,7 +123,11 @@ impl LinkName {
     /// Files that carry a login or an identity: sharing one logs accounts out or mixes them (`facts/claude-code.md`, section 2).
     pub const NEVER_SHARED: [&'static str; 2] = [".credentials.json", ".claude.json"];
 
-    /// Accepts one plain path component that is not in [`Self::NEVER_SHARED`] and not the per-home `sessions` registry.
+    /// What we keep below the shared root ourselves: its marker, the marker while it is written, and what a merge put aside.
+    pub const RESERVED: [&'static str; 3] = [".claude-failover", ".claude-failover.new", ".quarantine"];
+
+    /// Accepts one plain path component that is not in [`Self::NEVER_SHARED`], not in [`Self::RESERVED`] and not the per-home `sessions`
+    /// registry.
     ///
     /// # Errors
     /// [`NameError::BadLink`] with the reason.
@@ -134,6 +139,8 @@ impl LinkName {
             Some("it must be at most 255 bytes without control characters")
         } else if Self::NEVER_SHARED.contains(&name.as_str()) {
             Some("it holds a login or an identity, which accounts must never share")
+        } else if Self::RESERVED.contains(&name.as_str()) {
+            Some("it is kept below the shared root by claude-failover itself")
         } else if name == "sessions" {
             Some("it is the register of running processes, which tells the accounts apart")
         } else {
@@ -206,7 +213,7 @@ impl fmt::Display for ConversationId {
 }
 
 /// A process number of the kernel. It says who only together with a start time: see [`ProcessId`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Pid(pub i32);
 
 impl fmt::Display for Pid {
@@ -216,7 +223,7 @@ impl fmt::Display for Pid {
 }
 
 /// One process, safe against the reuse of its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessId {
     /// The process number.
     pub pid: Pid,
@@ -225,7 +232,7 @@ pub struct ProcessId {
 }
 
 /// A tmux pane id, such as `%5`: unique for the life of a server and never matched by prefix.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct PaneId(pub String);
 
 impl fmt::Display for PaneId {
@@ -235,7 +242,7 @@ impl fmt::Display for PaneId {
 }
 
 /// A tmux session id, such as `$3`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TmuxSessionId(pub String);
 
 impl fmt::Display for TmuxSessionId {
@@ -245,7 +252,7 @@ impl fmt::Display for TmuxSessionId {
 }
 
 /// Counts the accepted changes of the effective spec, from 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Generation(pub u64);
 
 impl fmt::Display for Generation {
@@ -255,7 +262,7 @@ impl fmt::Display for Generation {
 }
 
 /// Numbers the swaps of one state directory, from 1. It is the fence that every step of a swap carries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SwapId(pub u64);
 
 impl fmt::Display for SwapId {
@@ -265,7 +272,7 @@ impl fmt::Display for SwapId {
 }
 
 /// SHA-256 of the canonical effective spec, in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct SpecDigest(pub String);
 
 impl fmt::Display for SpecDigest {
@@ -276,7 +283,7 @@ impl fmt::Display for SpecDigest {
 
 /// The first 12 hexadecimal digits of SHA-256 over what a running agent cannot change without a restart: command, permission
 /// mode, environment and start directory. Cosmetic fields and the account are not part of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct StartDigest(pub String);
 
 impl fmt::Display for StartDigest {
@@ -306,6 +313,14 @@ mod tests {
         }
         assert!(LinkName::new("history.jsonl").expect("a plain name").is_file());
         assert!(!LinkName::new("file-history").expect("a plain name").is_file());
+    }
+
+    #[test]
+    fn what_we_keep_below_the_shared_root_is_no_link() {
+        for bad in LinkName::RESERVED {
+            assert!(LinkName::new(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert!(LinkName::new(".quarantined").is_ok());
     }
 
     #[test]

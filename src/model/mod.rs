@@ -17,6 +17,7 @@ mod event;
 mod ids;
 mod object;
 mod percent;
+mod schema;
 mod time;
 mod usage;
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Seen;
@@ -84,7 +85,7 @@ pub struct Death {
 }
 
 /// The user option by which we know a tmux session as ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mark {
     /// The state directory that made it.
     pub pool: PoolId,

@@ -1,11 +1,11 @@
-//! What the facts teach the memory: which process and conversation a session has, which agents ended, what left the spec.
+//! What the facts teach the memory: which links are ours, which process and conversation a session has, which agents ended, what left the spec.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words};
+use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs};
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{AgentView, Seen, Snapshot, TmuxView, TranscriptMark},
+    observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::Spec,
 };
 
@@ -34,6 +34,7 @@ impl Absorbed {
 pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorbed {
     let mut absorbed = Absorbed::default();
     let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    absorb_links(spec, seen, memory, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
         if tmux.server.is_none() && memory.sessions.values().any(|record| record.process.is_some()) {
             let message = "the tmux server is gone, and with it every pane".to_owned();
@@ -43,7 +44,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
             if let Some(Seen::Known(fact)) = seen.agents.get(name)
                 && !in_swap(name)
             {
-                absorb_agent(name, record, &fact.value, tmux, memory, now, &mut absorbed);
+                absorb_agent(spec, seen, name, record, &fact.value, tmux, memory, now, &mut absorbed);
             }
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
@@ -57,7 +58,32 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     absorbed
 }
 
+/// A link that is exactly as declared is ours from then on, whoever made it: what changes it later is drift, and a shared root without its
+/// marker is one that was lost. Learnt by looking, so that no crash between making a link and noting it can lose it.
+fn absorb_links(spec: &Spec, seen: &Snapshot, memory: &Memory, absorbed: &mut Absorbed) {
+    if seen.shared_root.value() != Some(&RootView::Marked(memory.pool)) {
+        return;
+    }
+    for account in &spec.accounts {
+        for (name, need) in spec.shared.links.iter().zip(link_needs(spec, account)) {
+            let view = seen.links.get(&(account.name.clone(), name.clone())).and_then(Seen::value);
+            if view.is_some_and(|view| link_is_right(view, &need.target)) && !memory.links.contains(&need.path) {
+                absorbed.changes.push(MemoryChange::PutLink(need.path));
+            }
+        }
+    }
+    if let (Some(path), Some(view)) = (&spec.active_link, seen.active_link.value())
+        && spec.accounts.iter().any(|account| link_is_right(view, &account.home))
+        && !memory.links.contains(path)
+    {
+        absorbed.changes.push(MemoryChange::PutLink(path.clone()));
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that bears on one agent; a struct would only rename it")]
 fn absorb_agent(
+    spec: &Spec,
+    seen: &Snapshot,
     name: &SessionName,
     record: &SessionRecord,
     agent: &AgentView,
@@ -69,7 +95,14 @@ fn absorb_agent(
     let object = ObjectRef::Session(name.clone());
     let mut next = record.clone();
     next.process = agent.process;
+    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| account_of_home(spec, home)) {
+        next.account = account;
+    }
     next.ended = agent.process.is_none();
+    // A look may still be about the conversation before this one: the file's name tells.
+    let transcript = seen.transcripts.get(name).and_then(Seen::value).and_then(|transcript| transcript.mark.as_ref());
+    let is_of = |mark: &TranscriptMark| mark.path.file_stem().is_some_and(|stem| *stem == *record.conversation.to_string());
+    next.spoken |= transcript.is_some_and(is_of);
     if agent.process.is_some()
         && let Some(register) = &agent.register
         && register.conversation != record.conversation
@@ -77,6 +110,7 @@ fn absorb_agent(
         let message = format!("conversation {} was left for {} inside the agent", record.conversation, register.conversation);
         absorbed.event(now, object.clone(), EventReason::ConversationChanged, Severity::Normal, message);
         next.conversation = register.conversation;
+        next.spoken = false;
         next.workdir.clone_from(&register.cwd);
     }
     let attempts = memory.attempts.get(&object);
@@ -128,6 +162,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             process: Some(process),
             started_at: now.wall,
             ended: false,
+            spoken: false,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
     }
@@ -165,6 +200,13 @@ pub fn undeclared_sessions(spec: &Spec, tmux: &TmuxView, memory: &Memory) -> BTr
     let marked =
         tmux.panes.values().filter_map(|pane| pane.mark.as_ref()).filter(|mark| mark.pool == memory.pool).map(|mark| &mark.session);
     marked.chain(memory.sessions.keys()).filter(|name| !spec.sessions.contains_key(*name)).cloned().collect()
+}
+
+/// The sessions whose agents run and whose conversations were never seen to have a transcript: looked at now and then, so that it is known once
+/// there is something to lose.
+pub fn unspoken_transcripts(seen: &Snapshot, memory: &Memory) -> BTreeMap<SessionName, Option<TranscriptMark>> {
+    let runs = |name: &SessionName| seen.agents.get(name).and_then(Seen::value).is_some_and(|agent| agent.process.is_some());
+    memory.sessions.iter().filter(|(name, record)| !record.spoken && runs(name)).map(|(name, _)| (name.clone(), None)).collect()
 }
 
 /// The sessions whose transcripts must be looked at before a plan can say how they are started: bound to a conversation, and without an agent.

@@ -1,12 +1,13 @@
 //! The plan as a value: phases of independent actions, each with its reason.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use crate::model::{AccountName, Generation, ObjectRef, SpecDigest};
 
 /// What an action does to its object, as people say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Verb {
     /// `+` make it.
@@ -38,7 +39,7 @@ impl Verb {
 }
 
 /// How much an action disturbs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Disruption {
     /// Nothing that runs is touched.
@@ -50,7 +51,7 @@ pub enum Disruption {
 }
 
 /// One action: one effect on one object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Action {
     /// What it is about.
@@ -70,7 +71,7 @@ pub struct Action {
 }
 
 /// What comes first. Phases run in this order; inside one, objects are independent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
     /// Shared root and link targets.
@@ -90,7 +91,7 @@ pub enum Phase {
 }
 
 /// Something that differs from what we last made, without the spec having changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drift {
     /// What it is about.
@@ -100,7 +101,7 @@ pub struct Drift {
 }
 
 /// Something that is not done now, and what it waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     /// What it is about.
@@ -112,7 +113,7 @@ pub struct Waiting {
 }
 
 /// The actions that would make the world match the spec.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// The spec's generation.
@@ -131,7 +132,7 @@ impl Plan {
 }
 
 /// What was found beside the plan. It is not a summary: it is what a stuck pool is asked about.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Changed outside.
@@ -143,7 +144,7 @@ pub struct Report {
 }
 
 /// A plan with its report.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[must_use]
 pub struct Planned {
     /// What to do.

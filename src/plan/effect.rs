@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// One effect on the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Effect {
     /// Start the tmux server on its socket, outside our cgroup, with a scrubbed environment and our anchor session.
@@ -133,7 +134,7 @@ pub enum Effect {
 }
 
 /// Whether a link's target is a directory or a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TargetKind {
     /// A directory.
@@ -143,7 +144,7 @@ pub enum TargetKind {
 }
 
 /// A link that must be right at the moment of acting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkNeed {
     /// The link.
     pub path: PathBuf,
@@ -154,7 +155,7 @@ pub struct LinkNeed {
 }
 
 /// All that is needed to start one agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Launch {
     /// Which session.
@@ -182,7 +183,7 @@ pub struct Launch {
 }
 
 /// Whether a conversation begins or goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LaunchMode {
     /// It has no transcript yet: `--session-id`.

@@ -19,11 +19,14 @@ pub fn ensure_links(spec: &Spec, seen: &Snapshot, memory: &Memory, account: &Acc
     let mut effects = Vec::new();
     for (name, need) in spec.shared.links.iter().zip(link_needs(spec, account)) {
         let shown = need.path.display();
-        if let Some(Seen::Known(fact)) = seen.targets.get(name)
-            && fact.value == TargetView::Absent
-        {
-            let kind = if name.is_file() { TargetKind::File } else { TargetKind::Directory };
-            effects.push(Effect::CreateTarget { root: spec.shared.root.clone(), target: need.target.clone(), kind });
+        let shown_target = need.target.display();
+        match (seen.targets.get(name).and_then(Seen::value), need.kind) {
+            (Some(TargetView::Directory), TargetKind::Directory) | (Some(TargetView::File), TargetKind::File) => {}
+            (Some(TargetView::Absent), kind) => {
+                effects.push(Effect::CreateTarget { root: spec.shared.root.clone(), target: need.target.clone(), kind });
+            }
+            (Some(_), _) => return Err(WrongLink(format!("{shown_target} is not what the link {name} needs"))),
+            (None, _) => return Err(WrongLink(format!("{shown_target}, which the link {name} needs, cannot be looked at"))),
         }
         let view = match seen.links.get(&(account.name.clone(), name.clone())) {
             Some(Seen::Known(fact)) => &fact.value,

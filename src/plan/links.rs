@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{LinkName, ObjectRef},
-    observed::{LinkView, RootView, Seen, TargetView},
+    observed::{LinkView, LoginView, RootView, Seen, TargetView},
     spec::{Account, AdoptMode},
 };
 
@@ -30,9 +30,16 @@ impl Planner<'_> {
                 )),
                 RootView::Absent | RootView::Empty | RootView::Unmarked if was_ours => Some((
                     "RootLost",
-                    format!("{shown} has lost its marker, as an unmounted share would; nothing is started until it is back"),
+                    format!(
+                        "{shown} has lost its marker, as an unmounted share would; nothing is started until it is back \
+                         (a shared root is moved with all that it holds, its marker included)"
+                    ),
                 )),
-                RootView::Absent | RootView::Empty | RootView::Unmarked => {
+                RootView::Unmarked => Some((
+                    "RootUnmarked",
+                    format!("{shown} holds something and has no marker; move its content away, or declare a directory of its own"),
+                )),
+                RootView::Absent | RootView::Empty => {
                     let effect = Effect::InitSharedRoot { root: root.clone(), pool: self.memory.pool };
                     self.act(
                         Phase::Shared,
@@ -113,8 +120,13 @@ impl Planner<'_> {
         let ours = self.memory.links.contains(&need.path);
         match view {
             found if link_is_right(found, &need.target) => {}
-            // Only its target is missing: that is planned in the phase before.
-            LinkView::Link { target, .. } if *target == need.target => {}
+            LinkView::Link { target, .. } if *target == need.target => {
+                // A target that is missing is made in the phase before; of one that is wrong its own warning tells.
+                if !matches!(self.seen.targets.get(name), Some(Seen::Known(fact)) if fact.value == TargetView::Absent) {
+                    let message = format!("what the link {shown} leads to cannot be looked at; it is not relied on");
+                    self.mark_unfit(&account.name, "TargetUnknown", message);
+                }
+            }
             LinkView::Absent => {
                 if ours {
                     self.drift(object.clone(), "the link is gone");
@@ -206,10 +218,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The first account that something can be started under; one that is in use and logged in is preferred.
     fn first_fit_account(&self) -> Option<&'a Account> {
-        let cordoned = |account: &&Account| self.memory.cordoned.contains_key(&ObjectRef::Account(account.name.clone()));
-        let fit = |account: &&Account| !self.unfit.contains_key(&account.name);
-        self.spec.accounts.iter().find(|account| fit(account) && !cordoned(account)).or_else(|| self.spec.accounts.iter().find(fit))
+        let fit = || self.spec.accounts.iter().filter(|account| !self.unfit.contains_key(&account.name));
+        let in_use = |account: &&Account| !self.memory.cordoned.contains_key(&ObjectRef::Account(account.name.clone()));
+        let login = |account: &Account| self.seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login);
+        let logged_in = |account: &&Account| !matches!(login(account), Some(LoginView::Missing | LoginView::Dead { .. }));
+        fit().filter(in_use).find(logged_in).or_else(|| fit().find(in_use)).or_else(|| fit().next())
     }
 
     fn plan_active_link(&mut self, path: &Path, account: &Account) {

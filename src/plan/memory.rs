@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -106,10 +107,14 @@ pub struct SessionRecord {
     /// ever seen, so the absence of a process does not tell.
     #[serde(default)]
     pub ended: bool,
+    /// Whether the conversation was seen to have a transcript. If that is gone one day, the conversation is lost, and nothing blank is begun in
+    /// its place.
+    #[serde(default)]
+    pub spoken: bool,
 }
 
 /// A durable degraded condition that refuses some actions until an operator clears it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latch {
     /// One CamelCase word.
@@ -119,6 +124,7 @@ pub struct Latch {
     /// What was seen when it was latched.
     pub evidence: String,
     /// Since when.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
 }
 

@@ -26,8 +26,10 @@ pub mod poll;
 mod removals;
 mod sessions;
 pub mod target;
+#[cfg(test)]
+pub(crate) mod tests;
 
-pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, wanted_transcripts};
+pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, unspoken_transcripts, wanted_transcripts};
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
 pub use backoff::{EXIT_SPAN, MAX_EXITS};
 pub use change::MemoryChange;

@@ -1,11 +1,15 @@
 //! The frame that the planners of the object kinds share.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use super::{Action, Disruption, Drift, Effect, Memory, Phase, Plan, Planned, Report, Verb, Waiting};
 use crate::{
-    model::{AccountName, Now, ObjectRef, StartDigest},
-    observed::{LinkView, Seen, Snapshot},
+    model::{AccountName, ConversationId, Now, ObjectRef, SessionName, StartDigest},
+    observed::{AgentView, LinkView, Seen, Snapshot},
     spec::{Account, Session, Spec},
 };
 
@@ -36,6 +40,8 @@ pub(super) struct Planner<'a> {
     pub account: Option<&'a Account>,
     /// Accounts whose home or links are wrong in a way that this plan does not put right, with the reason.
     pub unfit: BTreeMap<AccountName, String>,
+    /// Which sessions have a conversation open, or may have; what this plan starts is added.
+    pub open: BTreeMap<ConversationId, BTreeSet<SessionName>>,
     digests: BTreeMap<&'a Path, StartDigest>,
     actions: Vec<(Phase, Action)>,
     report: Report,
@@ -47,7 +53,19 @@ impl<'a> Planner<'a> {
         for session in spec.sessions.values() {
             digests.entry(session.workdir.as_path()).or_insert_with(|| spec.start_digest(session));
         }
-        Self { spec, seen, memory, now, account: None, unfit: BTreeMap::new(), digests, actions: Vec::new(), report: Report::default() }
+        let open = open_conversations(seen, memory);
+        Self {
+            spec,
+            seen,
+            memory,
+            now,
+            account: None,
+            unfit: BTreeMap::new(),
+            open,
+            digests,
+            actions: Vec::new(),
+            report: Report::default(),
+        }
     }
 
     /// [`Spec::start_digest`], computed once per start directory: it is all that differs between the sessions of one pool.
@@ -78,15 +96,36 @@ impl<'a> Planner<'a> {
         self.warn(ObjectRef::Account(account.clone()), reason, message);
     }
 
-    /// Whether an agent is known or feared to run under `home`. Unknown counts as running.
-    pub fn home_in_use(&self, home: &Path) -> bool {
-        if self.seen.tmux.value().is_none() {
-            return true;
+    /// What is known of a session's agent at this moment.
+    pub fn agent(&self, session: &SessionName) -> AgentNow<'a> {
+        match self.seen.agents.get(session) {
+            Some(Seen::Known(fact)) => match self.now.since(fact.at) {
+                age if age <= MAX_FACT_AGE => AgentNow::Seen(&fact.value),
+                age => AgentNow::Unknown(format!("it was last looked at {} seconds ago", age.as_secs())),
+            },
+            Some(Seen::Unknown(why)) => AgentNow::Unknown(why.to_string()),
+            None => AgentNow::NotLooked,
         }
-        self.seen.agents.values().any(|agent| match agent {
-            Seen::Unknown(_) => true,
-            Seen::Known(fact) => fact.value.process.is_some() && fact.value.home.as_deref().is_none_or(|running| running == home),
-        })
+    }
+
+    /// Whether an agent is known or feared to run under `home`. Unknown and stale count as running.
+    pub fn home_in_use(&self, home: &Path) -> bool {
+        let Some(tmux) = self.seen.tmux.fresh(self.now, MAX_FACT_AGE) else { return true };
+        let agents = &self.seen.agents;
+        let recorded = self.memory.sessions.iter().filter(|(_, record)| record.process.is_some()).map(|(name, _)| name.as_str());
+        let shown = tmux.panes.keys().map(String::as_str).chain(recorded);
+        // A pane whose name is no session's is not looked at: nobody declares it, and nothing of ours runs there.
+        let unlooked = shown.filter_map(|name| SessionName::new(name).ok()).any(|name| !agents.contains_key(&name));
+        unlooked
+            || agents.keys().any(|name| match self.agent(name) {
+                AgentNow::Seen(agent) => agent.process.is_some() && agent.home.as_deref().is_none_or(|running| running == home),
+                AgentNow::Unknown(_) | AgentNow::NotLooked => true,
+            })
+    }
+
+    /// Whether a session is in the hands of the open swap.
+    pub fn in_swap(&self, session: &SessionName) -> bool {
+        self.memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(session))
     }
 
     fn finish(mut self) -> Planned {
@@ -97,6 +136,41 @@ impl<'a> Planner<'a> {
             report: self.report,
         }
     }
+}
+
+/// What is known of an agent, for a decision that may disturb.
+pub(super) enum AgentNow<'a> {
+    /// Seen within [`MAX_FACT_AGE`].
+    Seen(&'a AgentView),
+    /// It cannot be told, or was told too long ago.
+    Unknown(String),
+    /// There is no fact: it had neither pane nor recorded process when agents were looked at.
+    NotLooked,
+}
+
+/// The conversations that agents have open, or may have. Two agents on one conversation would mix in one file.
+fn open_conversations(seen: &Snapshot, memory: &Memory) -> BTreeMap<ConversationId, BTreeSet<SessionName>> {
+    let mut open: BTreeMap<ConversationId, BTreeSet<SessionName>> = BTreeMap::new();
+    let mut add = |conversation, session: &SessionName| {
+        open.entry(conversation).or_default().insert(session.clone());
+    };
+    for (name, agent) in &seen.agents {
+        if let Some(register) = agent.value().filter(|agent| agent.process.is_some()).and_then(|agent| agent.register.as_ref()) {
+            add(register.conversation, name);
+        }
+    }
+    for (name, record) in &memory.sessions {
+        let may_run = match seen.agents.get(name) {
+            Some(Seen::Known(fact)) => fact.value.process.is_some(),
+            Some(Seen::Unknown(_)) => true,
+            None => record.process.is_some(),
+        };
+        let moves = memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+        if may_run || moves {
+            add(record.conversation, name);
+        }
+    }
+    open
 }
 
 /// An action that disturbs nothing.

@@ -2,7 +2,7 @@
 
 use super::{
     Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb, link_needs,
-    planner::{MAX_FACT_AGE, Planner, action},
+    planner::{AgentNow, MAX_FACT_AGE, Planner, action},
 };
 use crate::{
     model::{Activity, ConversationId, ObjectRef, ProcessId},
@@ -27,11 +27,14 @@ impl Planner<'_> {
                 return;
             }
         };
-        let Some(account) = self.account else { return };
+        let Some(account) = self.account else {
+            self.wait_for_account();
+            return;
+        };
         let mut room = Room::of(tmux);
         let mut starts = false;
         for session in self.spec.sessions.values() {
-            if self.memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(&session.name)) {
+            if self.in_swap(&session.name) {
                 continue;
             }
             starts |= self.plan_session(tmux, account, session, &mut room);
@@ -45,14 +48,21 @@ impl Planner<'_> {
     fn plan_session(&mut self, tmux: &TmuxView, account: &Account, session: &Session, room: &mut Room) -> bool {
         let object = ObjectRef::Session(session.name.clone());
         let mark = Mark { pool: self.memory.pool, session: session.name.clone(), digest: self.digest(session) };
-        let agent = self.seen.agents.get(&session.name);
         let Some(pane) = tmux.panes.get(session.name.as_str()) else {
-            return self.plan_absent(account, session, mark, agent, room);
+            return self.plan_absent(account, session, mark, room);
         };
         match &pane.mark {
-            Some(found) if found.pool == self.memory.pool => {}
+            Some(found) if found.pool == self.memory.pool && found.session == session.name => {}
+            Some(found) if found.pool == self.memory.pool => {
+                self.warn(object, "Conflicted", format!("a tmux session of this name carries the mark of session {}", found.session));
+                return false;
+            }
             Some(found) => {
                 self.warn(object, "Conflicted", format!("a tmux session of this name belongs to pool {}", found.pool));
+                return false;
+            }
+            None if session.adopt && self.memory.swap.is_some() => {
+                self.wait(object, "SwapOpen", "it is adopted after the swap");
                 return false;
             }
             None if session.adopt => {
@@ -67,42 +77,54 @@ impl Planner<'_> {
                 return false;
             }
         }
-        match agent {
-            Some(Seen::Known(fact)) => match fact.value.process {
+        match self.agent(&session.name) {
+            AgentNow::Seen(agent) => match agent.process {
                 Some(process) => {
-                    self.plan_running(account, session, pane, &fact.value, process);
+                    self.plan_running(account, session, pane, agent, process);
                     false
                 }
-                None => self.plan_ended(account, session, pane, &fact.value, mark),
+                None => self.plan_ended(account, session, pane, agent, mark),
             },
-            Some(Seen::Unknown(why)) => {
+            AgentNow::Unknown(why) => {
                 self.wait(object, "AgentUnknown", format!("its process cannot be looked at: {why}"));
                 false
             }
-            None => {
+            AgentNow::NotLooked => {
                 self.wait(object, "AgentUnknown", "its process has not been looked at");
                 false
             }
         }
     }
 
-    fn plan_absent(&mut self, account: &Account, session: &Session, mark: Mark, agent: Option<&Seen<AgentView>>, room: &mut Room) -> bool {
+    /// Without a fit account nothing is started; what runs, runs on.
+    fn wait_for_account(&mut self) {
+        for name in self.spec.sessions.keys() {
+            let runs = matches!(self.agent(name), AgentNow::Seen(agent) if agent.process.is_some());
+            if !runs && !self.in_swap(name) {
+                self.wait(ObjectRef::Session(name.clone()), "NoAccount", "no account is fit to start it under");
+            }
+        }
+    }
+
+    fn plan_absent(&mut self, account: &Account, session: &Session, mark: Mark, room: &mut Room) -> bool {
         let object = ObjectRef::Session(session.name.clone());
         let record = self.memory.sessions.get(&session.name);
-        if record.is_some_and(|record| record.process.is_some()) {
-            // Its pane is gone, but a process that ignores the hang-up lives on (facts/tmux.md, section 4).
-            match agent {
-                Some(Seen::Known(fact)) => {
-                    if let Some(process) = fact.value.process {
-                        self.plan_orphan(session, process);
-                        return false;
-                    }
-                }
-                _ => {
-                    self.wait(object, "AgentUnknown", "its pane is gone, and whether its agent has ended is not known");
+        // Its pane is gone, but a process that ignores the hang-up lives on (facts/tmux.md, section 4).
+        let unknown = match self.agent(&session.name) {
+            AgentNow::Seen(agent) => match agent.process {
+                Some(process) if record.is_some() => {
+                    self.plan_orphan(session, process);
                     return false;
                 }
-            }
+                Some(_) => true,
+                None => false,
+            },
+            AgentNow::Unknown(_) => true,
+            AgentNow::NotLooked => record.is_some_and(|record| record.process.is_some()),
+        };
+        if unknown {
+            self.wait(object, "AgentUnknown", "its pane is gone, and whether its agent has ended is not known");
+            return false;
         }
         let Some(launch) = self.launch(account, session, record) else { return false };
         if !room.take() {
@@ -144,8 +166,9 @@ impl Planner<'_> {
         } else {
             return;
         };
-        if self.unfit.contains_key(&account.name) {
-            self.wait(object, "AccountUnfit", format!("it is to be restarted ({why}), but account {} is not fit", account.name));
+        // What must not be started again is not stopped for a restart.
+        if let Some((reason, message)) = self.start_hold(account, &object) {
+            self.wait(object, reason, format!("it is to be restarted ({why}), but {message}"));
         } else if agent.activity.is_quiet() {
             let effect = Effect::StopAgent { session: session.name.clone(), process, grace: self.spec.agent.stop_grace };
             let stop = action(object, Verb::Restart, "stop, then start again with its conversation", why, effect);
@@ -159,13 +182,16 @@ impl Planner<'_> {
     fn plan_ended(&mut self, account: &Account, session: &Session, pane: &PaneView, agent: &AgentView, mark: Mark) -> bool {
         let object = ObjectRef::Session(session.name.clone());
         let death = agent.death.or(pane.dead).unwrap_or_default();
+        let record = self.memory.sessions.get(&session.name);
         let stays = match session.restart {
             Restart::Always => false,
             Restart::OnFailure => death.code == Some(0),
             Restart::Never => true,
         };
-        // An agent that we stopped to start it anew did not end by itself: the policy is not asked.
-        if stays && self.ended_by_itself(session) {
+        // The policy is about an end of its own. One that was last started with other settings, or under another account, was ended by us
+        // to be started anew.
+        let as_started = pane.mark.as_ref() == Some(&mark) && record.is_none_or(|record| record.account == account.name);
+        if stays && as_started {
             self.wait(
                 object,
                 "EndedByPolicy",
@@ -173,7 +199,6 @@ impl Planner<'_> {
             );
             return false;
         }
-        let record = self.memory.sessions.get(&session.name);
         let Some(launch) = self.launch(account, session, record) else { return false };
         let what = start_words(&launch);
         let why = format!("its agent ended ({})", death_words(death));
@@ -183,42 +208,61 @@ impl Planner<'_> {
         true
     }
 
-    /// Whether the last end of the session's agent was its own doing: those are counted, ours are not.
-    fn ended_by_itself(&self, session: &Session) -> bool {
-        let Some(record) = self.memory.sessions.get(&session.name) else { return true };
-        let attempts = self.memory.attempts.get(&ObjectRef::Session(session.name.clone()));
-        attempts.is_some_and(|attempts| attempts.exits.last().is_some_and(|exit| *exit >= record.started_at))
-    }
-
     /// What to start, or `None` with the reason in the report.
     fn launch(&mut self, account: &Account, session: &Session, record: Option<&SessionRecord>) -> Option<Launch> {
         let object = ObjectRef::Session(session.name.clone());
-        if let Some(cordon) = self.memory.cordoned.get(&object) {
-            self.wait(object, "Cordoned", format!("cordoned by {}: {}", cordon.actor, cordon.reason));
+        if let Some((reason, message)) = self.start_hold(account, &object) {
+            self.wait(object, reason, message);
             return None;
         }
-        if let Some(Attempts { quarantined: true, .. }) = self.memory.attempts.get(&object) {
+        let conversation = record.map_or_else(|| self.memory.pool.conversation(&session.name, 1), |record| record.conversation);
+        let rival = self.open.get(&conversation).and_then(|sessions| sessions.iter().find(|name| **name != session.name));
+        if let Some(rival) = rival {
+            let message =
+                format!("its conversation {conversation} is open in session {rival}; it is started once that session has left it");
+            self.wait(object, "ConversationOpen", message);
+            return None;
+        }
+        let mode = if record.is_some() { self.conversation_mode(session, conversation)? } else { LaunchMode::Fresh };
+        self.open.entry(conversation).or_default().insert(session.name.clone());
+        Some(launch(self.spec, account, session, conversation, mode))
+    }
+
+    /// Why nothing may be started in a session now, as reason and words.
+    fn start_hold(&self, account: &Account, object: &ObjectRef) -> Option<(&'static str, String)> {
+        if self.memory.swap.is_some() {
+            return Some(("SwapOpen", "nothing new is begun while a swap is open".to_owned()));
+        }
+        if let Some(cordon) = self.memory.cordoned.get(object) {
+            return Some(("Cordoned", format!("it is cordoned by {}: {}", cordon.actor, cordon.reason)));
+        }
+        if let Some(Attempts { quarantined: true, .. }) = self.memory.attempts.get(object) {
             let message =
                 format!("its agent ends too often; look with `claude-failover explain {object}`, then `claude-failover clear {object}`");
-            self.wait(object, "Quarantined", message);
-            return None;
+            return Some(("Quarantined", message));
         }
-        if let Some(why) = self.unfit.get(&account.name) {
-            let message = format!("account {} is not fit: {why}", account.name);
-            self.wait(object, "AccountUnfit", message);
-            return None;
-        }
-        let (conversation, mode) = match record {
-            None => (self.memory.pool.conversation(&session.name, 1), LaunchMode::Fresh),
-            Some(record) => (record.conversation, self.conversation_mode(session, record.conversation)?),
-        };
-        Some(launch(self.spec, account, session, conversation, mode))
+        let why = self.unfit.get(&account.name)?;
+        Some(("AccountUnfit", format!("account {} is not fit: {why}", account.name)))
     }
 
     /// A conversation with a transcript goes on; one in which nothing was ever said begins with the same id.
     fn conversation_mode(&mut self, session: &Session, conversation: ConversationId) -> Option<LaunchMode> {
         match self.seen.transcripts.get(&session.name) {
+            Some(Seen::Known(fact)) if self.now.since(fact.at) > MAX_FACT_AGE => {
+                let message = format!("the transcript of conversation {conversation} was last looked at too long ago");
+                self.wait(ObjectRef::Session(session.name.clone()), "TranscriptUnknown", message);
+                None
+            }
             Some(Seen::Known(fact)) if fact.value.mark.is_some() => Some(LaunchMode::Resume),
+            Some(Seen::Known(_)) if self.memory.sessions.get(&session.name).is_some_and(|record| record.spoken) => {
+                let object = ObjectRef::Session(session.name.clone());
+                let message = format!(
+                    "the transcript of conversation {conversation} is gone; bring it back, or begin a new conversation with \
+                     `claude-failover clear {object}`"
+                );
+                self.warn(object, "TranscriptLost", message);
+                None
+            }
             Some(Seen::Known(_)) => Some(LaunchMode::Fresh),
             Some(Seen::Unknown(why)) => {
                 let message = format!("the transcript of conversation {conversation} cannot be looked at: {why}");

@@ -37,5 +37,5 @@ pub use pool::{
     Account, AdoptMode, Agent, Failback, PermissionMode, Quota, QuotaSource, Restart, Session, Shared, SocketSpec, Spec, SwapPolicy,
     Thresholds, Tmux,
 };
-pub use rules::{REQUIRED_LINKS, SessionGroup};
+pub use rules::{REQUIRED_LINKS, SessionGroup, managed_variable};
 pub use starter::Starter;

@@ -1,11 +1,11 @@
 //! The conditions of every object.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, Truth},
-    observed::{LoginView, Seen, Snapshot},
-    plan::{Action, Drift, Finding, Memory, Planned, Waiting},
+    model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
+    observed::{LoginView, Seen, Snapshot, TmuxView},
+    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Planned, Waiting},
     spec::{Account, Spec},
     swap::Place,
 };
@@ -43,6 +43,13 @@ pub struct Inputs<'a> {
     pub now: Now,
 }
 
+impl<'a> Inputs<'a> {
+    /// The panes, if what is known of them is not too old to count.
+    fn tmux(&self) -> Option<&'a TmuxView> {
+        self.seen.tmux.fresh(self.now, MAX_FACT_AGE)
+    }
+}
+
 /// Computes all conditions. `previous` gives the time of the last flip; a condition whose status is the same keeps it.
 pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
     let mut waiting = BTreeMap::new();
@@ -51,7 +58,9 @@ pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
     }
     let actions = inputs.planned.plan.actions.iter().map(|(_, action)| (&action.object, action)).collect();
     let drift = inputs.planned.report.drift.iter().map(|drift| (&drift.object, drift)).collect();
-    let mut maker = Maker { inputs, previous, waiting, actions, drift, made: Conditions::new() };
+    let digests = inputs.spec.sessions.values().map(|session| (session.workdir.as_path(), session)).collect::<BTreeMap<_, _>>();
+    let digests = digests.into_iter().map(|(workdir, session)| (workdir, inputs.spec.start_digest(session))).collect();
+    let mut maker = Maker { inputs, previous, waiting, actions, drift, digests, made: Conditions::new() };
     maker.pool();
     for account in &inputs.spec.accounts {
         maker.account(account);
@@ -69,6 +78,8 @@ struct Maker<'a> {
     waiting: BTreeMap<&'a ObjectRef, &'a Waiting>,
     actions: BTreeMap<&'a ObjectRef, &'a Action>,
     drift: BTreeMap<&'a ObjectRef, &'a Drift>,
+    /// What sessions are to be started with, by start directory: all that differs between them.
+    digests: BTreeMap<&'a Path, StartDigest>,
     made: Conditions,
 }
 
@@ -93,7 +104,7 @@ impl Maker<'_> {
     }
 
     fn pool(&mut self) {
-        let Inputs { spec, seen, memory, planned, findings, spec_state, now, .. } = *self.inputs;
+        let Inputs { spec, memory, planned, findings, spec_state, now, .. } = *self.inputs;
         let object = &ObjectRef::Pool;
         match &spec_state.rejected {
             None => {
@@ -111,10 +122,12 @@ impl Maker<'_> {
             }
         }
         let report = &planned.report;
-        let (status, reason, message) = if seen.tmux.value().is_none() {
+        let (status, reason, message) = if self.inputs.tmux().is_none() {
             (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned())
+        } else if memory.swap.is_some() {
+            (Truth::False, "Swapping", "a swap is open".to_owned())
         } else if !planned.plan.is_empty() {
-            (Truth::False, "ChangesPending", format!("{} changes are to be made", planned.plan.actions.len()))
+            (Truth::False, "ChangesPending", format!("changes to be made: {}", planned.plan.actions.len()))
         } else if let Some(first) = report.waiting.first().or(report.warnings.first()) {
             (Truth::False, first.reason.as_str(), format!("{}: {}", first.object, first.message))
         } else {
@@ -138,29 +151,40 @@ impl Maker<'_> {
     }
 
     fn pool_rollup(&mut self, spec: &Spec, latched: bool, exhausted: bool) {
-        let Inputs { seen, memory, .. } = *self.inputs;
+        let memory = self.inputs.memory;
         let degraded = spec.sessions.keys().filter(|name| is_degraded(name, self.inputs)).count();
         let message = format!("{degraded} of {} sessions", spec.sessions.len());
         self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);
-        let ready = spec.sessions.keys().filter(|name| readiness(name, seen).0 == Truth::True).count();
-        let all = spec.sessions.len();
-        let message = format!("{ready} of {all} sessions are ready");
-        let reason = match (latched, exhausted, ready == all) {
-            (true, ..) => "Latched",
-            (_, true, _) => "Exhausted",
-            (_, _, false) => "SessionsNotReady",
-            _ => "AllReady",
+        let count = |truth| spec.sessions.keys().filter(|name| readiness(name, self.inputs).0 == truth).count();
+        let (ready, not_ready, unknown) = (count(Truth::True), count(Truth::False), count(Truth::Unknown));
+        let (status, reason) = if latched {
+            (Truth::False, "Latched")
+        } else if exhausted {
+            (Truth::False, "Exhausted")
+        } else if not_ready > 0 {
+            (Truth::False, "SessionsNotReady")
+        } else if unknown > 0 {
+            (Truth::Unknown, "SessionsNotSeen")
+        } else if memory.active.is_none() {
+            (Truth::False, "NoActiveAccount")
+        } else {
+            (Truth::True, "AllReady")
         };
-        let holds = !latched && !exhausted && ready == all && memory.active.is_some();
-        self.set_if(&ObjectRef::Pool, ConditionKind::Ready, holds, (reason, reason), message);
+        let rest = if unknown > 0 { format!(", of {unknown} it is not known") } else { String::new() };
+        let message = format!("{ready} of {} sessions are ready{rest}", spec.sessions.len());
+        self.set(&ObjectRef::Pool, ConditionKind::Ready, status, reason, message);
     }
 
     fn account(&mut self, account: &Account) {
-        let Inputs { seen, standing, quota, .. } = *self.inputs;
+        let Inputs { seen, standing, quota, now, .. } = *self.inputs;
         let object = &ObjectRef::Account(account.name.clone());
         let login = seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login);
         let (status, reason, message) = match login {
-            Some(LoginView::Valid { expires_at: Some(until) }) => (Truth::True, "LoggedIn", format!("until {until}")),
+            Some(LoginView::Valid { expires_at: Some(until) }) if *until <= now.wall => {
+                let message = format!("it ended at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
+                (Truth::False, "LoginEnded", message)
+            }
+            Some(LoginView::Valid { expires_at: Some(until) }) => (Truth::True, "LoggedIn", format!("until {until:.0}")),
             Some(LoginView::Valid { expires_at: None }) => (Truth::True, "LoggedIn", String::new()),
             Some(LoginView::Missing) => {
                 (Truth::False, "LoginMissing", format!("run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()))
@@ -176,8 +200,11 @@ impl Maker<'_> {
             Some((known, words)) => self.set_if(object, ConditionKind::QuotaKnown, *known, ("Fresh", "NotFresh"), words.clone()),
             None => self.set(object, ConditionKind::QuotaKnown, Truth::Unknown, "NoReading", "no source has answered yet"),
         }
-        if let Some((viable, words)) = standing.get(&account.name) {
-            self.set_if(object, ConditionKind::Available, *viable, ("HasRoom", "NotViable"), words.clone());
+        match standing.get(&account.name) {
+            Some((viable, words)) => self.set_if(object, ConditionKind::Available, *viable, ("HasRoom", "NotViable"), words.clone()),
+            None => {
+                self.set(object, ConditionKind::Available, Truth::Unknown, "NotDecided", "it has not been compared with the others yet");
+            }
         }
     }
 
@@ -186,31 +213,57 @@ impl Maker<'_> {
         let object = &ObjectRef::Session(name.clone());
         let waiting = self.waiting.get(object).copied();
         let action = self.actions.get(object).copied();
+        let moving = memory.swap.as_ref().is_some_and(|swap| swap.moves.get(name).is_some_and(|moved| !swap.is_settled(moved)));
         let (status, reason, message) = match (action, waiting) {
+            _ if moving => (Truth::False, "Swapping", "the open swap moves it".to_owned()),
             (Some(action), _) => (Truth::False, "ChangePending", action.what.clone()),
             (None, Some(waiting)) => (Truth::False, waiting.reason.as_str(), waiting.message.clone()),
-            (None, None) if seen.tmux.value().is_none() => (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned()),
+            (None, None) if self.inputs.tmux().is_none() => (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned()),
             (None, None) => (Truth::True, "InSync", String::new()),
         };
         self.set(object, ConditionKind::Synced, status, reason, message);
         let conflict = waiting.filter(|waiting| waiting.reason == "Conflicted");
-        if let Some(conflict) = conflict {
-            self.set(object, ConditionKind::Conflicted, Truth::True, "NotOurs", conflict.message.clone());
-        }
-        let (status, reason, message) = readiness(name, seen);
+        let message = conflict.map(|conflict| conflict.message.clone()).unwrap_or_default();
+        self.set_if(object, ConditionKind::Conflicted, conflict.is_some(), ("NotOurs", "NoConflict"), message);
+        let (status, reason, message) = readiness(name, self.inputs);
         self.set(object, ConditionKind::Ready, status, reason, message);
-        let drift = self.drift.get(object);
-        let message = drift.map(|drift| drift.message.clone()).unwrap_or_default();
-        self.set_if(object, ConditionKind::Drifted, drift.is_some(), ("ChangedOutside", "AsStarted"), message);
-        let asks = seen.activity(name) == Activity::NeedsInput;
-        let what = seen.agents.get(name).and_then(Seen::value).and_then(|agent| agent.register.as_ref()?.waiting_for.clone());
-        self.set_if(object, ConditionKind::NeedsInput, asks, ("WaitsForPerson", "NothingAsked"), what.unwrap_or_default());
+        self.drifted(name, object);
+        if status == Truth::Unknown {
+            self.set(object, ConditionKind::NeedsInput, Truth::Unknown, reason, "what it does is not known");
+        } else {
+            let asks = seen.activity(name) == Activity::NeedsInput;
+            let what = seen.agents.get(name).and_then(Seen::value).and_then(|agent| agent.register.as_ref()?.waiting_for.clone());
+            self.set_if(object, ConditionKind::NeedsInput, asks, ("WaitsForPerson", "NothingAsked"), what.unwrap_or_default());
+        }
         let degraded = is_degraded(name, self.inputs);
         let attempts = memory.attempts.get(object);
         let message = attempts.and_then(|attempts| attempts.last_error.clone()).unwrap_or_default();
-        let quarantined = attempts.is_some_and(|attempts| attempts.quarantined);
-        let reason = if quarantined { "Quarantined" } else { "FailsRepeatedly" };
+        let (reason, message) = if is_given_up(name, memory) {
+            ("GivenUp", "the open swap could not move it and has left it as it is".to_owned())
+        } else if attempts.is_some_and(|attempts| attempts.quarantined) {
+            ("Quarantined", message)
+        } else {
+            ("FailsRepeatedly", message)
+        };
         self.set_if(object, ConditionKind::Degraded, degraded, (reason, "Healthy"), message);
+    }
+
+    fn drifted(&mut self, name: &SessionName, object: &ObjectRef) {
+        let pane = self.inputs.tmux().map(|tmux| tmux.panes.get(name.as_str()));
+        let wanted = self.inputs.spec.sessions.get(name).and_then(|session| self.digests.get(session.workdir.as_path()));
+        let ours = |mark: &&crate::observed::Mark| mark.pool == self.inputs.memory.pool;
+        let mark = pane.flatten().and_then(|pane| pane.mark.as_ref()).filter(ours);
+        let other = mark.zip(wanted).filter(|(mark, wanted)| mark.digest != **wanted);
+        let (status, reason, message) = if let Some((mark, wanted)) = other {
+            (Truth::True, "SettingsChanged", format!("it was started with settings {} and not {wanted}", mark.digest))
+        } else if let Some(drift) = self.drift.get(object) {
+            (Truth::True, "ChangedOutside", drift.message.clone())
+        } else if pane.is_none() {
+            (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned())
+        } else {
+            (Truth::False, "AsStarted", String::new())
+        };
+        self.set(object, ConditionKind::Drifted, status, reason, message);
     }
 
     fn links(&mut self) {
@@ -218,7 +271,7 @@ impl Maker<'_> {
         for account in &spec.accounts {
             for link in &spec.shared.links {
                 let object = &ObjectRef::Link(account.name.clone(), link.clone());
-                let conflict = self.waiting.get(object).copied();
+                let conflict = self.waiting.get(object).copied().filter(|waiting| waiting.reason == "Conflicted");
                 let message = conflict.map(|warning| warning.message.clone()).unwrap_or_default();
                 self.set_if(object, ConditionKind::Conflicted, conflict.is_some(), ("NotOurs", "NoConflict"), message);
                 let target = spec.shared.root.join(link.as_str());
@@ -234,8 +287,11 @@ impl Maker<'_> {
 }
 
 /// Whether a session is usable now.
-fn readiness(name: &SessionName, seen: &Snapshot) -> (Truth, &'static str, String) {
-    match seen.agents.get(name) {
+fn readiness(name: &SessionName, inputs: &Inputs<'_>) -> (Truth, &'static str, String) {
+    match inputs.seen.agents.get(name) {
+        Some(Seen::Known(fact)) if inputs.now.since(fact.at) > MAX_FACT_AGE => {
+            (Truth::Unknown, "NotSeen", "it was last looked at too long ago".to_owned())
+        }
         Some(Seen::Known(fact)) => match (fact.value.process, fact.value.activity) {
             (None, _) => (Truth::False, "NotRunning", "no agent runs".to_owned()),
             (Some(_), Activity::Idle | Activity::Working) => (Truth::True, "Running", fact.value.activity.to_string()),
@@ -243,7 +299,7 @@ fn readiness(name: &SessionName, seen: &Snapshot) -> (Truth, &'static str, Strin
             (Some(_), activity) => (Truth::False, "NotUsable", activity.to_string()),
         },
         Some(Seen::Unknown(why)) => (Truth::Unknown, "NotSeen", why.to_string()),
-        None if seen.tmux.value().is_some() => (Truth::False, "NotRunning", "no agent runs".to_owned()),
+        None if inputs.tmux().is_some() => (Truth::False, "NotRunning", "no agent runs".to_owned()),
         None => (Truth::Unknown, "NotSeen", "it has not been looked at".to_owned()),
     }
 }
@@ -253,6 +309,9 @@ const DEGRADED_FAILURES: u32 = 3;
 
 fn is_degraded(name: &SessionName, inputs: &Inputs<'_>) -> bool {
     let attempts = inputs.memory.attempts.get(&ObjectRef::Session(name.clone()));
-    let lost = inputs.memory.swap.as_ref().and_then(|swap| swap.moves.get(name)).is_some_and(|moved| moved.place == Place::Lost);
-    lost || attempts.is_some_and(|attempts| attempts.quarantined || attempts.failures >= DEGRADED_FAILURES)
+    is_given_up(name, inputs.memory) || attempts.is_some_and(|attempts| attempts.quarantined || attempts.failures >= DEGRADED_FAILURES)
+}
+
+fn is_given_up(name: &SessionName, memory: &Memory) -> bool {
+    memory.swap.as_ref().and_then(|swap| swap.moves.get(name)).is_some_and(|moved| moved.place == Place::Lost)
 }

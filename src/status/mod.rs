@@ -11,6 +11,8 @@
 
 mod conditions;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 pub use conditions::{Conditions, Inputs, SpecState, conditions};
 pub use rows::{AccountRow, LinkRow, SessionRow, Status, SwapRow, WindowRow, status};

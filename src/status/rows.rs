@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Inputs};
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// The whole pool at one instant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The pool.
@@ -27,6 +28,7 @@ pub struct Status {
     /// The generation in force.
     pub generation: Generation,
     /// When the facts were put together. A status that is old is a status of a daemon that is stuck or gone.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// The account that the pool works under.
     pub active: Option<AccountName>,
@@ -49,7 +51,7 @@ pub struct Status {
 }
 
 /// One account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountRow {
     /// Its name.
@@ -69,7 +71,7 @@ pub struct AccountRow {
 }
 
 /// One usage window.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WindowRow {
     /// Which.
@@ -79,15 +81,17 @@ pub struct WindowRow {
     /// Where the pool leaves it.
     pub threshold: Percent,
     /// When it begins anew.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub resets_at: Option<Timestamp>,
     /// When it was measured.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub measured_at: Timestamp,
     /// Where the figure comes from.
     pub source: ReadingSource,
 }
 
 /// One session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRow {
     /// Its name.
@@ -97,6 +101,7 @@ pub struct SessionRow {
     /// What it does.
     pub activity: Activity,
     /// Since when.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub since: Option<Timestamp>,
     /// Tokens in its context.
     pub context_tokens: Option<u64>,
@@ -113,7 +118,7 @@ pub struct SessionRow {
 }
 
 /// A link that is not as it must be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkRow {
     /// Whose.
@@ -125,7 +130,7 @@ pub struct LinkRow {
 }
 
 /// The open swap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SwapRow {
     /// Which.
@@ -135,6 +140,7 @@ pub struct SwapRow {
     /// To where.
     pub to: AccountName,
     /// Since when.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub opened_at: Timestamp,
     /// How far the shared part is.
     pub stage: Stage,

@@ -73,7 +73,7 @@ pub enum StoreError {
         supported: i64,
     },
     /// The file does not hold what it must. It is left as it is.
-    #[error("{} is damaged: {finding}; nothing was changed: put a copy of the whole state directory back, or move it away", .path.display())]
+    #[error("{} is damaged: {finding}; it was left as it is: restore the whole state directory, or move it away", .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -152,16 +152,4 @@ pub enum StoreError {
 /// The holder of a lock in words.
 fn holder(pid: Option<Pid>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
-}
-
-/// The error and all its sources on one line.
-pub(super) fn chain(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

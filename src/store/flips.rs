@@ -1,6 +1,6 @@
 //! When the status of each condition last changed: the one thing about a condition that cannot be computed from facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
@@ -25,11 +25,18 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Flips> {
         .collect()
 }
 
-/// Replaces all of them: a condition that is not named is no longer told of.
-pub(super) fn replace(transaction: &Transaction<'_>, flips: &Flips) -> Result<(), WriteError> {
-    transaction.execute("DELETE FROM flip", [])?;
-    let mut insert = transaction.prepare_cached("INSERT INTO flip (object, kind, status, since) VALUES (?1, ?2, ?3, ?4)")?;
-    for ((object, kind), (status, since)) in flips {
+/// Takes over those that flipped, and forgets the conditions that are no longer told of.
+pub(super) fn record(
+    transaction: &Transaction<'_>,
+    flipped: &Flips,
+    gone: &BTreeSet<(ObjectRef, ConditionKind)>,
+) -> Result<(), WriteError> {
+    let mut delete = transaction.prepare_cached("DELETE FROM flip WHERE object = ?1 AND kind = ?2")?;
+    for (object, kind) in gone {
+        delete.execute(params![Named(object), Word(kind)])?;
+    }
+    let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO flip (object, kind, status, since) VALUES (?1, ?2, ?3, ?4)")?;
+    for ((object, kind), (status, since)) in flipped {
         insert.execute(params![Named(object), Word(kind), Word(status), At(*since)])?;
     }
     Ok(())

@@ -12,9 +12,9 @@ use super::{
     StateDir, StoreError,
     database::{Database, WriteError, beside, family},
     directory::io_error,
-    error::chain,
     schema::HISTORY,
 };
+use crate::model::error_line;
 
 /// The history, or why it is off.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl History {
     pub(super) fn open_read_only(directory: &StateDir) -> Self {
         let (database, fault) = match Database::open_read_only(directory, &HISTORY) {
             Ok(database) => (Some(database), None),
-            Err(error) => (None, Some(chain(&error))),
+            Err(error) => (None, Some(error_line(&error))),
         };
         Self { directory: directory.clone(), database, fault, set_aside: None }
     }
@@ -74,7 +74,7 @@ impl History {
             }
             result => result,
         };
-        self.fault = result.as_ref().err().map(chain);
+        self.fault = result.as_ref().err().map(|error| error_line(error));
         result
     }
 
@@ -85,7 +85,7 @@ impl History {
                 Ok(database) => self.database = Some(database),
                 Err(StoreError::Corrupt { .. }) => return self.replace(),
                 Err(error) => {
-                    self.fault = Some(chain(&error));
+                    self.fault = Some(error_line(&error));
                     return Err(error);
                 }
             }

@@ -35,13 +35,17 @@ mod schema;
 mod tests;
 mod value;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
 use self::{database::Database, history::History, schema::STATE};
 use crate::{
-    model::{AccountName, AccountUsage, Event, Generation, PoolId, SwapId, WindowKind, WindowReading},
+    model::{AccountName, AccountUsage, ConditionKind, Event, Generation, ObjectRef, PoolId, SwapId, WindowKind, WindowReading},
     plan::{Memory, MemoryChange, Outcome},
     swap::SwapEvent,
 };
@@ -138,6 +142,19 @@ impl Store<Writing> {
         self.state.write("write intents into", |transaction| journal::begin(transaction, intents))
     }
 
+    /// As [`Self::begin_intents`], with what was learnt before: one sync for both. Events wait for the next [`Self::commit`] to be told, so that
+    /// nothing stands between the intents and their effects.
+    ///
+    /// # Errors
+    /// As [`Self::begin_intents`] and [`Self::commit`]; then nothing is written.
+    pub fn begin_intents_with(&mut self, learnt: &Batch, intents: &[Intent]) -> Result<Vec<IntentId>, StoreError> {
+        let sent = self.access.sent;
+        self.state.write("write intents into", |transaction| {
+            write(transaction, learnt, sent)?;
+            journal::begin(transaction, intents)
+        })
+    }
+
     /// Writes what became of intents, with what follows from it.
     ///
     /// # Errors
@@ -200,12 +217,12 @@ impl Store<Writing> {
         self.history.write("write a poller's state into", |transaction| readings::put_poll(transaction, account, state))
     }
 
-    /// Keeps since when each condition has been as it is; a condition that is not named is forgotten.
+    /// Keeps since when conditions have been as they are: those that flipped since the last call, and those that are no longer told of.
     ///
     /// # Errors
     /// As [`Self::record_usage`].
-    pub fn record_flips(&mut self, flips: &Flips) -> Result<(), StoreError> {
-        self.history.write("write conditions into", |transaction| flips::replace(transaction, flips))
+    pub fn record_flips(&mut self, flipped: &Flips, gone: &BTreeSet<(ObjectRef, ConditionKind)>) -> Result<(), StoreError> {
+        self.history.write("write conditions into", |transaction| flips::record(transaction, flipped, gone))
     }
 
     /// Forgets what is older or more than is kept. Nothing that is open, and nothing that the memory holds, is ever forgotten.

@@ -3,15 +3,15 @@
 //! # Guarantees
 //! - An answer never needs a second look at the clock or the host; the same record and facts give the same answer.
 //! - [`Decision::Act`] and [`Decision::Note`] always move the record on, so the caller may ask again at once.
-//! - An agent is started only where none is known to run. Nothing is stopped while the links that it would be started behind are not
-//!   known to be right.
+//! - An agent is started only where it is known that none runs. Nothing is stopped while the links that it would be started behind are
+//!   not known to be right.
 //! - The target is recorded only after its links were seen right behind the flip, and are right in these facts. Once its recording has
 //!   begun there is only forward.
 //! - Going back tries once. What then fails is latched, with both errors; what runs is left alone.
 //!
 //! # Assumes
-//! The caller journals [`SwapEvent::Began`] before it carries out a step and [`SwapEvent::Ended`] after it, and looks again before it
-//! asks again.
+//! The caller journals [`SwapEvent::Began`] before it carries out a step and [`SwapEvent::Ended`] after it, looks again before it asks
+//! again, and writes nothing else of its own: an operator's abort is a fact.
 //!
 //! # Does not
 //! Choose the target, or judge whether a swap should begin: that is the planner's.
@@ -62,19 +62,11 @@ pub fn next(record: &SwapRecord, facts: &SwapFacts) -> Decision {
         return turn_back(facts, why);
     }
     match record.stage {
-        Stage::Opened => match attempt(record, facts, Step::Hold, Some(false)) {
-            Attempt::Decided(decision) => decision,
-            Attempt::Undecidable(why) => turn_back(facts, why),
-        },
+        // No look shows a hold, and to begin it again costs nothing.
+        Stage::Opened => way_out(record, facts, Step::Hold, Some(false)),
         Stage::Canary => sessions::canary(record, facts),
         Stage::Flip => flip(record, facts),
-        Stage::Ensure => {
-            let links = seen_right(&facts.target_links);
-            match attempt(record, facts, Step::Ensure(plan.to.clone()), links) {
-                Attempt::Decided(decision) => decision,
-                Attempt::Undecidable(why) => turn_back(facts, why),
-            }
-        }
+        Stage::Ensure => way_out(record, facts, Step::Ensure(plan.to.clone()), seen_right(&facts.target_links)),
         Stage::Rest if record.all_settled() => match &facts.target_links {
             LinksState::Right => Decision::Act(vec![Step::Commit]),
             // A wrong link was an objection above.
@@ -83,11 +75,7 @@ pub fn next(record: &SwapRecord, facts: &SwapFacts) -> Decision {
         Stage::Rest => sessions::rest(record, facts),
         Stage::Commit => commit(record, facts),
         Stage::Committed => close(facts, SwapVerdict::Committed, None),
-        Stage::Unflip => {
-            let step = Step::Flip(plan.from.clone());
-            let seen = link_leads_to(&facts.active_link, &plan.from);
-            way_back(record, facts, step, seen)
-        }
+        Stage::Unflip => way_back(record, facts, Step::Flip(plan.from.clone()), leads_to(&facts.active_link, &plan.from)),
         Stage::Reensure => way_back(record, facts, Step::Ensure(plan.from.clone()), seen_right(&facts.from_links)),
         Stage::Return => match &facts.from_links {
             _ if !record.touched => close(facts, SwapVerdict::Abandoned, None),
@@ -144,10 +132,8 @@ fn flip(record: &SwapRecord, facts: &SwapFacts) -> Decision {
             _ => {}
         }
     }
-    match attempt(record, facts, step, link_leads_to(&facts.active_link, to)) {
-        Attempt::Decided(decision) => decision,
-        Attempt::Undecidable(why) => turn_back(facts, why),
-    }
+    let seen = leads_to(&facts.active_link, to);
+    way_out(record, facts, step, seen)
 }
 
 /// The target is recorded. From here on there is only forward: what is wrong is put right and tried again, more and more slowly.
@@ -172,39 +158,34 @@ fn commit(record: &SwapRecord, facts: &SwapFacts) -> Decision {
     }
 }
 
-/// A step of the way back. It is tried once: what fails or cannot be told is latched.
+/// A shared step of the way out. What cannot be told in the end is undone; a failure is an objection the next time.
+fn way_out(record: &SwapRecord, facts: &SwapFacts, step: Step, seen: Option<bool>) -> Decision {
+    attempt(record, facts, step, seen).unwrap_or_else(|why| turn_back(facts, why))
+}
+
+/// A shared step of the way back. It is tried once: what fails or cannot be told in the end is latched.
 fn way_back(record: &SwapRecord, facts: &SwapFacts, step: Step, seen: Option<bool>) -> Decision {
     if let Some(error) = &record.last_error {
         return latch(facts, format!("failed to {step}: {error}"));
     }
-    match attempt(record, facts, step, seen) {
-        Attempt::Decided(decision) => decision,
-        Attempt::Undecidable(why) => latch(facts, why),
-    }
+    attempt(record, facts, step, seen).unwrap_or_else(|why| latch(facts, why))
 }
 
-/// What an attempt at a shared step came to.
-enum Attempt {
-    /// Go on so.
-    Decided(Decision),
-    /// It may have been done, and for too long nobody could tell.
-    Undecidable(String),
-}
-
-/// Begins a shared step, or finds out what became of it. `seen` says whether the facts show it done.
-fn attempt(record: &SwapRecord, facts: &SwapFacts, step: Step, seen: Option<bool>) -> Attempt {
+/// Begins a shared step, or finds out what became of it; `seen` says whether the facts show it done. `Err` says that it may have been
+/// done and that for too long nobody could tell.
+fn attempt(record: &SwapRecord, facts: &SwapFacts, step: Step, seen: Option<bool>) -> Result<Decision, String> {
     let Some(pending) = record.pending(&step) else {
-        return Attempt::Decided(Decision::Act(vec![step]));
+        return Ok(Decision::Act(vec![step]));
     };
     if let Some(done) = seen {
-        return Attempt::Decided(Resolution::of(&step, pending.doubt.as_deref(), done, facts.now).into());
+        return Ok(Resolution::of(&step, pending.doubt.as_deref(), done, facts.now).into());
     }
     let until = deadline(record, facts, pending.since);
     let doubt = pending.doubt.as_deref().unwrap_or("the process that began it ended");
     if facts.now < until {
-        return Attempt::Decided(Decision::wait(format!("a look must tell what became of this step: {step} ({doubt})"), Some(until)));
+        return Ok(Decision::wait(format!("a look must tell what became of this step: {step} ({doubt})"), Some(until)));
     }
-    Attempt::Undecidable(format!("it could not be told whether this step was done: {step}: {doubt}"))
+    Err(format!("it could not be told whether this step was done: {step}: {doubt}"))
 }
 
 /// What becomes of a step that began and has no known end, once the facts say whether it was done.
@@ -254,7 +235,7 @@ fn seen_right(links: &LinksState) -> Option<bool> {
     }
 }
 
-fn link_leads_to(link: &ActiveLinkState, account: &AccountName) -> Option<bool> {
+fn leads_to(link: &ActiveLinkState, account: &AccountName) -> Option<bool> {
     match link {
         ActiveLinkState::Unknown => None,
         ActiveLinkState::At(found) => Some(found == account),

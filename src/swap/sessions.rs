@@ -51,7 +51,9 @@ fn advance(record: &SwapRecord, facts: &SwapFacts, limit: usize) -> Decision {
         }
     }
     if !notes.is_empty() {
-        // What is noted changes who may move: the next question is answered with that in mind.
+        // What is noted changes who may move: the next question is answered with that in mind. The proof of a canary ends its stage, and
+        // what was true of the others in it may not be so in the next: one entry at a time there.
+        notes.truncate(if record.stage == Stage::Canary { 1 } else { usize::MAX });
         return Decision::Note(notes);
     }
     turns.sort_by_key(|(reluctance, name, _)| (*reluctance, *name));

@@ -58,6 +58,16 @@ impl Lab {
     /// A lab with the homes `a` and `b`, logged in, onboarded, the start directory trusted, and only `projects` shared. `None`, with a
     /// line that says so, when there is no CLI to test.
     pub fn open() -> Option<Self> {
+        let lab = Self::open_bare()?;
+        fs::create_dir_all(lab.directory.join("shared/projects")).expect("made");
+        for name in ["a", "b"] {
+            lab.make_ready(name);
+        }
+        Some(lab)
+    }
+
+    /// A lab with the homes `a` and `b` as a person leaves them: logged in, and nothing else. `None` as for [`Self::open`].
+    pub fn open_bare() -> Option<Self> {
         let Some(cli) = env::var_os("CLAUDE_FAILOVER_REAL_CLI") else {
             // Past the test runner, which would keep it to itself.
             let _ = writeln!(io::stderr(), "skipped: CLAUDE_FAILOVER_REAL_CLI does not name the CLI; see .ci/install-claude");
@@ -66,23 +76,30 @@ impl Lab {
         let cli = fs::canonicalize(&cli).expect("CLAUDE_FAILOVER_REAL_CLI names a file");
         let root = tempfile::Builder::new().prefix("claude-lab-").tempdir().expect("a temporary directory");
         let directory = fs::canonicalize(root.path()).expect("it exists");
-        for name in ["user", "scratch", "work", "shared/projects"] {
+        for name in ["user", "scratch", "work"] {
             fs::create_dir_all(directory.join(name)).expect("made");
         }
         let lab = Self { api: Api::start(&directory), _root: root, directory, cli };
         for name in ["a", "b"] {
-            lab.make_home(name);
+            lab.log_in(name);
         }
         Some(lab)
     }
 
-    /// Makes a home with a fake login and links its transcripts to the shared ones.
-    pub fn make_home(&self, name: &str) {
+    /// Onboards a home, trusts the start directory, and links its transcripts to the shared ones.
+    fn make_ready(&self, name: &str) {
         let home = self.home(name);
-        fs::create_dir_all(&home).expect("made");
         let trust = json!({self.workdir().to_string_lossy(): {"hasTrustDialogAccepted": true}});
         fs::write(home.join(".claude.json"), json!({"hasCompletedOnboarding": true, "projects": trust}).to_string()).expect("written");
         fs::write(home.join("settings.json"), json!({"skipDangerousModePermissionPrompt": true}).to_string()).expect("written");
+        symlink(self.directory.join("shared/projects"), home.join("projects")).expect("linked");
+    }
+
+    /// Makes a home with a fake login.
+    fn log_in(&self, name: &str) {
+        let home = self.home(name);
+        fs::create_dir_all(&home).expect("made");
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).expect("ours");
         let login = json!({"claudeAiOauth": {
             "accessToken": format!("fake-at-{name}"), "refreshToken": format!("fake-rt-{name}"), "expiresAt": (now() + 25_200) * 1000,
             "refreshTokenExpiresAt": (now() + 30 * 86_400) * 1000, "scopes": ["user:inference", "user:profile", "user:sessions:claude_code"],
@@ -90,7 +107,6 @@ impl Lab {
         let file = home.join(".credentials.json");
         fs::write(&file, login.to_string()).expect("written");
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("ours");
-        symlink(self.directory.join("shared/projects"), home.join("projects")).expect("linked");
     }
 
     /// The directory that everything lies in.
@@ -188,11 +204,25 @@ impl Lab {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// The socket of the lab's own server.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("tmux.sock")
+    }
+
     fn tmux_command(&self) -> Command {
         let mut command = Command::new("tmux");
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.directory.join("user")).env("LANG", "C.UTF-8");
-        command.arg("-S").arg(self.directory.join("tmux.sock")).args(["-f", "/dev/null"]).stdin(Stdio::null());
+        command.arg("-S").arg(self.socket()).args(["-f", "/dev/null"]).stdin(Stdio::null());
         command
+    }
+
+    /// Types a prompt into a pane as a paste, and submits it.
+    pub fn say(&self, pane: &str, prompt: &str) {
+        let file = self.directory.join("scratch/prompt");
+        fs::write(&file, prompt).expect("written");
+        self.tmux(&["load-buffer", "-b", "prompt", &file.to_string_lossy()]);
+        self.tmux(&["paste-buffer", "-p", "-d", "-b", "prompt", "-t", pane]);
+        self.tmux(&["send-keys", "-t", pane, "Enter"]);
     }
 
     /// Writes a settings file whose hooks and status line report to [`Self::told`], and gives its path. `detached` marks them `async`.
@@ -327,12 +357,7 @@ impl Session<'_> {
 
     /// Types a prompt as a paste, and submits it.
     pub fn say(&self, prompt: &str) {
-        let file = self.lab.directory.join("scratch/prompt");
-        fs::write(&file, prompt).expect("written");
-        let buffer = format!("lab-{}", self.pid);
-        self.lab.tmux(&["load-buffer", "-b", &buffer, &file.to_string_lossy()]);
-        self.lab.tmux(&["paste-buffer", "-p", "-d", "-b", &buffer, "-t", &self.pane]);
-        self.press("Enter");
+        self.lab.say(&self.pane, prompt);
     }
 
     /// Presses a key, as tmux names it.
@@ -363,27 +388,26 @@ impl Session<'_> {
         wait_for("the end of the CLI", || (!self.is_alive()).then_some(()));
         begun.elapsed()
     }
+}
 
-    /// Addresses other than loopback that the process is connected to.
-    pub fn foreign_connections(&self) -> Vec<String> {
-        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
-        let sockets: Vec<String> = descriptors
-            .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-            .filter_map(|target| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-            .collect();
-        let tables =
-            ["tcp", "tcp6", "udp", "udp6"].map(|name| fs::read_to_string(format!("/proc/{}/net/{name}", self.pid)).unwrap_or_default());
-        let rows = tables.iter().flat_map(|table| table.lines().skip(1));
-        // proc_pid_net(5): the third field is the remote address in hexadecimal, the tenth the socket's inode.
-        rows.filter_map(|row| {
-            let fields: Vec<&str> = row.split_whitespace().collect();
-            let (remote, inode) = (fields.get(2)?, fields.get(9)?);
-            let address = remote.split(':').next()?;
-            let local = address.ends_with("0100007F") || address.ends_with("01000000") || address.chars().all(|digit| digit == '0');
-            (sockets.iter().any(|socket| socket == inode) && !local).then(|| (*remote).to_owned())
-        })
-        .collect()
-    }
+/// Addresses other than loopback that a process is connected to.
+pub fn foreign_connections(pid: i32) -> Vec<String> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let sockets: Vec<String> = descriptors
+        .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
+        .filter_map(|target| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let tables = ["tcp", "tcp6", "udp", "udp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1));
+    // proc_pid_net(5): the third field is the remote address in hexadecimal, the tenth the socket's inode.
+    rows.filter_map(|row| {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let (remote, inode) = (fields.get(2)?, fields.get(9)?);
+        let address = remote.split(':').next()?;
+        let local = address.ends_with("0100007F") || address.ends_with("01000000") || address.chars().all(|digit| digit == '0');
+        (sockets.iter().any(|socket| socket == inode) && !local).then(|| (*remote).to_owned())
+    })
+    .collect()
 }
 
 /// As [`wait_for`], for a caller that has more to say about the failure.
@@ -401,7 +425,7 @@ pub fn wait_for_or<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         if !thread::panicking() && self.is_alive() {
-            let elsewhere = self.foreign_connections();
+            let elsewhere = foreign_connections(self.pid);
             assert!(elsewhere.is_empty(), "the CLI is connected to {elsewhere:?}");
         }
     }

@@ -10,4 +10,6 @@ mod contained;
 mod failover;
 mod hooks;
 mod lab;
+mod pool;
 mod start;
+mod story;

@@ -29,7 +29,8 @@ pub trait Bench {
     /// The host that is tried.
     type Host: Host;
 
-    /// A new world. In it are the homes of the accounts `primary` and `backup`, each with a login, and the start directory; nothing of ours.
+    /// A new world. In it are the homes of the accounts `primary` and `backup`, each with a login, and the start directory; nothing of
+    /// ours.
     fn new() -> Self;
 
     /// The directory that all of it is in.
@@ -304,8 +305,9 @@ impl<B: Bench> Stage<B> {
             digest: mark(name).digest,
             workdir: self.spec.sessions[&session(name)].workdir.clone(),
             process: None,
-            started_at: self.host.now().wall,
             ended: false,
+            spoken: false,
+            started_at: self.host.now().wall,
         };
         self.memory.sessions.insert(session(name), record);
     }

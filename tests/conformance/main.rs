@@ -7,6 +7,7 @@ mod bench;
 mod homes;
 mod links;
 mod looks;
+mod real;
 mod servers;
 mod sessions;
 mod simulated;
@@ -66,3 +67,4 @@ macro_rules! on {
 }
 
 on!(simulation, crate::simulated::Simulated);
+on!(machine, crate::real::Real);

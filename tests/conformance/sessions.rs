@@ -22,7 +22,7 @@ pub async fn a_created_session_is_ours_and_runs<B: Bench>(mut stage: Stage<B>) {
     assert_eq!((pane.mark, pane.dead, pane.attached), (Some(mark("web1")), None, 0));
     let process = stage.agent("web1").process.expect("it lives");
     assert_eq!(pane.pid, Some(process.pid));
-    stage.until("it is idle", |seen| seen.activity(&session("web1")) == Activity::Idle).await;
+    stage.until("it is idle", |seen| is_ready(seen, "web1") && seen.activity(&session("web1")) == Activity::Idle).await;
     let (home, agent) = (stage.home("primary"), stage.agent("web1").clone());
     assert_eq!((agent.process, agent.home), (Some(process), Some(home)));
     assert_eq!(agent.register.map(|register| register.conversation), Some(conversation("web1")));

@@ -70,9 +70,9 @@ fn a_swap_that_fails_goes_back() {
         // The window begins anew, so that the pool is not driven out again and again.
         lab.usage("primary", 91.0);
         let account = claude_failover::model::AccountName::new("primary").unwrap();
-        lab.world.borrow_mut().later(std::time::Duration::from_mins(5), move |world| {
+        lab.world.borrow_mut().later(std::time::Duration::from_mins(15), move |world| {
             let (five, week) = (claude_failover::model::WindowKind::FiveHour, claude_failover::model::WindowKind::Weekly);
-            world.set_used(&account, &five, 2.0, std::time::Duration::from_hours(4));
+            world.set_used(&account, &five, 2.0, std::time::Duration::from_hours(48));
             world.set_used(&account, &week, 20.0, std::time::Duration::from_hours(100));
         });
     });

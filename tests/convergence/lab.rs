@@ -3,19 +3,20 @@
 use std::{cell::RefCell, path::PathBuf, rc::Rc, time::Duration};
 
 use claude_failover::{
-    engine::{Channels, Engine, Signal, SpecRead, Witness, recall},
+    engine::{Channels, Engine, Signal, SpecRead, View, Witness, recall},
     model::{AccountName, Monotonic, ObjectRef, WindowKind},
+    observed::Snapshot,
     plan::Memory,
     sim::{SimHost, World, until_crash},
     spec::{LoadPlace, SourceText, Spec, load},
-    store::{AcceptedSpec, EventQuery, Lock, Reader, StateDir, Store, StoredEvent},
+    store::{AcceptedSpec, EventQuery, Flips, Lock, Reader, StateDir, Store, StoredEvent},
     swap::SwapVerdict,
 };
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
 /// How often the loop looks at everything.
-const RESYNC: Duration = Duration::from_mins(5);
+const RESYNC: Duration = Duration::from_secs(90);
 /// A process that is started more often than this crashes by itself.
 const MAX_LIVES: usize = 20;
 /// Long enough for every back-off, drain and proof of the specs here.
@@ -42,14 +43,18 @@ spec:
     - { name: backup, home: /lab/backup }
   activeLink: /lab/active
   shared: { root: /lab/shared }
-  quota: { sources: [file], file: /lab/usage.json }
-  swap: { drain: 2m, proveWithin: 30s, minDwell: 45m }
+  quota: { sources: [cli], pollEvery: 3m }
+  swap: { drain: 10m, proveWithin: 30s, minDwell: 45m }
   sessions:
     - { names: 's-{0..3}', workdir: /lab/work }
 ";
 
 impl Lab {
     pub fn new(text: &str) -> Self {
+        // For whoever looks into a failure: CONVERGENCE_LOG=1 cargo test --test convergence NAME -- --nocapture
+        if std::env::var_os("CONVERGENCE_LOG").is_some() {
+            let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).try_init();
+        }
         let (spec, accepted) = read(text);
         let base = PathBuf::from("/dev/shm");
         let state = if base.is_dir() { TempDir::new_in(base) } else { TempDir::new() };
@@ -63,7 +68,7 @@ impl Lab {
     pub fn usage(&self, account: &str, five_hour: f64) {
         let account = AccountName::new(account).unwrap();
         let mut world = self.world.borrow_mut();
-        world.set_used(&account, &WindowKind::FiveHour, five_hour, Duration::from_hours(4));
+        world.set_used(&account, &WindowKind::FiveHour, five_hour, Duration::from_hours(48));
         world.set_used(&account, &WindowKind::Weekly, 20.0, Duration::from_hours(100));
     }
 
@@ -176,7 +181,9 @@ impl Lab {
         let before = (self.effects(), self.events().len(), self.flips());
         self.run(STEADY);
         let after = (self.effects(), self.events().len(), self.flips());
-        assert_eq!(before, after, "{what}: the pool still moves\n{}", self.story());
+        assert_eq!((before.0, before.1), (after.0, after.1), "{what}: the pool still moves\n{}", self.story());
+        let flipped: Vec<_> = after.2.iter().filter(|(condition, flip)| before.2.get(*condition) != Some(*flip)).collect();
+        assert!(flipped.is_empty(), "{what}: conditions still flip: {flipped:?}; {:#?}", self.findings());
         self.assert_promises(what);
     }
 
@@ -186,11 +193,8 @@ impl Lab {
         assert!(violations.is_empty(), "{what}: {violations:#?}\n{}", self.story());
     }
 
-    fn flips(&self) -> usize {
-        // A flip is a new time at a condition; the times themselves are of the simulation.
-        let flips = Reader::attach(&self.store_path()).unwrap().flips().unwrap();
-        let end = flips.values().map(|(_, at)| at.as_nanosecond()).max().unwrap_or_default();
-        usize::try_from(end % 1_000_000_007).unwrap_or_default() + flips.len()
+    fn flips(&self) -> Flips {
+        Reader::attach(&self.store_path()).unwrap().flips().unwrap()
     }
 
     /// What was done and what was said, for a failed test.
@@ -211,6 +215,23 @@ impl Lab {
             .collect::<Vec<_>>()
             .join("\n");
         format!("effects:\n{effects}\nevents:\n{events}")
+    }
+
+    /// What a look from outside would find to do or to wait for, in words.
+    pub fn findings(&self) -> Vec<String> {
+        let reader = Reader::attach(&self.store_path()).unwrap();
+        let (memory, usage) = (recall(&reader).unwrap(), reader.usage().unwrap());
+        let seen = Snapshot { usage, ..Snapshot::default() };
+        let mut view = View::new(SimHost::new(Rc::clone(&self.world)), self.spec.clone(), memory, seen);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let planned = runtime.block_on(view.preview());
+        let waiting = planned
+            .report
+            .waiting
+            .iter()
+            .chain(&planned.report.warnings)
+            .map(|entry| format!("{}: {} {}", entry.object, entry.reason, entry.message));
+        planned.plan.actions.iter().map(|(_, action)| format!("{}: {}", action.object, action.what)).chain(waiting).collect()
     }
 
     /// Whether a swap is open.

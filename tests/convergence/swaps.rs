@@ -30,8 +30,9 @@ fn constant_readings_give_at_most_one_swap() {
 fn two_accounts_over_stop_nothing() {
     let lab = converged();
     let before = lab.effects();
-    lab.usage("primary", 91.0);
     lab.usage("backup", 99.0);
+    lab.run(Duration::from_mins(10));
+    lab.usage("primary", 91.0);
     lab.run(LONG);
     assert_eq!(lab.effects(), before, "{}", lab.story());
     assert_eq!(lab.verdicts(), []);
@@ -43,8 +44,9 @@ fn two_accounts_over_stop_nothing() {
 fn a_target_just_below_its_threshold_is_no_target() {
     let lab = converged();
     let before = lab.effects();
-    lab.usage("primary", 91.0);
     lab.usage("backup", 75.0);
+    lab.run(Duration::from_mins(10));
+    lab.usage("primary", 91.0);
     lab.run(LONG);
     assert_eq!(lab.effects(), before, "{}", lab.story());
 }
@@ -52,10 +54,9 @@ fn a_target_just_below_its_threshold_is_no_target() {
 #[test]
 fn a_working_session_is_waited_for() {
     let lab = converged();
-    lab.world.borrow_mut().person().prompt("s-2", Duration::from_secs(60));
-    lab.run(Duration::from_secs(5));
+    lab.world.borrow_mut().person().prompt("s-2", Duration::from_mins(9));
     lab.usage("primary", 91.0);
-    lab.run(Duration::from_secs(30));
+    lab.run(Duration::from_mins(8));
     assert!(lab.is_swapping(), "the swap waits for s-2\n{}", lab.story());
     lab.assert_converged("after the turn");
     assert_eq!(lab.verdicts(), [SwapVerdict::Committed]);
@@ -119,7 +120,7 @@ fn stale_readings_cause_nothing() {
     }
     lab.run(Duration::from_hours(1));
     let before = lab.effects();
-    lab.world.borrow_mut().set_used(&account, &WindowKind::FiveHour, 97.0, Duration::from_hours(4));
+    lab.world.borrow_mut().set_used(&account, &WindowKind::FiveHour, 97.0, Duration::from_hours(48));
     lab.run(LONG);
     assert_eq!(lab.effects(), before, "{}", lab.story());
 }

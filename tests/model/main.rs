@@ -3,8 +3,8 @@
 //! The transition function is the product's own [`next`](claude_failover::swap::next) and
 //! [`SwapRecord::apply`](claude_failover::swap::SwapRecord::apply). The model only adds the host, the store and the adversaries, each with
 //! a budget: the process ends at any point and keeps nothing but the journal; steps fail, or end in doubt with and without having been
-//! done; agents are refused on the target; for a while nothing can be seen of agents or of links; a person ends an agent, starts one,
-//! aborts the swap or breaks links; a second daemon acts on an older record.
+//! done; agents are refused on the target; for a while nothing can be seen of agents or of links; a person ends an agent, starts or
+//! moves one, aborts the swap or breaks links; a second daemon acts on an older record.
 //!
 //! What is so in each of the states below:
 //! - there is at most one agent on a conversation;
@@ -20,11 +20,14 @@
 //!
 //! | model | sessions | crashes | faults | people | unique states |
 //! | --- | --- | --- | --- | --- | --- |
-//! | everything at once | 3 | 1 | 1 | 1 | 341 710 |
-//! | crash upon crash | 2 | 2 | 1 | 1 | 686 135 |
-//! | people | 2 | 0 | 0 | 3 | 92 344 |
+//! | everything at once | 3 | 1 | 1 | 1 | 382 930 |
+//! | crash upon crash | 2 | 2 | 1 | 1 | 215 293 |
+//! | people | 2 | 0 | 0 | 3 | 121 474 |
 //! | faults | 3 | 1 | 2 | 0 | 9 064 |
-//! | two daemons | 2 | 0 | 0 | 1 | 269 969 |
+//! | two daemons | 2 | 0 | 0 | 1 | 286 205 |
+//!
+//! About a million states in all, and 30 seconds of processor time unoptimised. The tests hold each model to nine tenths of its figure, so
+//! that a change which quietly takes away what can happen is seen.
 
 mod pool;
 
@@ -41,19 +44,19 @@ fn explore(model: Swap) -> usize {
 #[test]
 fn everything_at_once() {
     let states = explore(Swap { crashes: 1, faults: 1, people: 1, ticks: 1, ..Swap::new(3) });
-    assert!(states >= 300_000, "only {states} states were explored");
+    assert!(states >= 340_000, "only {states} states were explored");
 }
 
 #[test]
 fn crash_upon_crash() {
-    let states = explore(Swap { crashes: 2, faults: 1, people: 1, ticks: 2, ..Swap::new(2) });
-    assert!(states >= 600_000, "only {states} states were explored");
+    let states = explore(Swap { crashes: 2, faults: 1, people: 1, ticks: 1, ..Swap::new(2) });
+    assert!(states >= 190_000, "only {states} states were explored");
 }
 
 #[test]
 fn people() {
     let states = explore(Swap { people: 3, ticks: 1, ..Swap::new(2) });
-    assert!(states >= 80_000, "only {states} states were explored");
+    assert!(states >= 109_000, "only {states} states were explored");
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn faults() {
 #[test]
 fn two_daemons() {
     let states = explore(Swap { daemons: 2, loads: 1, people: 1, ticks: 1, ..Swap::new(2) });
-    assert!(states >= 200_000, "only {states} states were explored");
+    assert!(states >= 257_000, "only {states} states were explored");
 }
 
 #[test]

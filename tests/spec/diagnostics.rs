@@ -90,7 +90,7 @@ fn mistakes() -> Vec<(&'static str, Vec<SourceText>)> {
         (
             "managed variables",
             with(
-                "  agent:\n    environment:\n      CLAUDE_CONFIG_DIR: /a\n      ANTHROPIC_API_KEY: secret\n      CLAUDE_CODE_MAX_RETRIES: \"3\"\n",
+                "  agent:\n    environment:\n      CLAUDE_CONFIG_DIR: /a\n      ANTHROPIC_API_KEY: secret\n      CLAUDE_CODE_OAUTH_TOKEN: secret\n      CLAUDE_CODE_MAX_RETRIES: \"3\"\n",
             ),
         ),
         ("bad variables", with("  agent:\n    environment: { \"A-B\": x, GOOD: \"line\\nbreak\" }\n")),

@@ -159,6 +159,24 @@ fn two_openings_in_one_process_exclude_each_other() {
 }
 
 #[test]
+fn of_many_that_start_at_once_one_gets_it() {
+    let place = Place::new();
+    let directory = StateDir::open(&place.state()).expect("a directory");
+    let start = std::sync::Barrier::new(50);
+    // Each keeps what it got until all have tried.
+    let got: Vec<_> = std::thread::scope(|scope| {
+        let try_it = || {
+            start.wait();
+            Lock::acquire(directory.clone())
+        };
+        let threads: Vec<_> = (0..50).map(|_| scope.spawn(try_it)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert_eq!(got.iter().filter(|lock| lock.is_ok()).count(), 1);
+    assert!(got.iter().filter_map(|lock| lock.as_ref().err()).all(|error| matches!(error, StoreError::Locked { .. })));
+}
+
+#[test]
 fn a_removed_lock_file_does_not_admit_a_second_writer() {
     let place = Place::new();
     let first = place.store();

@@ -1,6 +1,7 @@
 //! Files of every version that was ever released still open, with what stood in them.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
@@ -65,7 +66,9 @@ fn fill(place: &Place) {
     }));
     store.record_usage(&account("primary"), &usage.expect("a reading")).expect("written");
     store.put_poll_state(&account("primary"), &serde_json::json!({ "failures": 1 })).expect("written");
-    store.record_flips(&Flips::from([((ObjectRef::Pool, ConditionKind::Ready), (Truth::False, at(15)))])).expect("written");
+    store
+        .record_flips(&Flips::from([((ObjectRef::Pool, ConditionKind::Ready), (Truth::False, at(15)))]), &BTreeSet::new())
+        .expect("written");
 }
 
 #[test]

@@ -62,7 +62,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_loaded_is_what_was_applied(batches in prop::collection::vec(prop::collection::vec(change(), 0..8), 0..12), specs in prop::collection::vec(0..3_u8, 0..4)) {
+    fn what_is_loaded_is_what_was_applied(
+        batches in prop::collection::vec(prop::collection::vec(change(), 0..8), 0..12),
+        specs in prop::collection::vec(0..3_u8, 0..4),
+    ) {
         let place = Place::new();
         let mut store = place.store();
         let mut memory = store.memory().expect("a memory");

@@ -1,5 +1,7 @@
 //! Readings, pollers' states, and when conditions flipped.
 
+use std::collections::BTreeSet;
+
 use claude_failover::{
     model::{AccountUsage, ConditionKind, ObjectRef, Percent, ReadingSource, Truth, WindowKind, WindowReading},
     store::Flips,
@@ -74,15 +76,20 @@ fn what_a_poller_keeps_comes_back() {
 }
 
 #[test]
-fn flips_are_replaced_as_a_whole() {
+fn what_flipped_is_replaced_and_what_is_gone_is_forgotten() {
     let place = Place::new();
     let mut store = place.store();
-    let mut flips = Flips::new();
-    flips.insert((ObjectRef::Pool, ConditionKind::Ready), (Truth::True, at(1)));
-    flips.insert((ObjectRef::ActiveLink, ConditionKind::Synced), (Truth::Unknown, at(2)));
-    store.record_flips(&flips).expect("written");
-    flips.remove(&(ObjectRef::Pool, ConditionKind::Ready));
-    store.record_flips(&flips).expect("written");
+    let (ready, synced, degraded) = (
+        (ObjectRef::Pool, ConditionKind::Ready),
+        (ObjectRef::ActiveLink, ConditionKind::Synced),
+        (ObjectRef::Pool, ConditionKind::Degraded),
+    );
+    let first =
+        [(ready.clone(), (Truth::True, at(1))), (synced.clone(), (Truth::Unknown, at(2))), (degraded.clone(), (Truth::False, at(2)))];
+    store.record_flips(&Flips::from(first), &BTreeSet::new()).expect("written");
+    let second = Flips::from([(synced.clone(), (Truth::True, at(3)))]);
+    store.record_flips(&second, &BTreeSet::from([ready])).expect("written");
     drop(store);
-    assert_eq!(place.store().flips().expect("flips"), flips);
+    let expected = Flips::from([(synced, (Truth::True, at(3))), (degraded, (Truth::False, at(2)))]);
+    assert_eq!(place.store().flips().expect("flips"), expected);
 }

@@ -22,6 +22,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
         saved.check(&SavedPlan::new(view.spec(), view.seen(), view.memory(), planned.clone()))?;
     }
     let beside = plan::beside(&view, &planned, &found, &station);
+    let degraded = view.is_degraded();
     let open_swap = view.memory().swap.as_ref().map(|swap| swap.plan.clone());
     drop(view);
     context.out.print(&render::plan::plan(&planned, &beside))?;
@@ -33,7 +34,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
     }
     if planned.plan.is_empty() && open_swap.is_none() {
         context.out.tell("nothing can be done now; what waits is shown above");
-        return Ok(Exit::Ok);
+        return Ok(if degraded { Exit::Degraded } else { Exit::Ok });
     }
     // A saved plan was looked at when it was made.
     if !args.yes && saved.is_none() && !Printer::confirm("Apply this?")? {

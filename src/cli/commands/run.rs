@@ -24,11 +24,16 @@ use crate::{
         watch::Watch,
     },
     model::error_line,
+    plan::MAX_FACT_AGE,
 };
 
 /// Runs until it is told to stop. Sessions outlive it.
 pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let resync = times::duration(&args.resync)?;
+    // Facts that are older than MAX_FACT_AGE support no decision: looking more rarely would stop the pool between two looks.
+    if resync < Duration::from_secs(1) || resync > MAX_FACT_AGE / 2 {
+        return Err(CliError::Usage(format!("--resync must be between 1s and {}s", MAX_FACT_AGE.as_secs() / 2)));
+    }
     let path = crate::cli::context::absolute(&context.spec_path()?);
     let around = context.surroundings()?;
     let first = read(&path, &around);

@@ -32,6 +32,10 @@ pub fn run(context: &Context, args: &ServiceArgs) -> Result<Exit, CliError> {
                 fs::write(&path, text).map_err(failed(&path))?;
                 context.out.print(&format!("wrote {}\n", path.display()))?;
             }
+            let config = station_state(context)?.join("tmux.conf");
+            fs::create_dir_all(config.parent().unwrap_or(&directory)).map_err(failed(&config))?;
+            fs::write(&config, server_config(context)?).map_err(failed(&config))?;
+            context.out.print(&format!("wrote {}\n", config.display()))?;
             let names: Vec<_> = units.iter().map(|(name, _)| name.as_str()).collect();
             context.out.print(&format!(
                 "\nEnable them with:\n  loginctl enable-linger\n  systemctl --user daemon-reload\n  systemctl --user enable --now {}\n",
@@ -52,6 +56,7 @@ fn units(context: &Context) -> Result<Vec<(String, String)>, CliError> {
     let station = context.station(&spec.pool)?;
     let tmux = tmux_config(&spec.tmux).map_err(|error| CliError::Host(HostError::Tmux(error)))?;
     let path = context.environment.get(std::ffi::OsStr::new("PATH")).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let config = station.state.join("tmux.conf");
     let server_name = format!("claude-failover-tmux-{}.service", spec.pool);
     let server = format!(
         "[Unit]\n\
@@ -59,7 +64,7 @@ fn units(context: &Context) -> Result<Vec<(String, String)>, CliError> {
          Documentation=man:tmux(1)\n\n\
          [Service]\n\
          # In the foreground, so that systemd owns it and nothing else does. A restart of the daemon leaves it alone.\n\
-         ExecStart={tmux} -D -S {socket} -f /dev/null\n\
+         ExecStart={tmux} -D -S {socket} -f {config}\n\
          RuntimeDirectory=claude-failover\n\
          RuntimeDirectoryMode=0700\n\
          RuntimeDirectoryPreserve=yes\n\
@@ -74,6 +79,7 @@ fn units(context: &Context) -> Result<Vec<(String, String)>, CliError> {
         pool = spec.pool,
         tmux = quote(&tmux.binary.display().to_string()),
         socket = quote(&tmux.socket.path().display().to_string()),
+        config = quote(&config.display().to_string()),
         path = quote(&path),
     );
     let daemon = format!(
@@ -106,6 +112,24 @@ fn units(context: &Context) -> Result<Vec<(String, String)>, CliError> {
         path = quote(&path),
     );
     Ok(vec![(server_name, server), (format!("claude-failover-{}.service", spec.pool), daemon)])
+}
+
+fn station_state(context: &Context) -> Result<PathBuf, CliError> {
+    context.state_dir(&context.spec()?.loaded.spec.pool)
+}
+
+/// What a server that we start ourselves is told with its first commands.
+fn server_config(context: &Context) -> Result<String, CliError> {
+    let found = context.spec()?;
+    Ok(format!(
+        "# Written by `claude-failover service install`.\n\
+         set-option -s exit-empty off\n\
+         set-option -s default-terminal tmux-256color\n\
+         set-option -g history-limit {}\n\
+         set-option -gw remain-on-exit on\n\
+         set-option -g update-environment ''\n",
+        found.loaded.spec.tmux.history_limit
+    ))
 }
 
 /// A word of a unit file: `%` begins a specifier, and spaces separate (systemd.syntax(7)).

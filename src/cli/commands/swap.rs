@@ -28,6 +28,15 @@ pub fn run(context: &Context, args: &SwapArgs) -> Result<Exit, CliError> {
         let daemon = context.daemon(&station)?.ok_or(CliError::NoDaemon)?;
         return finish(context, daemon.ask(&ask(false), ANSWER_WITHIN).map_err(CliError::Daemon)?);
     }
+    if args.dry_run {
+        context.out.tell("no daemon runs: judged by the readings that were recorded last");
+        let preview = block_on(async {
+            let mut view = context.view(&found.loaded.spec, &station)?;
+            let _ = view.preview().await;
+            Ok::<_, CliError>(view.preview_swap(to.as_ref()))
+        })??;
+        return finish(context, preview);
+    }
     context.out.tell("no daemon runs: swapping from here");
     let store = context.store(&station)?;
     let answer = block_on(async {
@@ -37,7 +46,7 @@ pub fn run(context: &Context, args: &SwapArgs) -> Result<Exit, CliError> {
         engine.pass(crate::host::Look::all()).await.map_err(CliError::Engine)?;
         engine.read_usage(READ_WITHIN).await.map_err(CliError::Engine)?;
         let preview = engine.handle(&ask(true)).await.map_err(CliError::Engine)?;
-        if args.dry_run || !agreed(context, args, &preview)? {
+        if !agreed(context, args, &preview)? {
             return Ok(preview);
         }
         engine.handle(&ask(false)).await.map_err(CliError::Engine)

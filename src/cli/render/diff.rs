@@ -7,7 +7,7 @@ use super::{escape, paint, style};
 /// A unified diff, empty when the two are equal.
 pub fn unified(old: &str, new: &str, old_name: &str, new_name: &str) -> String {
     let diff = TextDiff::from_lines(old, new);
-    let plain = diff.unified_diff().context_radius(3).header(old_name, new_name).to_string();
+    let plain = diff.unified_diff().context_radius(3).header(&escape(old_name), &escape(new_name)).to_string();
     let mut text = String::with_capacity(plain.len());
     for line in plain.lines() {
         let shown = escape(line);

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{escape, relative, table};
+use super::{escape, paragraph, relative, table};
 use crate::{model::Severity, store::StoredEvent};
 
 /// A table, oldest first.
@@ -21,9 +21,9 @@ pub fn events(events: &[StoredEvent], now: Timestamp) -> String {
         vec![
             relative(stored.last_at, now),
             severity.to_owned(),
-            event.object.to_string(),
+            escape(&event.object.to_string()),
             event.reason.to_string(),
-            format!("{}{times}", escape(&event.message)),
+            format!("{}{times}", paragraph(&event.message, 0)),
         ]
     });
     table(&["WHEN", "SEVERITY", "OBJECT", "REASON", "MESSAGE"], rows)

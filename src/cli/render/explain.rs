@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{escape, paint, plan::spoken, relative, status::is_good, style};
+use super::{escape, paint, paragraph, plan::spoken, relative, status::is_good, style};
 use crate::cli::commands::explain::Explanation;
 
 /// The whole human form.
@@ -19,7 +19,7 @@ pub fn explain(explanation: &Explanation, now: Timestamp) -> String {
     for condition in &explanation.conditions {
         let style = if is_good(condition) { style::GOOD } else { style::WARN };
         let head = paint(style, format!("{}={}", condition.kind, condition.status));
-        let message = if condition.message.is_empty() { String::new() } else { format!(": {}", escape(&condition.message)) };
+        let message = if condition.message.is_empty() { String::new() } else { format!(": {}", paragraph(&condition.message, 4)) };
         let since = relative(condition.last_transition_time, now);
         let _ = writeln!(text, "  {head}  {}{message}  (since {since})", condition.reason);
     }
@@ -30,7 +30,7 @@ pub fn explain(explanation: &Explanation, now: Timestamp) -> String {
         for stored in &explanation.events {
             let times = if stored.count > 1 { format!(" ({} times)", stored.count) } else { String::new() };
             let event = &stored.event;
-            let _ = writeln!(text, "  {}  {}  {}{times}", relative(stored.last_at, now), event.reason, escape(&event.message));
+            let _ = writeln!(text, "  {}  {}  {}{times}", relative(stored.last_at, now), event.reason, paragraph(&event.message, 4));
         }
     }
     text

@@ -7,6 +7,8 @@
 pub mod diff;
 pub mod events;
 pub mod explain;
+#[cfg(test)]
+pub(in crate::cli) mod goldens;
 pub mod plan;
 pub mod status;
 mod table;
@@ -19,9 +21,10 @@ pub use table::table;
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
-        // Bidirectional controls can make a line read as something else (Unicode TR36, section 3.2).
-        let bidirectional = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-        if (character.is_control() && character != '\t') || bidirectional {
+        // Bidirectional controls can make a line read as something else (Unicode TR36, section 3.2); the separators can end one.
+        let bidirectional = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+        let separator = matches!(character, '\u{2028}' | '\u{2029}');
+        if (character.is_control() && character != '\t') || bidirectional || separator {
             // Writing to a `String` cannot fail.
             let _ = write!(escaped, "{}", character.escape_unicode());
         } else {
@@ -29,6 +32,12 @@ pub fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// A text that may have several lines: each one is escaped, and the second and later ones are moved in by `indent` columns, so that none
+/// can pass for a line of ours.
+pub fn paragraph(text: &str, indent: usize) -> String {
+    text.trim_end().lines().map(escape).collect::<Vec<_>>().join(&format!("\n{}", " ".repeat(indent)))
 }
 
 /// The terminal styles in use, each with a meaning that is also in words or signs.
@@ -84,11 +93,16 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_reaches_the_terminal_raw() {
-        let hostile = "a\u{1b}[31mb\rc\nd\u{7f}\u{9b}e\u{202e}f";
+        let hostile = "a\u{1b}[31mb\rc\nd\u{7f}\u{9b}e\u{202e}f\u{2028}g\u{61c}h";
         let shown = escape(hostile);
         assert!(!shown.chars().any(char::is_control), "{shown:?}");
-        assert!(!shown.contains('\u{202e}'));
+        assert!(!shown.contains(['\u{202e}', '\u{2028}', '\u{61c}']));
         assert_eq!(escape("plain é ✳ text"), "plain é ✳ text");
+    }
+
+    #[test]
+    fn no_line_of_a_text_from_outside_begins_at_the_margin() {
+        assert_eq!(paragraph("one\ntwo\r\n\u{1b}three\n", 2), "one\n  two\n  \\u{1b}three");
     }
 
     #[test]

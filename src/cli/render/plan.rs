@@ -115,7 +115,8 @@ pub fn spoken(object: &ObjectRef) -> String {
         ObjectRef::SharedRoot => "shared root".to_owned(),
         ObjectRef::ActiveLink => "active link".to_owned(),
         ObjectRef::Account(name) => format!("account {name}"),
-        ObjectRef::Link(account, link) => format!("link {account}/{link}"),
+        // The one name that may hold more than letters and digits.
+        ObjectRef::Link(account, link) => format!("link {account}/{}", escape(link.as_str())),
         ObjectRef::Session(name) => format!("session {name}"),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{escape, paint, plan::spoken, relative, style, table};
+use super::{escape, paint, paragraph, plan::spoken, relative, style, table};
 use crate::{
     model::{Condition, ConditionKind, Percent, Truth, WindowKind},
     status::{AccountRow, SessionRow, Status, WindowRow},
@@ -45,6 +45,7 @@ pub fn status(status: &Status, now: Timestamp, wide: bool) -> String {
         for cause in &latch.causes {
             let _ = writeln!(text, "  {}", escape(cause));
         }
+        let object = escape(&object.to_string());
         let _ = writeln!(text, "  look with `claude-failover explain {object}`, then `claude-failover clear {object}`");
     }
     text.push('\n');
@@ -72,7 +73,7 @@ fn conditions(text: &mut String, conditions: &[Condition]) {
         };
         if shown {
             let style = if good { style::GOOD } else { style::WARN };
-            let message = if condition.message.is_empty() { String::new() } else { format!("  {}", escape(&condition.message)) };
+            let message = if condition.message.is_empty() { String::new() } else { format!("  {}", paragraph(&condition.message, 4)) };
             let head = paint(style, format!("{}={}", condition.kind, condition.status));
             let _ = writeln!(text, "{head}  {}{message}", condition.reason);
         }
@@ -151,14 +152,14 @@ fn accounts(text: &mut String, accounts: &[AccountRow], now: Timestamp, wide: bo
     }
 }
 
-/// `[#######|  ] 72%`: ten places, the threshold marked.
+/// `[#######.|.] 72%`: ten places, with a mark at the place that is filled when the threshold is reached.
 fn bar(window: &WindowRow) -> String {
     let places = |share: Percent| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100 after the bound")]
         let full = (share.value().clamp(0.0, 100.0) / 10.0).round() as usize;
         full
     };
-    let (used, mark) = (places(window.used), places(window.threshold));
+    let (used, mark) = (places(window.used), places(window.threshold).saturating_sub(1));
     let bar: String = (0..10)
         .map(|place| match place {
             _ if place < used => '#',

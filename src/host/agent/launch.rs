@@ -16,6 +16,7 @@ use std::{
 use crate::{
     host::process::Exec,
     plan::{Launch, LaunchMode},
+    spec::managed_variable,
 };
 
 use super::AgentError;
@@ -27,30 +28,7 @@ pub const HOME_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
 ///
 /// They carry an account, a token or the marks of another agent that we may have been started from: with `CLAUDE_CODE_CHILD_SESSION` an
 /// agent keeps no transcript at all (facts/claude-code.md, section 1).
-pub const SCRUBBED: [&str; 3] = ["CLAUDECODE", "CLAUDE_*", "ANTHROPIC_*"];
-
-/// Variables that an operator cannot set for an agent: ours, tokens, and what breaks a move. The spec should refuse them; here they are
-/// left out.
-pub const RESERVED: [&str; 16] = [
-    HOME_VARIABLE,
-    "CLAUDECODE",
-    "CLAUDE_PID",
-    "CLAUDE_CODE_CHILD_SESSION",
-    "CLAUDE_CODE_ENTRYPOINT",
-    "CLAUDE_CODE_MESSAGING_*",
-    "CLAUDE_CODE_SESSION_ID",
-    "CLAUDE_CODE_SKIP_PROMPT_HISTORY",
-    // Waits out a limit inside the agent (section 1), where the pool is to move.
-    "CLAUDE_CODE_RETRY_WATCHDOG",
-    "CLAUDE_CODE_RESUME_INTERRUPTED_TURN",
-    // Credentials: they would stand in argument lists and beat the home's own login.
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "CLAUDE_CODE_OAUTH_REFRESH_TOKEN",
-    "CLAUDE_CODE_OAUTH_SCOPES",
-    "AWS_BEARER_TOKEN_BEDROCK",
-];
+pub const SCRUBBED: [&str; 4] = ["AI_AGENT", "CLAUDECODE", "CLAUDE_*", "ANTHROPIC_*"];
 
 /// Set unless the operator sets them otherwise: one CLI version for a whole swap, scrollback that tmux can keep, and nothing in or above
 /// the input box that looks like a draft (facts/claude-code.md, section 1).
@@ -64,19 +42,7 @@ const DEFAULTS: [(&str, &str); 5] = [
 
 /// Whether a variable must not be inherited; see [`SCRUBBED`].
 pub fn is_scrubbed(variable: &str) -> bool {
-    matches_any(&SCRUBBED, variable)
-}
-
-/// Whether an operator may not set a variable; see [`RESERVED`].
-pub fn is_reserved(variable: &str) -> bool {
-    matches_any(&RESERVED, variable)
-}
-
-fn matches_any(patterns: &[&str], variable: &str) -> bool {
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(beginning) => variable.starts_with(beginning),
-        None => variable == *pattern,
-    })
+    SCRUBBED.iter().any(|pattern| pattern.strip_suffix('*').map_or(variable == *pattern, |beginning| variable.starts_with(beginning)))
 }
 
 /// What to execute for `launch`. `settings` is the file of [`super::settings`], `program` comes from [`resolve_program`].
@@ -123,7 +89,8 @@ pub fn probe_environment(
 }
 
 fn operator_variables(variables: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
-    variables.iter().filter(|(name, _)| !is_reserved(name)).map(|(name, value)| (name.clone(), value.clone()))
+    // The spec refuses these; what comes here by another way is left out.
+    variables.iter().filter(|(name, _)| managed_variable(name).is_none()).map(|(name, value)| (name.clone(), value.clone()))
 }
 
 /// The absolute path of the command's program: as given when it is absolute, else the first match in the absolute directories of
@@ -244,11 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn everything_reserved_for_the_cli_is_also_scrubbed() {
-        for name in RESERVED.iter().filter(|name| !name.starts_with("AWS_")) {
-            assert!(is_scrubbed(name), "{name} could be inherited");
+    fn what_a_session_sets_for_its_children_is_neither_inherited_nor_set_by_an_operator() {
+        for name in ["CLAUDECODE", "CLAUDE_PID", "CLAUDE_ENV_FILE", "CLAUDE_CODE_CHILD_SESSION", "CLAUDE_CODE_OAUTH_TOKEN", "AI_AGENT"] {
+            assert!(is_scrubbed(name) && managed_variable(name).is_some(), "{name}");
         }
         assert!(!is_scrubbed("CLAUDE") && !is_scrubbed("PATH"));
+        // An operator may set what the pool does not decide; what another program has set for itself stays out all the same.
+        assert!(is_scrubbed("CLAUDE_CODE_TMPDIR") && managed_variable("CLAUDE_CODE_TMPDIR").is_none());
     }
 
     #[test]

@@ -31,8 +31,8 @@ use super::{AgentError, file, json};
 
 /// The file has about 1 KiB, more with logins of tool servers.
 const LIMIT: u64 = 1024 * 1024;
-/// How long `claude auth status` may take: 0.3 s, and a refresh over the network.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long `claude auth status` may take: 0.3 s and a refresh over the network, and much longer on a host that is busy with starts.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// The longest answer that is read.
 const ANSWER: u64 = 64 * 1024;
 
@@ -68,10 +68,12 @@ struct Login {
 
 impl Login {
     fn view(&self, now: Timestamp) -> LoginView {
-        // A login that renews itself lasts as long as its refresh token does. When a renewal is refused, both tokens are emptied.
+        // A login that renews itself lasts as long as its refresh token does.
         let ends = match (self.refresh_token.0, self.access_token.0) {
             (true, _) => self.refresh_token_expires_at,
             (false, true) => self.expires_at,
+            // What the CLI leaves of a login whose renewal was refused: its dates, and no token (section 8).
+            (false, false) if self.expires_at.is_some() => return LoginView::Dead { reason: "its renewal was refused".to_owned() },
             (false, false) => return LoginView::Missing,
         };
         let expires_at = ends.and_then(|ends| json::instant(&Value::from(ends)));
@@ -115,7 +117,7 @@ impl<'de> Deserialize<'de> for Filled {
 /// token has passed, so a `Valid` answer means that the login works.
 ///
 /// `environment` is the whole environment, from [`super::launch::probe_environment`]; `program` from [`super::launch::resolve_program`].
-/// The command is killed with its children at the deadline of 10 s and when the future is dropped.
+/// The command is killed with its children at the deadline of 30 s and when the future is dropped.
 ///
 /// # Errors
 /// [`AgentError::TimedOut`], [`AgentError::Answer`] and [`AgentError::Io`]: then nothing is known of the login.
@@ -229,7 +231,7 @@ mod tests {
             ("access", ahead, None, LoginView::Valid { expires_at: Some(ahead) }),
             ("access", past, None, LoginView::Dead { reason: "the login ended at 2026-11-22T09:00:00Z".to_owned() }),
             // What the CLI leaves behind when a renewal was refused.
-            ("none", Timestamp::UNIX_EPOCH, Some(ahead), LoginView::Missing),
+            ("none", Timestamp::UNIX_EPOCH, Some(ahead), LoginView::Dead { reason: "its renewal was refused".to_owned() }),
         ] {
             let access = if tokens == "none" { "" } else { "sk-secret-a" };
             let refresh = if tokens == "full" { "sk-secret-r" } else { "" };

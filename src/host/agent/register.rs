@@ -3,10 +3,17 @@
 //! # Guarantees
 //! An entry is accepted for a process only if it carries that process's start time, so that neither an entry left by a killed agent nor a
 //! reused process number is believed. The tokens that stand beside the entries (`<pid>.<hash>.key`) are never opened.
+//!
+//! A [`Shelf`] reads a file again only when its inode says that it changed. Every opened file is told to whoever watches its directory, us
+//! included, and a thousand of them would be opened for each agent that is started.
 
 use std::{
-    fs, io,
+    collections::BTreeMap,
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::Value;
@@ -45,8 +52,7 @@ pub fn directory(home: &Path) -> PathBuf {
 /// [`AgentError::Malformed`] for one that is half written or of another shape: then nothing is known. [`AgentError::NotRegular`],
 /// [`AgentError::TooLarge`] and [`AgentError::Io`] alike.
 pub fn read(home: &Path, process: ProcessId) -> Result<Option<RegisterView>, AgentError> {
-    let path = directory(home).join(format!("{}.json", process.pid));
-    Ok(read_entry(&path)?.filter(|entry| entry.process == process).map(|entry| entry.view))
+    Shelf::default().read(home, process)
 }
 
 /// Entries by the process number in their name, each with its error when it cannot be read.
@@ -57,36 +63,118 @@ pub type Listing = Vec<(Pid, Result<Entry, AgentError>)>;
 /// # Errors
 /// [`AgentError::Io`] and [`AgentError::TooManyEntries`]. A register that does not exist is empty.
 pub fn read_all(home: &Path) -> Result<Listing, AgentError> {
-    let directory = directory(home);
-    let listed = match fs::read_dir(&directory) {
-        Ok(listed) => listed,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(AgentError::io("list", &directory)(error)),
-    };
-    let mut entries = Vec::new();
-    for (count, item) in listed.enumerate() {
-        if count == ENTRIES {
-            return Err(AgentError::TooManyEntries { path: directory, limit: ENTRIES });
-        }
-        let name = item.map_err(AgentError::io("list", &directory))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".json")).and_then(|number| number.parse().ok());
-        let Some(pid) = number.filter(|&number: &i32| number > 0).map(Pid) else { continue };
-        match read_entry(&directory.join(name)) {
-            Ok(Some(entry)) => entries.push((pid, Ok(entry))),
-            // Its process ended between the listing and the reading.
-            Ok(None) => {}
-            Err(error) => entries.push((pid, Err(error))),
-        }
-    }
-    entries.sort_by_key(|&(pid, _)| pid);
-    Ok(entries)
+    Shelf::default().read_all(home)
 }
 
-fn read_entry(path: &Path) -> Result<Option<Entry>, AgentError> {
-    let Some((bytes, _)) = file::read(path, LIMIT)? else { return Ok(None) };
+/// A file that was changed less than this long before it was read is read again: the next change could bear the same time. Two seconds are
+/// the coarsest that a file system counts in.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// The entries as they were last read, by the path of their files.
+#[derive(Debug, Default)]
+pub struct Shelf(BTreeMap<PathBuf, (Stamp, Entry)>);
+
+/// By what a file that has not changed is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether every later change will show.
+    fn is_settled(self) -> bool {
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.changed.0).unwrap_or(u64::MAX / 4));
+        SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED)
+    }
+}
+
+impl Shelf {
+    /// As [`read`].
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read(&mut self, home: &Path, process: ProcessId) -> Result<Option<RegisterView>, AgentError> {
+        let path = directory(home).join(format!("{}.json", process.pid));
+        Ok(self.entry(path)?.filter(|entry| entry.process == process).map(|entry| entry.view))
+    }
+
+    /// As [`read_all`].
+    ///
+    /// # Errors
+    /// As [`read_all`].
+    pub fn read_all(&mut self, home: &Path) -> Result<Listing, AgentError> {
+        let entries = self.list(home)?;
+        let directory = directory(home);
+        let is_listed = |path: &Path| pid_of(path).is_some_and(|pid| entries.binary_search_by_key(&pid, |&(pid, _)| pid).is_ok());
+        self.0.retain(|path, _| path.parent() != Some(&directory) || is_listed(path));
+        Ok(entries)
+    }
+
+    fn list(&mut self, home: &Path) -> Result<Listing, AgentError> {
+        let directory = directory(home);
+        let listed = match fs::read_dir(&directory) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(AgentError::io("list", &directory)(error)),
+        };
+        let mut entries = Vec::new();
+        for (count, item) in listed.enumerate() {
+            if count == ENTRIES {
+                return Err(AgentError::TooManyEntries { path: directory, limit: ENTRIES });
+            }
+            let path = item.map_err(AgentError::io("list", &directory))?.path();
+            let Some(pid) = pid_of(&path) else { continue };
+            match self.entry(path) {
+                Ok(Some(entry)) => entries.push((pid, Ok(entry))),
+                // Its process ended between the listing and the reading.
+                Ok(None) => {}
+                Err(error) => entries.push((pid, Err(error))),
+            }
+        }
+        entries.sort_by_key(|&(pid, _)| pid);
+        Ok(entries)
+    }
+
+    fn entry(&mut self, path: PathBuf) -> Result<Option<Entry>, AgentError> {
+        // When it cannot be looked at, opening it says why.
+        let found = fs::symlink_metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
+        if let Some((stamp, entry)) = self.0.get(&path)
+            && found == Some(*stamp)
+        {
+            return Ok(Some(entry.clone()));
+        }
+        self.0.remove(&path);
+        let Some((entry, stamp)) = read_entry(&path)? else { return Ok(None) };
+        if stamp.is_settled() {
+            self.0.insert(path, (stamp, entry.clone()));
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// `4711.json`: the entry of that process.
+fn pid_of(path: &Path) -> Option<Pid> {
+    let number: i32 = path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()?;
+    (number > 0).then_some(Pid(number))
+}
+
+fn read_entry(path: &Path) -> Result<Option<(Entry, Stamp)>, AgentError> {
+    let Some((bytes, metadata)) = file::read(path, LIMIT)? else { return Ok(None) };
     let value: Value = serde_json::from_slice(&bytes).map_err(AgentError::json(path))?;
     match parse(&value) {
-        Ok(entry) => Ok(Some(entry)),
+        Ok(entry) => Ok(Some((entry, Stamp::of(&metadata)))),
         Err(field) => Err(AgentError::Malformed { path: path.to_owned(), problem: format!("the field {field} is missing or odd") }),
     }
 }
@@ -200,6 +288,36 @@ mod tests {
         let numbers: Vec<_> = all.iter().map(|(pid, entry)| (pid.0, entry.as_ref().ok().map(|entry| entry.process))).collect();
         assert_eq!(numbers, [(99, None), (4711, Some(PROCESS))]);
         assert!(read_all(&home.path().join("absent")).expect("empty").is_empty());
+    }
+
+    #[test]
+    fn a_shelf_shows_every_change_and_opens_nothing_twice() {
+        let whole = entry().to_string();
+        let home = home_with("4711.json", whole.as_bytes());
+        let path = directory(home.path()).join("4711.json");
+        let long_ago = SystemTime::now() - Duration::from_hours(1);
+        let mut shelf = Shelf::default();
+        let status = |shelf: &mut Shelf| shelf.read(home.path(), PROCESS).expect("readable").map(|view| view.status);
+        for (round, word) in ["busy", "idle", "busy"].into_iter().enumerate() {
+            fs::write(&path, whole.replace("waiting", word)).expect("written");
+            // Even when the length and the time of the content are the same.
+            fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(long_ago)).expect("dated");
+            let expected = if word == "busy" { RegisterStatus::Busy } else { RegisterStatus::Idle };
+            assert_eq!(status(&mut shelf), Some(expected), "round {round}");
+        }
+        let stamp = Stamp::of(&fs::metadata(&path).expect("there"));
+        assert!(!stamp.is_settled() && shelf.0.is_empty(), "a file that was just written is not trusted");
+        let settled = Stamp { changed: (stamp.changed.0 - 3600, 0), ..stamp };
+        assert!(settled.is_settled());
+        // As if it had been read later, and had said something else then: what is kept is believed, until the file changes.
+        let mut kept = read_entry(&path).expect("readable").expect("there").0;
+        kept.view.status = RegisterStatus::Shell;
+        shelf.0.insert(path.clone(), (stamp, kept));
+        assert_eq!(status(&mut shelf), Some(RegisterStatus::Shell));
+        assert_eq!(shelf.read_all(home.path()).expect("listed").len(), 1);
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(status(&mut shelf), None);
+        assert!(shelf.0.is_empty(), "what is gone is forgotten");
     }
 
     proptest! {

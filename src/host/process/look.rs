@@ -114,7 +114,8 @@ pub fn cgroup(pid: Pid) -> Result<Option<String>, ProcessError> {
 
 /// Reads a file of `/proc/PID`, `limit` bytes of it at most; `None` when the process is gone.
 pub(super) fn read(pid: Pid, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>, ProcessError> {
-    let mut bytes = Vec::new();
+    // Most of these files fit, and each call that finds more room to be needed makes the kernel write the file anew.
+    let mut bytes = Vec::with_capacity(4096);
     match fs::File::open(format!("/proc/{pid}/{file}")).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)) {
         Ok(_) => Ok(Some(bytes)),
         // ESRCH: it ended between open and read.

@@ -1,8 +1,14 @@
 //! Acts.
 
-use std::{collections::BTreeMap, ffi::OsStr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use super::{RealHost, ground::Ground};
+use super::{RealHost, ground::Ground, track::lock};
 use crate::{
     host::{
         agent::{AgentError, home, launch, register},
@@ -99,7 +105,11 @@ impl RealHost {
     /// Checks what starts need, then hands everything to tmux in one go.
     async fn change_sessions(&mut self, ground: &Arc<Ground>, effects: &[(usize, &Effect)], outcomes: &mut [Option<Outcome>]) {
         let launches: Vec<Launch> = effects.iter().filter_map(|(_, effect)| launch_of(effect)).cloned().collect();
-        let mut checked = if launches.is_empty() { BTreeMap::new() } else { check_launches(Arc::clone(ground), launches).await };
+        let mut checked = if launches.is_empty() {
+            BTreeMap::new()
+        } else {
+            check_launches(Arc::clone(ground), Arc::clone(&self.tracks.shelf), launches).await
+        };
         let mut ops = Vec::with_capacity(effects.len());
         let mut indexes = Vec::with_capacity(effects.len());
         for (index, effect) in effects {
@@ -173,9 +183,9 @@ fn operation(effect: &Effect, exec: Option<process::Exec>) -> Option<TmuxOp> {
 type Checked = BTreeMap<SessionName, Result<process::Exec, Outcome>>;
 
 /// Right before a start: the links are right, nobody has the conversation open, and the program is there.
-async fn check_launches(ground: Arc<Ground>, launches: Vec<Launch>) -> Checked {
+async fn check_launches(ground: Arc<Ground>, shelf: Arc<Mutex<register::Shelf>>, launches: Vec<Launch>) -> Checked {
     let work = tokio::task::spawn_blocking(move || {
-        let open = open_conversations(&ground);
+        let open = open_conversations(&ground, &mut lock(&shelf), &launches);
         let settings = ground.settings.write(&ground.settings_path).map_err(Arc::new);
         let path = ground.environment.get(OsStr::new("PATH")).cloned().unwrap_or_default();
         let program = launch::resolve_program(&ground.command, &path).map_err(Arc::new);
@@ -208,13 +218,19 @@ async fn check_launches(ground: Arc<Ground>, launches: Vec<Launch>) -> Checked {
     tokio::time::timeout(CHECK_WITHIN, work).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// The conversations that living processes have open, in any home of the pool.
-fn open_conversations(ground: &Ground) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, Arc<AgentError>)> {
+/// Which of the conversations living processes have open, in any home of the pool.
+fn open_conversations(
+    ground: &Ground,
+    shelf: &mut register::Shelf,
+    launches: &[Launch],
+) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, Arc<AgentError>)> {
+    let wanted: BTreeSet<ConversationId> = launches.iter().map(|launch| launch.conversation).collect();
     let mut open = BTreeMap::new();
     for (_, home) in &ground.homes {
-        let entries = register::read_all(home).map_err(|error| (home.clone(), Arc::new(error)))?;
+        let entries = shelf.read_all(home).map_err(|error| (home.clone(), Arc::new(error)))?;
         // An entry that does not read belongs to a process that is just writing it, or to none; its own session will show it.
-        for entry in entries.into_iter().filter_map(|(_, entry)| entry.ok()) {
+        let readable = entries.into_iter().filter_map(|(_, entry)| entry.ok());
+        for entry in readable.filter(|entry| wanted.contains(&entry.view.conversation)) {
             if process::identity(entry.process.pid).is_ok_and(|found| found == Some(entry.process)) {
                 open.insert(entry.view.conversation, entry.process.pid);
             }

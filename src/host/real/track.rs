@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,13 +12,14 @@ use jiff::Timestamp;
 use crate::{
     host::{
         agent::{
+            AgentError,
             activity::{Register, Signs, activity},
             register, tail,
         },
         process::{self, DeathWatch, Exit, ProcessState},
     },
     model::{AccountUsage, Activity, Now, Pid, ProcessId, SessionName, error_line},
-    observed::{AgentView, Death, PaneView, Seen, StartReport, Unseen},
+    observed::{AgentView, Death, PaneView, RegisterView, Seen, StartReport, Unseen},
 };
 
 /// Everything known of agent processes.
@@ -32,6 +34,8 @@ pub(super) struct Tracks {
     dirty: BTreeSet<Pid>,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
+    /// What the registers said last. It is shared with the checks before a start, which run on a thread of their own.
+    pub shelf: Arc<Mutex<register::Shelf>>,
     /// Limits that agents ran into, by the home under which they did, that nobody has taken over yet.
     pub limits: Vec<(PathBuf, AccountUsage)>,
 }
@@ -175,8 +179,10 @@ impl Tracks {
                 return Ok(Track::ended(Some(pid), death.filter(|death| *death != Death::default()).or(how).or(known)));
             }
         };
-        if death.is_some() && has_pane {
-            // tmux has collected the pane's process: whoever bears its number now is somebody else.
+        let known = recorded == Some(process) || self.by_session.get(name).is_some_and(|track| track.process == Some(process));
+        if death.is_some() && has_pane && !known {
+            // A dead pane only says that nobody has its terminal open. The process that we know may live on without one; any other that
+            // bears its number is somebody else.
             return Ok(Track::ended(Some(pid), death));
         }
         if !deaths.watch(process).map_err(failed)? {
@@ -208,7 +214,8 @@ impl Tracks {
             timed: false,
         };
         self.limits.extend(track.read_transcript(process, now));
-        track.read_register(process, now);
+        let entry = track.home.as_deref().map(|home| lock(&self.shelf).read(home, process));
+        track.take_register(entry, process, now);
         if track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown) {
             self.unsettled.insert(name.clone());
         }
@@ -251,8 +258,7 @@ impl Track {
         Some((self.home.clone()?, limit?.usage()?))
     }
 
-    fn read_register(&mut self, process: ProcessId, now: Now) {
-        let entry = self.home.as_deref().map(|home| register::read(home, process));
+    fn take_register(&mut self, entry: Option<Result<Option<RegisterView>, AgentError>>, process: ProcessId, now: Now) {
         let found = match &entry {
             Some(Ok(Some(view))) => Register::Entry(view),
             Some(Ok(None)) | None => Register::Absent,
@@ -272,6 +278,11 @@ impl Track {
         self.timed = matches!(what, Activity::Starting | Activity::LimitHit | Activity::Unknown);
         self.view.register = entry.and_then(Result::ok).flatten();
     }
+}
+
+/// What is on the shelf is whole at any time, also after a panic elsewhere.
+pub(super) fn lock(shelf: &Mutex<register::Shelf>) -> MutexGuard<'_, register::Shelf> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a process has lived: its start time counts in ticks since boot (proc(5)).

@@ -21,11 +21,14 @@ use super::{
 };
 use crate::{
     model::{AccountUsage, ReadingSource},
-    plan::burn::CLOCK_TOLERANCE,
+    plan::{burn::CLOCK_TOLERANCE, poll::MIN_INTERVAL},
 };
 
-/// How long the CLI may take; it needs 0.6 to 1.6 s, more when it refreshes the login.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+/// How long the CLI may take. It needs 0.6 to 1.6 s by itself, more when it refreshes the login, and more than 20 s beside a pool that is
+/// just starting on two cores. To give up early costs more than to wait: without its reading an account is unknown until the next one.
+pub const DEADLINE: Duration = Duration::from_mins(2);
+
+const _: () = assert!(DEADLINE.as_secs() < MIN_INTERVAL.as_secs(), "two readings of one home would overlap");
 
 /// Where the CLI keeps what it knows of a home.
 const CONFIG: &str = ".claude.json";

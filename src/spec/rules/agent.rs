@@ -10,19 +10,42 @@ use crate::spec::{
     pool::Agent,
 };
 
-/// Why a variable cannot be given: (name, whether the name is a prefix, why). The CLI's variables are those of `facts/claude-code.md`,
-/// section 1.
-const MANAGED: [(&str, bool, &str); 9] = [
-    ("CLAUDE_CONFIG_DIR", false, "it says which account an agent runs under, which is what this program decides"),
-    ("ANTHROPIC_API_KEY", false, "a key beats the account's login, so that every session would run under the key's owner"),
-    ("ANTHROPIC_AUTH_TOKEN", false, "a token beats the account's login, so that every session would run under the token's owner"),
-    ("CLAUDE_CODE_", true, "the CLI's own variables are removed and set by this program, so that no session inherits another one's"),
-    ("CLAUDECODE", false, "with it the CLI takes itself for a child of another session and keeps no transcript"),
-    ("CLAUDE_PID", false, "it names the process of another session"),
-    ("CLAUDE_FAILOVER_", true, "these variables steer this program itself"),
-    ("TMUX", false, "tmux sets it in each pane"),
-    ("TMUX_PANE", false, "tmux sets it in each pane"),
+/// The variables that cannot be set for an agent, each with why; a trailing `*` stands for any ending. Of the CLI's own ones
+/// (facts/claude-code.md, section 1) these are what carries an account or a token, what marks another session's child, and what breaks a
+/// move. All others, such as a scratch directory, are the operator's to choose.
+const MANAGED: [(&str, &str); 22] = [
+    ("CLAUDE_CONFIG_DIR", "it says which account an agent runs under, which is what this program decides"),
+    ("ANTHROPIC_API_KEY", "a key beats the account's login, so that every session would run under the key's owner"),
+    ("ANTHROPIC_AUTH_TOKEN", BEATS_LOGIN),
+    ("AWS_BEARER_TOKEN_BEDROCK", BEATS_LOGIN),
+    ("CLAUDE_CODE_OAUTH_*", BEATS_LOGIN),
+    ("CLAUDE_CODE_USE_*", "another provider beats the account's login, so that no session would run under its account"),
+    ("CLAUDE_CODE_RESUME_*", "whether and with which words an interrupted turn goes on is a part of the move"),
+    ("CLAUDE_CODE_RETRY_WATCHDOG", "with it an agent waits out a limit by itself, where the pool is to move"),
+    ("CLAUDE_CODE_PROJECT_DIR_NAME", "it moves the transcripts to where they are not looked for"),
+    ("CLAUDE_CODE_CHILD_SESSION", CHILD),
+    ("CLAUDECODE", CHILD),
+    ("CLAUDE_CODE_ENTRYPOINT", OF_ANOTHER),
+    ("CLAUDE_CODE_MESSAGING_*", OF_ANOTHER),
+    ("CLAUDE_CODE_SESSION_ID", OF_ANOTHER),
+    ("CLAUDE_CODE_SKIP_PROMPT_HISTORY", OF_ANOTHER),
+    ("CLAUDE_ENV_FILE", OF_ANOTHER),
+    ("CLAUDE_PID", OF_ANOTHER),
+    ("CLAUDE_PROJECT_DIR", OF_ANOTHER),
+    ("AI_AGENT", OF_ANOTHER),
+    ("CLAUDE_FAILOVER_*", "these variables steer this program itself"),
+    ("TMUX", "tmux sets it in each pane"),
+    ("TMUX_PANE", "tmux sets it in each pane"),
 ];
+const BEATS_LOGIN: &str = "a token beats the account's login, so that every session would run under the token's owner";
+const CHILD: &str = "with it the CLI takes itself for a child of another session and keeps no transcript";
+const OF_ANOTHER: &str = "a session sets it for what it starts, so that its value is always another session's";
+
+/// Why a variable cannot be set for an agent; `None` for one that can.
+pub fn managed_variable(name: &str) -> Option<&'static str> {
+    let is_meant = |managed: &str| managed.strip_suffix('*').map_or(name == managed, |beginning| name.starts_with(beginning));
+    MANAGED.iter().find(|(managed, _)| is_meant(managed)).map(|(_, why)| *why)
+}
 
 /// Checks command, environment and grace.
 pub(super) fn resolve(wanted: &document::Agent, at: &FieldPath, rules: &mut Rules<'_>) -> Checked<Agent> {
@@ -43,8 +66,7 @@ pub(super) fn resolve(wanted: &document::Agent, at: &FieldPath, rules: &mut Rule
 
 /// Checks one variable. Its value may be a secret: it is never shown, also not with the line that it stands on.
 fn check_variable(name: &str, value: &str, at: &FieldPath, rules: &mut Rules<'_>) {
-    let managed = MANAGED.iter().find(|(managed, prefix, _)| if *prefix { name.starts_with(managed) } else { name == *managed });
-    let (code, message, hint) = if let Some((_, _, why)) = managed {
+    let (code, message, hint) = if let Some(why) = managed_variable(name) {
         (Code::ManagedVariable, format!("the variable {} cannot be set: {why}", quoted(name)), "remove it")
     } else if !is_variable_name(name) {
         let hint = "a name has letters, digits and _, and begins with no digit";

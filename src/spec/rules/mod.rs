@@ -17,6 +17,7 @@ mod tmux;
 
 use std::time::Duration;
 
+pub use agent::managed_variable;
 pub use links::REQUIRED_LINKS;
 pub use sessions::SessionGroup;
 

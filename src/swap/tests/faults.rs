@@ -117,7 +117,7 @@ fn break_on(world: &mut World, step: Step, account: AccountName) {
 
 const CRASHES: [Trouble; 2] = [Trouble::CrashBefore, Trouble::CrashAfter];
 const FAILURES: [Trouble; 3] = [Trouble::Fail, Trouble::DoubtBefore, Trouble::DoubtAfter];
-const PEOPLE: [Trouble; 4] = [Trouble::Kill, Trouble::StartByHand, Trouble::Abort, Trouble::BreakTarget];
+const PEOPLE: [Trouble; 5] = [Trouble::Kill, Trouble::StartByHand, Trouble::MoveByHand, Trouble::Abort, Trouble::BreakTarget];
 
 #[test]
 fn every_swap_ends_as_it_should() {
@@ -178,7 +178,7 @@ fn two_troubles_in_one_swap_leave_the_pool_whole_or_latched() {
     for (_, world, _) in scenarios().into_iter().filter(|(name, ..)| chosen.contains(name)) {
         let points = world.clone().run(&[]).points;
         for first in 0..points {
-            for second in (first + 1..points + 6).step_by(3) {
+            for second in (first + 1..points + 6).step_by(5) {
                 for (a, b) in all().flat_map(|a| all().map(move |b| (a, b))) {
                     world.clone().run(&[(first, a), (second, b)]).assert_whole();
                 }

@@ -302,10 +302,21 @@ fn a_conversation_that_another_session_has_open_is_not_started_again() {
 
 #[test]
 fn what_was_moved_by_hand_and_is_proven_needs_no_restart() {
-    let decision = answer(&up_to_rest("s0"), |facts| {
-        set(facts, "s1", |fact| (fact.agent, fact.proof) = (running(to(), 1), ProofState::Proven));
+    let by_hand = |name: &'static str, index| {
+        move |facts: &mut SwapFacts| set(facts, name, |fact| (fact.agent, fact.proof) = (running(to(), index), ProofState::Proven))
+    };
+    let proof = noted(answer(&up_to_rest("s0"), by_hand("s1", 1)));
+    assert!(matches!(proof, SwapEvent::Proven { .. }));
+    let back = [up_to_rest("s0"), vec![proof, turned_back(5)]].concat();
+    let record = fold(&plan(3), &back);
+    assert!(!record.is_settled(&record.moves[&session("s1")]), "it is on the target, so it goes back too");
+    let all = answer(&held(), |facts| {
+        by_hand("s0", 0)(facts);
+        by_hand("s1", 1)(facts);
     });
-    assert!(matches!(noted(decision), SwapEvent::Proven { .. }));
+    let mut record = fold(&plan(3), &held());
+    record.apply(&noted(all)).expect("one at a time: the first ends the stage");
+    assert_eq!(record.stage, Stage::Flip);
 }
 
 #[test]

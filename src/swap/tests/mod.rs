@@ -1,5 +1,6 @@
 //! Tests of the machine: its answers one by one, its journal, and whole swaps in a small world with a fault at every point.
 
+mod anything;
 mod faults;
 mod journal;
 mod leaving;

@@ -23,6 +23,8 @@ pub enum Trouble {
     Kill,
     /// A person starts an agent of their own in the second session, if none runs there.
     StartByHand,
+    /// A person restarts the agent of the second session under the target, if one runs there.
+    MoveByHand,
     /// A person asks for the swap to be undone.
     Abort,
     /// The links of the target break for good.
@@ -294,6 +296,12 @@ impl World {
                 });
                 slot.key().clone()
             }
+            Trouble::MoveByHand => {
+                let moved = self.slots.entry(second).and_modify(|slot| {
+                    slot.agents.iter_mut().for_each(|agent| (agent.account, agent.fate) = (to(), Fate::Proven));
+                });
+                moved.key().clone()
+            }
             Trouble::Abort => {
                 self.abort = true;
                 second
@@ -366,7 +374,7 @@ impl World {
         }
         self.assert_links_seen_behind_the_flip(record.verdict);
         for (name, movement) in &record.moves {
-            if movement.place == Place::Lost || self.was_killed(name) {
+            if movement.place == Place::Lost || self.is_meddled_with(name) {
                 continue;
             }
             let slot = &self.slots[name];
@@ -395,9 +403,10 @@ impl World {
         assert!(flip.is_some() == self.plan.has_active_link && flip < ensure, "{}", self.tell());
     }
 
-    /// Whether a person may have ended its agent after it was settled: the next pass starts it again.
-    fn was_killed(&self, name: &SessionName) -> bool {
-        *name == session("s1") && self.troubles.iter().any(|(_, trouble)| *trouble == Trouble::Kill)
+    /// Whether a person did something to it, maybe after it was settled: the next pass puts that right.
+    fn is_meddled_with(&self, name: &SessionName) -> bool {
+        let by_hand = [Trouble::Kill, Trouble::StartByHand, Trouble::MoveByHand];
+        *name == session("s1") && self.troubles.iter().any(|(_, trouble)| by_hand.contains(trouble))
     }
 
     /// What a crash must not change: all but the journal and the clock.

@@ -1,0 +1,234 @@
+//! What the facts teach the memory.
+
+use super::{
+    world::{OTHER_POOL, at, object, unseen},
+    *,
+};
+use crate::{
+    model::{EventReason, ObjectRef, Pid, ProcessId},
+    observed::{Death, LinkView, RootView, Seen},
+};
+
+fn reasons(absorbed: &Absorbed) -> Vec<(String, EventReason)> {
+    absorbed.events.iter().map(|event| (event.object.to_string(), event.reason)).collect()
+}
+
+/// The agent has ended, and the memory does not know it yet.
+fn exited(world: &mut World, name: &str, code: i32) {
+    let process = world.record(name).process;
+    world.end_agent(name);
+    world.agent(name).death = Some(Death { code: Some(code), signal: None });
+    world.record(name).process = process;
+}
+
+#[test]
+fn an_exit_is_told_once_and_counted() {
+    let mut world = World::converged(2);
+    exited(&mut world, "s-0", 3);
+    let absorbed = world.absorb();
+    assert_eq!(reasons(&absorbed), [("session/s-0".to_owned(), EventReason::SessionExited)]);
+    assert_eq!(absorbed.events[0].message, "its agent ended (exit code 3)");
+    world.learn();
+    assert_eq!(world.memory.attempts[&object("s-0")].exits, [at(0).wall]);
+    assert_eq!(world.record("s-0").process, None);
+    assert!(world.absorb().is_empty(), "told once");
+}
+
+#[test]
+fn the_fifth_exit_within_ten_minutes_is_the_last() {
+    let mut world = World::converged(1);
+    world.record("s-0").started_at = at(-10).wall;
+    for round in 1..=MAX_EXITS {
+        exited(&mut world, "s-0", 1);
+        let absorbed = world.absorb();
+        let quarantined = absorbed.events.iter().any(|event| event.reason == EventReason::SessionQuarantined);
+        assert_eq!(quarantined, round == MAX_EXITS, "exit {round}");
+        world.learn();
+        let process = ProcessId { pid: Pid(2_000), started: round as u64 };
+        world.agent("s-0").process = Some(process);
+        world.learn();
+    }
+    assert!(world.memory.attempts[&object("s-0")].quarantined);
+    world.record("s-0").started_at = at(-10_000).wall;
+    assert!(world.absorb().is_empty(), "a quarantine is cleared by a person, not by time");
+}
+
+#[test]
+fn an_agent_that_has_run_for_long_leaves_its_exits_behind() {
+    let mut world = World::converged(1);
+    world.memory.attempts.insert(object("s-0"), Attempts::default().after_exit(at(-9_000)));
+    assert_eq!(world.absorb().changes, [MemoryChange::ClearAttempts(object("s-0"))]);
+    world.record("s-0").started_at = at(-600).wall;
+    assert!(world.absorb().is_empty(), "not yet");
+}
+
+#[test]
+fn what_is_not_known_teaches_nothing() {
+    let changes: [fn(&mut World); 3] = [
+        |world| world.seen.tmux = unseen(),
+        |world| drop(world.seen.agents.insert(session("s-0"), unseen())),
+        |world| drop(world.seen.agents.remove(&session("s-0"))),
+    ];
+    for change in changes {
+        let mut world = World::converged(1);
+        change(&mut world);
+        assert!(world.absorb().is_empty());
+    }
+}
+
+#[test]
+fn a_conversation_that_is_changed_inside_the_agent_is_followed() {
+    let mut world = World::converged(2);
+    let other = world::POOL.conversation(&session("s-0"), 2);
+    let register = world.agent("s-0").register.as_mut().expect("registered");
+    (register.conversation, register.cwd) = (other, "/elsewhere".into());
+    assert_eq!(reasons(&world.absorb()), [("session/s-0".to_owned(), EventReason::ConversationChanged)]);
+    world.learn();
+    assert_eq!((world.record("s-0").conversation, world.record("s-0").workdir.clone()), (other, "/elsewhere".into()));
+    assert!(world.absorb().is_empty());
+}
+
+#[test]
+fn the_account_of_an_agent_is_that_of_its_home() {
+    let mut world = World::converged(1);
+    world.agent("s-0").home = Some(home("backup"));
+    world.learn();
+    assert_eq!(world.record("s-0").account, account("backup"));
+    world.agent("s-0").home = Some("/elsewhere".into());
+    assert!(world.absorb().is_empty(), "a home of nobody names no account");
+}
+
+#[test]
+fn an_open_swap_has_its_sessions() {
+    let mut world = World::converged(2);
+    exited(&mut world, "s-0", 143);
+    world.open_swap(&["s-0"]);
+    assert!(world.absorb().is_empty());
+}
+
+#[test]
+fn a_lost_server_is_told() {
+    let mut world = World::converged(2);
+    for name in ["s-0", "s-1"] {
+        exited(&mut world, name, 129);
+        world.tmux().panes.remove(name);
+    }
+    world.tmux().server = None;
+    assert_eq!(
+        reasons(&world.absorb()),
+        [
+            ("server".to_owned(), EventReason::ServerLost),
+            ("session/s-0".to_owned(), EventReason::SessionExited),
+            ("session/s-1".to_owned(), EventReason::SessionExited),
+        ]
+    );
+    world.learn();
+    assert!(world.absorb().is_empty(), "told once");
+}
+
+#[test]
+fn an_adopted_session_is_bound_to_the_conversation_that_its_agent_has_open() {
+    let mut world = World::converged(2);
+    let before = world.memory.sessions.remove(&session("s-0")).expect("recorded");
+    world.learn();
+    assert_eq!(world.memory.sessions[&session("s-0")], SessionRecord { started_at: at(0).wall, ..before });
+    for (name, change) in [
+        ("without a register", (|world| world.agent("s-0").register = None) as Change),
+        ("without an agent", |world| world.agent("s-0").process = None),
+        ("of another pool", |world| world.pane("s-0").mark.as_mut().expect("marked").pool = OTHER_POOL),
+    ] {
+        let mut world = World::converged(2);
+        world.memory.sessions.remove(&session("s-0"));
+        change(&mut world);
+        assert!(world.absorb().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_link_that_is_right_is_ours_from_then_on() {
+    let mut world = World::converged(1);
+    let links = std::mem::take(&mut world.memory.links);
+    let before = World::clone(&world);
+    world.learn();
+    assert_eq!(world.memory.links, links);
+    let changes: [Change; 2] =
+        [|world| world.seen.shared_root = Seen::known(RootView::Marked(OTHER_POOL), at(0)), |world| world.seen.shared_root = unseen()];
+    for change in changes {
+        let mut world = before.clone();
+        change(&mut world);
+        assert!(world.absorb().is_empty(), "links into a root that is not ours teach nothing");
+    }
+    let mut world = before;
+    world.put_link("primary", "tasks", LinkView::Link { target: "/elsewhere".into(), target_ok: true });
+    world.put_link("primary", "projects", LinkView::Link { target: "/shared/projects".into(), target_ok: false });
+    world.learn();
+    assert_eq!(world.memory.links.len(), links.len() - 2);
+}
+
+#[test]
+fn a_suspension_ends_by_itself() {
+    let mut world = World::converged(1);
+    let suspension =
+        |until: i64| Suspension { reason: "r".to_owned(), actor: "a".to_owned(), since: at(-60).wall, until: Some(at(until).wall) };
+    world.memory.suspended = Some(suspension(1));
+    assert!(world.absorb().is_empty());
+    world.memory.suspended = Some(suspension(0));
+    assert_eq!(reasons(&world.absorb()), [("pool".to_owned(), EventReason::Resumed)]);
+    world.learn();
+    assert_eq!(world.memory.suspended, None);
+}
+
+#[test]
+fn removals_are_noted_and_forgotten() {
+    let mut world = World::converged(2);
+    world.spec.sessions.remove(&session("s-1"));
+    let note = |world: &World| absorb_removals(&world.spec, &world.seen, &world.memory).changes;
+    assert_eq!(note(&world), [MemoryChange::SetRemovalSeen([session("s-1")].into())]);
+    for change in note(&world) {
+        world.apply(&change);
+    }
+    assert_eq!(note(&world), []);
+    world.seen.tmux = unseen();
+    world.spec.sessions.clear();
+    assert_eq!(note(&world), [], "on a look that failed nothing is missing");
+}
+
+#[test]
+fn a_removed_session_is_forgotten_once_neither_pane_nor_agent_is_left() {
+    let gone = |world: &World| {
+        absorb_removals(&world.spec, &world.seen, &world.memory).changes.contains(&MemoryChange::RemoveSession(session("s-1")))
+    };
+    let mut world = World::converged(2);
+    world.undeclare("s-1");
+    assert!(!gone(&world), "it runs");
+    world.end_agent("s-1");
+    assert!(!gone(&world), "its pane is there");
+    world.tmux().panes.remove("s-1");
+    assert!(gone(&world));
+    world.record("s-1").process = Some(ProcessId { pid: Pid(1), started: 1 });
+    world.seen.agents.insert(session("s-1"), unseen());
+    assert!(!gone(&world), "its agent may live on");
+}
+
+#[test]
+fn transcripts_are_asked_for_where_an_agent_is_to_be_started() {
+    let wanted = |world: &World| wanted_transcripts(&world.spec, &world.seen, &world.memory).into_keys().collect::<Vec<_>>();
+    let mut world = World::converged(3);
+    assert_eq!(wanted(&world), []);
+    world.end_agent("s-0");
+    world.close("s-1");
+    assert_eq!(wanted(&world), [session("s-0"), session("s-1")]);
+    world.memory.sessions.remove(&session("s-0"));
+    world.open_swap(&["s-1"]);
+    assert_eq!(wanted(&world), []);
+    world.seen.agents.insert(session("s-2"), unseen());
+    assert_eq!(wanted(&world), []);
+}
+
+#[test]
+fn the_memory_of_an_object_is_reset_by_success() {
+    let object = ObjectRef::Server;
+    let failed = Attempts::default().after_failure(&object, "no", at(0));
+    assert!(failed.waits_until(at(0)).is_some() && failed.waits_until(at(2)).is_none());
+    assert!(failed.after_success().is_clean());
+}
