@@ -240,7 +240,7 @@ fn last_good_in(state: &Path, path: &Path, around: &Surroundings) -> Option<(Spe
     let text = SourceText { name: "last good spec".to_owned(), text: accepted.canonical.clone() };
     let place = LoadPlace { home: around.home.clone(), base: around.current.clone() };
     let loaded = load(&[text], &place).ok()?;
-    let sources = accepted.sources.iter().map(|(name, _)| name.clone()).collect();
+    let sources = accepted.sources.keys().cloned().collect();
     Some((SpecAtHand { path: path.to_owned(), loaded, accepted }, sources))
 }
 

@@ -49,7 +49,6 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
-    absorb_links(spec, seen, memory, &mut absorbed);
     if let Some(until) = memory.suspended.as_ref().and_then(|suspension| suspension.until)
         && until <= now.wall
     {

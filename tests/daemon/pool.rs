@@ -22,7 +22,7 @@ mod sights;
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_claude-failover");
 /// How long anything may take before a test gives it up.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 /// The links that every home must have.
 pub const LINKS: [&str; 3] = ["projects", "file-history", "tasks"];
 
@@ -293,8 +293,7 @@ impl Pool {
         self.events()
             .into_iter()
             .rfind(|(_, found, _)| found == reason)
-            .map(|(_, _, message)| message)
-            .unwrap_or_else(|| panic!("no event {reason}; the daemon said:\n{}", self.log()))
+            .map_or_else(|| panic!("no event {reason}; the daemon said:\n{}", self.log()), |(_, _, message)| message)
     }
 
     /// Starts the daemon and waits until it has looked once.
@@ -347,6 +346,7 @@ impl Pool {
 }
 
 impl Drop for Pool {
+    #[expect(clippy::print_stderr, reason = "what the daemon said explains a failed test")]
     fn drop(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();

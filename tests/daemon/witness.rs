@@ -1,7 +1,7 @@
 //! A witness who looks at the store and at the links all the time, while others work.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -71,6 +71,6 @@ impl Witness {
     }
 }
 
-fn active(state: &PathBuf) -> Option<String> {
+fn active(state: &Path) -> Option<String> {
     Some(Reader::attach(state).ok()?.memory().ok()?.active?.account.to_string())
 }

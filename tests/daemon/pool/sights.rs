@@ -34,12 +34,16 @@ impl Pool {
 
     /// The agents that live, from the process table.
     pub fn agents(&self) -> Vec<Agent> {
-        let mut agents: Vec<_> = processes().filter_map(|pid| self.agent(pid)).collect();
+        let found: Vec<_> = processes().filter_map(|pid| self.agent(pid)).collect();
+        let pids: Vec<_> = found.iter().map(|(agent, _)| agent.pid).collect();
+        // A child of an agent looks like it until it has become its hook or its tool.
+        let mut agents: Vec<_> = found.into_iter().filter(|(_, parent)| !pids.contains(parent)).map(|(agent, _)| agent).collect();
         agents.sort();
         agents
     }
 
-    fn agent(&self, pid: i32) -> Option<Agent> {
+    /// A live stand-in of this pool, with its parent.
+    fn agent(&self, pid: i32) -> Option<(Agent, i32)> {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let words: Vec<_> = arguments.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         let flag = words.iter().position(|word| word == "--session-id" || word == "--resume")?;
@@ -47,8 +51,11 @@ impl Pool {
         let home = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"CLAUDE_CONFIG_DIR="))?;
         let home = PathBuf::from(String::from_utf8_lossy(home).into_owned());
         let ours = words.get(1).is_some_and(|word| word == "stand-in") && home.starts_with(&self.root);
-        let dead = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit(')').next()?.trim_start().starts_with('Z');
-        (ours && !dead).then(|| Agent { pid, home, conversation: words[flag + 1].clone() })
+        // `STATE PPID …` behind the name in parentheses (proc(5)).
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit(')').next()?.split_whitespace();
+        let (state, parent) = (fields.next()?, fields.next()?.parse().ok()?);
+        (ours && state != "Z").then(|| (Agent { pid, home, conversation: words[flag + 1].clone() }, parent))
     }
 
     /// Asserts that each session has exactly one agent, all under one home, each in its own pane and conversation, and that the registers of
