@@ -52,8 +52,6 @@ reasons! {
     LinkRepaired,
     /// A real directory was merged into the shared root and replaced by its link.
     DirectoryMerged,
-    /// Something that is not ours stands where an object should be.
-    ConflictFound,
     /// An account's home got its onboarding and trust keys.
     HomePrepared,
     /// A session was created.
@@ -74,12 +72,8 @@ reasons! {
     SessionQuarantined,
     /// The agent of a session changed its conversation.
     ConversationChanged,
-    /// A removal was refused by a guard.
-    PruneRefused,
     /// The account that the pool works under was recorded.
     AccountActivated,
-    /// An account's window crossed its threshold.
-    ThresholdCrossed,
     /// No account has room.
     PoolExhausted,
     /// An account has room again after all were exhausted.
@@ -100,8 +94,6 @@ reasons! {
     SwapAbandoned,
     /// A swap could neither be finished nor undone.
     SwapLatched,
-    /// The pool would have swapped back and forth; automatic swaps pause.
-    BreakerOpened,
     /// An operator cleared a latch.
     LatchCleared,
     /// An operator suspended something.

@@ -5,7 +5,7 @@
 //! and defaults are filled in; where each value came from is kept beside it.
 //!
 //! # The way through
-//! [`load`] takes the texts of a base and its drop-ins and gives a [`Loaded`] or a [`Rejected`] with every mistake in one go.
+//! [`load()`] takes the texts of a base and its drop-ins and gives a [`Loaded`] or a [`Rejected`] with every mistake in one go.
 //! [`render_effective`] prints the whole of a loaded spec, [`schema::schema`] is what editors check, [`reference::render`] the page about
 //! its fields, [`Starter`] the first spec of a new user.
 //!

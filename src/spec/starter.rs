@@ -10,7 +10,7 @@ use super::{
 use crate::model::{AccountName, PoolName};
 
 /// What a first spec is made of. Texts go into the spec as they are, quoted where YAML asks for it; whether they are right is for
-/// [`load`](super::load) to say.
+/// [`load`](super::load()) to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Starter {
     /// The pool's name.

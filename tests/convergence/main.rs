@@ -5,6 +5,8 @@
 //! ([`lab::Lab::assert_converged`]): eventually the world matches the spec, and from then on nothing is done, no event is written and no
 //! condition flips; no promise was broken on the way (`World::violations`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
+
 mod faults;
 mod lab;
 mod people;
