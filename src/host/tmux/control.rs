@@ -13,6 +13,7 @@ use super::{
     script::{Answers, Batch, Tag},
     wire::{Event, OutOfStep, Parser},
 };
+use crate::host::ready;
 
 /// A connection. Dropping it kills the client, which changes nothing on the server.
 #[derive(Debug)]
@@ -85,13 +86,18 @@ impl Control {
         Exchange { replies: answers.into_replies(), begun: batch.begun(written), error }
     }
 
-    /// Waits until the server says anything, or for `within`; answers whether it did. Cancel-safe.
+    /// Waits until the server says anything, or for `within`; answers whether it did. With no time at all, only what has arrived is read.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// The connection has ended and must be dropped.
     pub(super) async fn listen(&mut self, within: Option<Duration>) -> Result<bool, TmuxError> {
         let read = self.output.read_buf(self.parser.room());
         let read = match within {
+            Some(Duration::ZERO) => match ready::now(read).await {
+                Some(read) => read,
+                None => return Ok(false),
+            },
             Some(within) => match timeout(within, read).await {
                 Ok(read) => read,
                 Err(_) => return Ok(false),
