@@ -40,7 +40,7 @@ pub struct Channels {
     pub commands: mpsc::Receiver<Asked>,
     /// The spec watcher and the signal handlers, bounded.
     pub signals: mpsc::Receiver<Signal>,
-    /// The published status.
+    /// The published status. It is put together only while somebody listens.
     pub status: watch::Sender<Option<Status>>,
     /// Reads the spec on disk. Bounded in size and time by the parser's budget.
     pub read_spec: Box<dyn FnMut() -> SpecRead>,
@@ -89,7 +89,9 @@ impl<H: Host> Engine<H> {
                 }
             };
             self.start_polls();
-            channels.status.send_replace(Some(self.view.status()));
+            if !channels.status.is_closed() {
+                channels.status.send_replace(Some(self.view.status()));
+            }
             if !ready {
                 ready = true;
                 witness.ready();
@@ -103,7 +105,7 @@ impl<H: Host> Engine<H> {
             }
             row = if pass.again { row + 1 } else { 0 };
             if pass.again && row < MAX_PASSES_AT_ONCE {
-                look = after_effects();
+                look = after_effects(pass.files);
                 continue;
             }
             let deadline = self.next_look(pass.next, resync_at);
@@ -209,8 +211,8 @@ enum Event {
 }
 
 /// After effects, what they may have touched is looked at again.
-fn after_effects() -> Look {
-    Look { tmux: true, agents: true, homes: true, links: true, usage: true, ..Look::default() }
+fn after_effects(files: bool) -> Look {
+    Look { tmux: true, agents: true, homes: files, links: files, usage: true, ..Look::default() }
 }
 
 fn look_of(wakes: &BTreeSet<Wake>) -> Look {

@@ -95,6 +95,7 @@ impl<H: Host> Engine<H> {
         batch.ended = ids.into_iter().zip(outcomes).collect();
         self.commit("record what was done", &batch)?;
         pass.again = true;
+        pass.files |= effects.iter().any(changes_files);
         Ok(failed)
     }
 
@@ -116,5 +117,25 @@ impl<H: Host> Engine<H> {
             batch.ended.push((id, record::interrupted()));
         }
         self.commit("record interrupted work", &batch)
+    }
+}
+
+/// Whether an effect changes more than tmux and processes.
+const fn changes_files(effect: &Effect) -> bool {
+    match effect {
+        Effect::StartServer
+        | Effect::CreateSession { .. }
+        | Effect::RespawnAgent { .. }
+        | Effect::StopAgent { .. }
+        | Effect::AdoptSession { .. }
+        | Effect::ReleaseSession { .. }
+        | Effect::CloseSession { .. } => false,
+        Effect::InitSharedRoot { .. }
+        | Effect::CreateTarget { .. }
+        | Effect::CreateLink { .. }
+        | Effect::RepointLink { .. }
+        | Effect::MergeDirectory { .. }
+        | Effect::PrepareHome { .. }
+        | Effect::RecordActive { .. } => true,
     }
 }

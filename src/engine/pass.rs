@@ -19,6 +19,8 @@ pub struct Pass {
     pub failed: usize,
     /// Whether facts are out of date now because of what was done: another pass should follow at once.
     pub again: bool,
+    /// Whether files were among what was done, and not only sessions: then they are out of date as well.
+    pub files: bool,
     /// The earliest time at which something that waits may go on.
     pub next: Option<Timestamp>,
 }
@@ -48,6 +50,7 @@ impl<H: Host> Engine<H> {
         {
             self.open_swap(to, cause)?;
             pass.again = true;
+            pass.files = true;
         }
         self.record_exhaustion(&planned)?;
         self.view.planned = planned;

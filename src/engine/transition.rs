@@ -68,6 +68,7 @@ impl<H: Host> Engine<H> {
                         self.act(steps).await?;
                         pass.changed += 1;
                         pass.again = true;
+                        pass.files = true;
                         break;
                     }
                     Decision::Wait { why, until } => {

@@ -11,6 +11,7 @@ pub mod agent;
 pub mod intake;
 pub mod links;
 pub mod process;
+mod ready;
 pub mod real;
 pub mod specfile;
 pub mod tmux;

@@ -55,7 +55,9 @@ impl Pool {
         let directory = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let root = directory.path();
         fs::DirBuilder::new().mode(0o700).create(root.join("run"))?;
-        fs::create_dir(root.join("work"))?;
+        for name in ["work", "spec", "link", "log"] {
+            fs::create_dir(root.join(name))?;
+        }
         let now = jiff::Timestamp::now();
         let mut readings = serde_json::Map::new();
         for account in ACCOUNTS {
@@ -77,7 +79,7 @@ impl Pool {
             readings[account]["fiveHour"]["resetsAt"] = (now.as_second() + 4 * 3600).into();
         }
         fs::write(root.join("quota.json"), serde_json::Value::from(readings).to_string())?;
-        let starts = Starts::make(&root.join("starts"))?;
+        let starts = Starts::make(&root.join("log/starts"))?;
         let pool = Self { size, agent, directory, daemon: None, starts, generation: 0 };
         pool.write_spec()?;
         Ok(pool)
@@ -86,7 +88,7 @@ impl Pool {
     fn write_spec(&self) -> Fallible<()> {
         let root = self.root().display();
         let command = match self.agent {
-            Agent::Sleeper => format!("[{}, agent, {root}/starts]", std::env::current_exe()?.display()),
+            Agent::Sleeper => format!("[{}, agent, {root}/log/starts]", std::env::current_exe()?.display()),
             Agent::StandIn(_) => format!("[{PROGRAM:?}, stand-in]"),
         };
         let (size, last) = (self.size, self.size - 1);
@@ -94,12 +96,12 @@ impl Pool {
         let drain = 60 + self.generation;
         let text = format!(
             "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: {{ name: bench }}\nspec:\n  accounts:\n    - {{ name: primary, home: \
-             {root}/primary }}\n    - {{ name: backup, home: {root}/backup }}\n  activeLink: {root}/active\n  shared: {{ root: {root}/shared \
+             {root}/primary }}\n    - {{ name: backup, home: {root}/backup }}\n  activeLink: {root}/link/active\n  shared: {{ root: {root}/shared \
              }}\n  quota: {{ sources: [file], file: {root}/quota.json }}\n  swap: {{ canary: 1, batch: {size}, drain: {drain}s, failback: never \
              }}\n  agent: {{ command: {command} }}\n  sessions:\n    - {{ names: \"s{{0..{last}}}\", workdir: {root}/work }}\n  tmux: {{ \
              socket: {root}/tmux.sock, historyLimit: 100 }}\n"
         );
-        Ok(fs::write(self.root().join("pool.yaml"), text)?)
+        Ok(fs::write(self.root().join("spec/pool.yaml"), text)?)
     }
 
     fn root(&self) -> &Path {
@@ -130,7 +132,7 @@ impl Pool {
             .env("HOME", self.root())
             .env("XDG_RUNTIME_DIR", self.root().join("run"))
             .arg("--spec")
-            .arg(self.root().join("pool.yaml"))
+            .arg(self.root().join("spec/pool.yaml"))
             .arg("--state-dir")
             .arg(self.root().join("state"))
             .args(arguments)
@@ -149,7 +151,7 @@ impl Pool {
 
     /// Starts the daemon and waits until every session runs.
     pub fn start(&mut self) -> Fallible<()> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.root().join("daemon.log"))?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.root().join("log/daemon.log"))?;
         let mut command = self.program(&["run"]);
         if let Ok(more) = std::env::var("BENCH_VERBOSE") {
             command.arg(more);
@@ -165,7 +167,7 @@ impl Pool {
             match self.program(&["reconcile"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.code() {
                 Some(0) => return Ok(()),
                 _ if Instant::now() > until => {
-                    let log = fs::read_to_string(self.root().join("daemon.log"))?;
+                    let log = fs::read_to_string(self.root().join("log/daemon.log"))?;
                     return Err(format!("the daemon does not converge:\n{log}").into());
                 }
                 _ => std::thread::sleep(Duration::from_millis(50)),
@@ -202,7 +204,7 @@ impl Pool {
 
     /// The spec, read as the program reads it.
     pub fn spec(&self) -> Fallible<(Spec, AcceptedSpec)> {
-        let name = self.root().join("pool.yaml");
+        let name = self.root().join("spec/pool.yaml");
         let text = SourceText { name: name.display().to_string(), text: fs::read_to_string(&name)? };
         let place = LoadPlace { home: self.root().to_owned(), base: self.root().to_owned() };
         let loaded = load(std::slice::from_ref(&text), &place).map_err(|rejected| rejected.diagnostics.render(false))?;

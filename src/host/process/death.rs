@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, os::fd::OwnedFd};
 
 use rustix::{
-    event::{Timespec, epoll},
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
     process::Signal,
 };
 use tokio::io::{Interest, unix::AsyncFd};
@@ -85,6 +85,13 @@ impl DeathWatch {
     /// The processes in the set.
     pub fn watched(&self) -> impl Iterator<Item = ProcessId> + '_ {
         self.tokens.keys().copied()
+    }
+
+    /// Whether a process of the set lives, by the word of the kernel now. `false` for one that is not in the set.
+    pub fn lives(&self, process: ProcessId) -> bool {
+        let Some(watched) = self.tokens.get(&process).and_then(|token| self.watched.get(token)) else { return false };
+        // An end that cannot be asked for is looked for in another way.
+        matches!(poll(&mut [PollFd::new(&watched.pidfd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
     }
 
     /// Sends a signal to a process of the set, through its pidfd.
@@ -200,11 +207,13 @@ mod tests {
         let (mut sleeper, process) = Sleeper::start();
         let (_other, other) = Sleeper::start();
         assert!(watch.watch(process).expect("watched") && watch.watch(other).expect("watched"));
+        assert!(watch.lives(process));
         for _ in 0..3 {
             assert!(tokio::time::timeout(Duration::from_millis(1), watch.next()).await.is_err(), "nobody died");
         }
         sleeper.0.kill().expect("our child");
         assert_eq!(soon(watch.next()).await.expect("exits")[0].process, process);
+        assert!(!watch.lives(process) && watch.lives(other));
         assert!(tokio::time::timeout(Duration::from_millis(1), watch.next()).await.is_err(), "it is told once");
     }
 

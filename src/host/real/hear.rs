@@ -8,12 +8,14 @@ use crate::{
         Host as _, Wake,
         intake::{Kind, Message},
         process::Exit,
+        ready,
         watch::Hint,
     },
     model::{Monotonic, Pid},
 };
 
-/// How long after a first notice others are still taken into the same wake-up: 200 agents that end together are one look.
+/// How long after a first notice others are still taken into the same wake-up: 200 agents that end together are one look. The end of a single
+/// agent waits for nobody.
 const GATHER: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
@@ -35,17 +37,17 @@ impl RealHost {
             until = until.min(UNSETTLED_PAUSE);
         }
         let first = self.hear_one(until, true).await;
+        let gather = if matches!(&first, Heard::Deaths(exits) if exits.len() == 1) { Duration::ZERO } else { GATHER };
         self.note(first, &mut wakes);
-        let gathered = tokio::time::Instant::now() + GATHER;
+        let gathered = tokio::time::Instant::now() + gather;
         while !wakes.contains(&Wake::Timer) {
-            let left = gathered.saturating_duration_since(tokio::time::Instant::now());
             // tmux goes on saying that it is to be looked at until it is: asking again would only hear that.
-            match self.hear_one(left, !wakes.contains(&Wake::Tmux)).await {
-                Heard::Time => break,
-                heard => self.note(heard, &mut wakes),
-            }
-            if left.is_zero() {
-                break;
+            let tmux = !wakes.contains(&Wake::Tmux);
+            let left = gathered.saturating_duration_since(tokio::time::Instant::now());
+            let heard = if left.is_zero() { ready::now(self.hear_one(GATHER, tmux)).await } else { Some(self.hear_one(left, tmux).await) };
+            match heard {
+                None | Some(Heard::Time) => break,
+                Some(heard) => self.note(heard, &mut wakes),
             }
         }
         if wakes.remove(&Wake::Timer) && !self.tracks.unsettled.is_empty() {

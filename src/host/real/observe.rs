@@ -1,13 +1,8 @@
 //! Looks.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{RealHost, ground::Ground};
+use super::{RealHost, ground::Ground, track::Looked};
 use crate::{
     host::{
         Look,
@@ -93,19 +88,30 @@ impl RealHost {
                 return;
             }
         };
-        let mut names: BTreeSet<SessionName> = memory.sessions.keys().cloned().collect();
-        names.extend(panes.keys().filter_map(|name| SessionName::new(name.as_str()).ok()));
-        self.tracks.retain(|name| names.contains(name));
-        seen.agents.retain(|name, _| names.contains(name));
-        for name in names {
+        let named = panes.keys().filter_map(|name| SessionName::new(name.as_str()).ok());
+        let strangers: Vec<SessionName> = named.filter(|name| !memory.sessions.contains_key(name)).collect();
+        let is_there = |name: &SessionName| memory.sessions.contains_key(name) || panes.contains_key(name.as_str());
+        self.tracks.retain(is_there);
+        seen.agents.retain(|name, _| is_there(name));
+        for name in memory.sessions.keys().chain(&strangers) {
             let pane = panes.get(name.as_str());
-            let recorded = memory.sessions.get(&name).and_then(|record| record.process);
+            let recorded = memory.sessions.get(name).and_then(|record| record.process);
             if pane.is_none() && recorded.is_none() {
-                seen.agents.remove(&name);
+                seen.agents.remove(name);
                 continue;
             }
-            let view = self.tracks.look(&name, pane, recorded, everything, &mut self.deaths, now);
-            seen.agents.insert(name, view);
+            let view = match self.tracks.look(name, pane, recorded, everything, &mut self.deaths, now) {
+                Looked::Read(view) => *view,
+                Looked::AsBefore => match (seen.agents.get_mut(name), self.tracks.view(name)) {
+                    (Some(Seen::Known(fact)), _) => {
+                        fact.at = now;
+                        continue;
+                    }
+                    (_, Some(view)) => Seen::known(view.clone(), now),
+                    (_, None) => continue,
+                },
+            };
+            seen.agents.insert(name.clone(), view);
         }
         self.tracks.clean();
         for (home, usage) in std::mem::take(&mut self.tracks.limits) {

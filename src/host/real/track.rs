@@ -55,6 +55,14 @@ struct Track {
     timed: bool,
 }
 
+/// What a look at one agent brought.
+pub(super) enum Looked {
+    /// Nothing can have changed since it was last read.
+    AsBefore,
+    /// It was read.
+    Read(Box<Seen<AgentView>>),
+}
+
 /// How long a process may be without an environment of its own before it is looked at again.
 pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -127,7 +135,7 @@ impl Tracks {
         everything: bool,
         deaths: &mut DeathWatch,
         now: Now,
-    ) -> Seen<AgentView> {
+    ) -> Looked {
         let pid = pane.map_or(recorded.map(|process| process.pid), |pane| pane.pid);
         let death = pane.and_then(|pane| pane.dead);
         if let Some(track) = self.by_session.get(name)
@@ -137,20 +145,25 @@ impl Tracks {
             && (death.is_none() || track.process.is_none())
             && pid.is_none_or(|pid| !self.dirty.contains(&pid))
         {
-            return Seen::known(track.view.clone(), now);
+            return Looked::AsBefore;
         }
         self.unsettled.remove(name);
         match self.read(name, pid, pane.is_some(), death, recorded, deaths, now) {
             Ok(track) => {
                 let view = track.view.clone();
                 self.by_session.insert(name.clone(), track);
-                Seen::known(view, now)
+                Looked::Read(Box::new(Seen::known(view, now)))
             }
             Err(why) => {
                 self.by_session.remove(name);
-                Seen::Unknown(why)
+                Looked::Read(Box::new(Seen::Unknown(why)))
             }
         }
+    }
+
+    /// The agent of a session as it was last read.
+    pub fn view(&self, name: &SessionName) -> Option<&AgentView> {
+        self.by_session.get(name).map(|track| &track.view)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the facts that bear on one agent; a struct would only rename them")]
@@ -166,18 +179,9 @@ impl Tracks {
     ) -> Result<Track, Unseen> {
         let failed = |error: process::ProcessError| Unseen::Failed { source_name: "process".to_owned(), message: error_line(&error) };
         let Some(pid) = pid else { return Ok(Track::ended(None, death)) };
-        let state = process::state(pid).map_err(failed)?;
-        let process = match state {
-            // A number without a pane says who only together with the start time that we recorded.
-            ProcessState::Alive { process, .. } if has_pane || recorded == Some(process) => process,
-            ProcessState::Alive { .. } | ProcessState::Gone => {
-                let known = recorded.and_then(|process| self.ended.get(&process).copied()).flatten();
-                return Ok(Track::ended(Some(pid), death.or(known)));
-            }
-            ProcessState::Zombie { process, death: how } => {
-                let known = self.ended.get(&process).copied().flatten();
-                return Ok(Track::ended(Some(pid), death.filter(|death| *death != Death::default()).or(how).or(known)));
-            }
+        let process = match self.living(name, pid, has_pane, death, recorded, deaths).map_err(failed)? {
+            Ok(process) => process,
+            Err(ended) => return Ok(*ended),
         };
         let known = recorded == Some(process) || self.by_session.get(name).is_some_and(|track| track.process == Some(process));
         if death.is_some() && has_pane && !known {
@@ -220,6 +224,33 @@ impl Tracks {
             self.unsettled.insert(name.clone());
         }
         Ok(track)
+    }
+
+    /// The living process behind a number, or the track of one that has ended.
+    fn living(
+        &self,
+        name: &SessionName,
+        pid: Pid,
+        has_pane: bool,
+        death: Option<Death>,
+        recorded: Option<ProcessId>,
+        deaths: &DeathWatch,
+    ) -> Result<Result<ProcessId, Box<Track>>, process::ProcessError> {
+        // The handle of a process that was read before speaks for it, at a fraction of the price of `/proc`.
+        let before = self.by_session.get(name).and_then(|track| track.process);
+        if let Some(process) = before.filter(|process| process.pid == pid && deaths.lives(*process)) {
+            return Ok(Ok(process));
+        }
+        let remembered = |process: ProcessId| self.ended.get(&process).copied().flatten();
+        let ended = |death: Option<Death>| Ok(Err(Box::new(Track::ended(Some(pid), death))));
+        match process::state(pid)? {
+            // A number without a pane says who only together with the start time that we recorded.
+            ProcessState::Alive { process, .. } if has_pane || recorded == Some(process) => Ok(Ok(process)),
+            ProcessState::Alive { .. } | ProcessState::Gone => ended(death.or(recorded.and_then(remembered))),
+            ProcessState::Zombie { process, death: how } => {
+                ended(death.filter(|death| *death != Death::default()).or(how).or(remembered(process)))
+            }
+        }
     }
 }
 

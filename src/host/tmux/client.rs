@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -184,6 +184,18 @@ impl Client {
             _ => Listener::Present,
         }
     }
+}
+
+/// Where `PATH` leads for a program that is only named; the name itself when it leads nowhere. Children get another environment than ours, and to
+/// search a path in their stead the whole process would have to be forked.
+pub(super) fn found(program: &Path) -> PathBuf {
+    if program.components().count() > 1 {
+        return program.to_owned();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let candidates = std::env::split_paths(&path).filter(|directory| directory.is_absolute()).map(|directory| directory.join(program));
+    let is_executable = |candidate: &PathBuf| candidate.is_file() && nix::unistd::access(candidate, nix::unistd::AccessFlags::X_OK).is_ok();
+    candidates.into_iter().find(is_executable).unwrap_or_else(|| program.to_owned())
 }
 
 /// What all our children have in common: a scrubbed environment, no terminal signals of ours, an end with us.

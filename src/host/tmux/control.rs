@@ -29,6 +29,7 @@ use super::{
     script::{Answers, Batch, Tag},
     wire::{Event, OutOfStep, Parser},
 };
+use crate::host::ready;
 
 /// How long a client that never answered is left alone: it needs three turns of its loop to introduce itself.
 const INTRODUCTION: Duration = Duration::from_secs(5);
@@ -129,7 +130,8 @@ impl Control {
         Exchange { replies: answers.into_replies(), begun: batch.begun(written), error }
     }
 
-    /// Waits until the server says anything, or for `within`; answers whether it did. Cancel-safe.
+    /// Waits until the server says anything, or for `within`; answers whether it did. With no time at all, only what has arrived is read.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// The connection has ended and must be dropped.
@@ -137,6 +139,10 @@ impl Control {
         let Self { wires: Some(Wires { output, .. }), ear, .. } = self else { return Err(self.ear.ended(String::new())) };
         let read = output.read_buf(ear.parser.room());
         let read = match within {
+            Some(Duration::ZERO) => match ready::now(read).await {
+                Some(read) => read,
+                None => return Ok(false),
+            },
             Some(within) => match timeout(within, read).await {
                 Ok(read) => read,
                 Err(_) => return Ok(false),

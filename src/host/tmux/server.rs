@@ -106,7 +106,7 @@ pub(super) enum Purpose {
 impl TmuxServer {
     /// Does nothing yet.
     pub fn new(config: TmuxConfig) -> Self {
-        let client = Client { binary: config.binary.clone(), socket: config.socket.path().to_owned() };
+        let client = Client { binary: super::client::found(&config.binary), socket: config.socket.path().to_owned() };
         Self {
             config,
             client,
