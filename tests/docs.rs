@@ -125,16 +125,3 @@ fn every_page_is_at_most_two_links_from_the_readme() {
         pages.keys().filter(|page| *page != Path::new("README.md") && !first.contains(*page) && !second.contains(*page)).collect();
     assert!(lost.is_empty(), "not to be found from the README: {lost:?}");
 }
-
-/// Read from the source, so that a new condition cannot be forgotten.
-#[test]
-fn every_condition_has_a_heading_in_recovery() {
-    let source = fs::read_to_string(root().join("src/model/condition.rs")).expect("the source can be read");
-    let (_, rest) = source.split_once("pub enum ConditionKind {").expect("the enum is there");
-    let (body, _) = rest.split_once("\n}").expect("it ends");
-    let kinds: Vec<_> = body.lines().map(str::trim).filter_map(|line| line.strip_suffix(',')).collect();
-    assert!(kinds.len() >= 15, "the conditions were not found: {kinds:?}");
-    let page = fs::read_to_string(root().join("docs/recovery.md")).expect("the page can be read");
-    let missing: Vec<_> = kinds.iter().filter(|kind| !page.lines().any(|line| line == format!("### {kind}"))).collect();
-    assert!(missing.is_empty(), "docs/recovery.md has no heading for {missing:?}");
-}
