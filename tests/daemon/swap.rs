@@ -117,6 +117,8 @@ fn unknown_and_stale_readings_move_nothing() {
         json!({"measuredAt": measured, "fiveHour": {"usedPercent": used, "resetsAt": now + 3600},
             "weekly": {"usedPercent": 10, "resetsAt": now + 86_400}})
     };
+    // The other account must be known to have room before anything is taken away.
+    wait_until_read(&pool, "backup", 10.0);
     // Newer than what is known, and unreadable: what was known stays.
     pool.put("quota.json", "{");
     pool.cli(&["reconcile"]).expect(0);

@@ -1,6 +1,11 @@
 //! Waits for a reason to look again.
 
-use std::{collections::BTreeSet, ffi::OsStr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{Place, RealHost, track::UNSETTLED_PAUSE};
 use crate::{
@@ -29,27 +34,34 @@ enum Heard {
 }
 
 impl RealHost {
+    /// Cancel-safe: what was heard before the future is dropped stays in `heard`, and the next call gives it at once.
     pub(super) async fn hear(&mut self, deadline: Monotonic) -> BTreeSet<Wake> {
-        let mut wakes = BTreeSet::new();
         let now = self.now().mono;
         let mut until = deadline.0.saturating_sub(now.0);
         if !self.tracks.unsettled.is_empty() {
             until = until.min(UNSETTLED_PAUSE);
         }
-        let first = self.hear_one(until, true).await;
-        let gather = if matches!(&first, Heard::Deaths(exits) if exits.len() == 1) { Duration::ZERO } else { GATHER };
-        self.note(first, &mut wakes);
+        let mut gather = GATHER;
+        if self.heard.is_empty() {
+            let first = self.hear_one(until, true).await;
+            if matches!(&first, Heard::Deaths(exits) if exits.len() == 1) {
+                gather = Duration::ZERO;
+            }
+            self.note(first);
+        }
         let gathered = tokio::time::Instant::now() + gather;
-        while !wakes.contains(&Wake::Timer) {
+        while !self.heard.contains(&Wake::Timer) {
             // tmux goes on saying that it is to be looked at until it is: asking again would only hear that.
-            let tmux = !wakes.contains(&Wake::Tmux);
+            let tmux = !self.heard.contains(&Wake::Tmux);
             let left = gathered.saturating_duration_since(tokio::time::Instant::now());
             let heard = if left.is_zero() { ready::now(self.hear_one(GATHER, tmux)).await } else { Some(self.hear_one(left, tmux).await) };
             match heard {
                 None | Some(Heard::Time) => break,
-                Some(heard) => self.note(heard, &mut wakes),
+                Some(heard) => self.note(heard),
             }
         }
+        // From here on nothing is awaited, so that nothing that was heard can be lost.
+        let mut wakes = std::mem::take(&mut self.heard);
         if wakes.remove(&Wake::Timer) && !self.tracks.unsettled.is_empty() {
             wakes.insert(Wake::Agents);
         }
@@ -106,22 +118,25 @@ impl RealHost {
         }
     }
 
-    fn note(&mut self, heard: Heard, wakes: &mut BTreeSet<Wake>) {
-        tracing::trace!(?heard, "woken");
+    fn note(&mut self, heard: Heard) {
+        tracing::trace!(?heard, "heard");
         match heard {
-            Heard::Tmux => drop(wakes.insert(Wake::Tmux)),
-            Heard::Time => drop(wakes.insert(Wake::Timer)),
-            Heard::Reading => drop(wakes.insert(Wake::Readings)),
+            Heard::Tmux => drop(self.heard.insert(Wake::Tmux)),
+            Heard::Time => drop(self.heard.insert(Wake::Timer)),
+            Heard::Reading => drop(self.heard.insert(Wake::Readings)),
             Heard::Deaths(exits) => {
                 self.tracks.died(&exits);
-                wakes.insert(Wake::Agents);
+                self.heard.insert(Wake::Agents);
             }
-            Heard::Message(message) => self.note_message(&message, wakes),
+            Heard::Message(message) => self.note_message(&message),
             Heard::Files(changes) => {
                 for Hint { tag: place, name } in changes {
+                    if !self.is_meant(place, name.as_deref()) {
+                        continue;
+                    }
                     match place {
-                        Place::Home => drop(wakes.insert(Wake::Homes)),
-                        Place::Links => drop(wakes.insert(Wake::Links)),
+                        Place::Home => drop(self.heard.insert(Wake::Homes)),
+                        Place::Links | Place::ActiveLink => drop(self.heard.insert(Wake::Links)),
                         Place::Readings => {
                             if let Some(ground) = &self.ground {
                                 // A file is at hand: reading it at once costs nothing and asks nobody.
@@ -131,37 +146,48 @@ impl RealHost {
                         Place::Register => {
                             if let Some(pid) = name.as_deref().and_then(pid_of_entry) {
                                 self.tracks.register_changed(pid);
-                                wakes.insert(Wake::Agents);
+                                self.heard.insert(Wake::Agents);
                             }
                         }
                     }
                     if place == Place::Home {
                         // The links of a home stand in it.
-                        wakes.insert(Wake::Links);
+                        self.heard.insert(Wake::Links);
                     }
                 }
             }
         }
     }
 
-    fn note_message(&mut self, message: &Message, wakes: &mut BTreeSet<Wake>) {
+    /// Whether a hint is about what is watched for: the directory of a single file may be full of others, such as our own log.
+    fn is_meant(&self, place: Place, name: Option<&OsStr>) -> bool {
+        let (Some(ground), Some(name)) = (&self.ground, name) else { return true };
+        let is_named = |path: &Option<PathBuf>| path.as_deref().and_then(Path::file_name) == Some(name);
+        match place {
+            Place::Readings => is_named(&ground.file),
+            Place::ActiveLink => is_named(&ground.active_link),
+            Place::Home | Place::Register | Place::Links => true,
+        }
+    }
+
+    fn note_message(&mut self, message: &Message) {
         let Some(process) = message.process else { return };
         if let Some((process, report)) = message.start_report() {
             self.tracks.started(process, report);
-            wakes.insert(Wake::Agents);
+            self.heard.insert(Wake::Agents);
         }
         let report = &message.report;
         // An idle agent's status line comes every minute and mostly says nothing new.
         let hook = message.kind != Kind::StatusLine;
         if self.tracks.spoke(process, report.transcript.as_deref(), report.context_tokens, hook) {
-            wakes.insert(Wake::Agents);
+            self.heard.insert(Wake::Agents);
         }
         // A reading belongs to the account that the process runs under, as its own environment says; never to a path.
         let home = self.tracks.home_of(process).map(ToOwned::to_owned).or_else(|| message.home.clone());
         let account = home.and_then(|home| self.ground.as_ref()?.account_of(&home).cloned());
         if let (Some(account), Some(usage)) = (account, message.usage()) {
             self.readings.put(&account, &usage);
-            wakes.insert(Wake::Readings);
+            self.heard.insert(Wake::Readings);
         }
     }
 }
@@ -169,4 +195,37 @@ impl RealHost {
 /// `4711.json`: the register entry of a process.
 fn pid_of_entry(name: &OsStr) -> Option<Pid> {
     name.to_str()?.strip_suffix(".json")?.parse().ok().map(Pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, task::Poll};
+
+    use super::*;
+    use crate::host::real::Station;
+
+    #[tokio::test]
+    async fn what_was_heard_outlives_whoever_waited_for_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let station = Station {
+            state: dir.path().to_owned(),
+            runtime: dir.path().to_owned(),
+            program: "/bin/true".into(),
+            environment: BTreeMap::new(),
+        };
+        let mut host = RealHost::new(station).expect("a host");
+        host.note(Heard::Files(BTreeSet::from([Hint { tag: Place::Home, name: None }])));
+        let deadline = host.now().mono.plus(Duration::from_secs(60));
+        {
+            // As the loop does when a command comes in while more is gathered: the wait is begun, and dropped.
+            let mut wait = std::pin::pin!(host.hear(deadline));
+            std::future::poll_fn(|context| {
+                assert!(wait.as_mut().poll(context).is_pending(), "it gathers");
+                Poll::Ready(())
+            })
+            .await;
+        }
+        assert_eq!(host.hear(deadline).await, BTreeSet::from([Wake::Homes, Wake::Links]));
+        assert_eq!(host.hear(host.now().mono).await, BTreeSet::from([Wake::Timer]), "and it is told once");
+    }
 }

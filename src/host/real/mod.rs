@@ -105,7 +105,11 @@ const SETTLE: Duration = Duration::from_millis(2);
 enum Place {
     Home,
     Register,
+    /// The shared root.
     Links,
+    /// The directory that the active link stands in.
+    ActiveLink,
+    /// The directory that the file with the readings stands in.
     Readings,
 }
 
@@ -119,6 +123,8 @@ pub struct RealHost {
     watch: Option<Watch<Place>>,
     tracks: Tracks,
     readings: Readings,
+    /// What was heard and not yet told, because whoever waited for it went away.
+    heard: BTreeSet<Wake>,
 }
 
 impl RealHost {
@@ -136,6 +142,7 @@ impl RealHost {
             watch: None,
             tracks: Tracks::default(),
             readings: Readings::default(),
+            heard: BTreeSet::new(),
         })
     }
 
@@ -160,7 +167,7 @@ impl RealHost {
     fn watch_places(&mut self) {
         let (Some(watch), Some(ground)) = (&mut self.watch, &self.ground) else { return };
         let mut wanted: Vec<(PathBuf, Place)> = Vec::new();
-        for (path, place) in [(&ground.file, Place::Readings), (&ground.active_link, Place::Links)] {
+        for (path, place) in [(&ground.file, Place::Readings), (&ground.active_link, Place::ActiveLink)] {
             wanted.extend(path.as_deref().and_then(Path::parent).map(|directory| (directory.to_owned(), place)));
         }
         wanted.push((ground.root.clone(), Place::Links));

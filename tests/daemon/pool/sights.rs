@@ -186,10 +186,10 @@ impl Pool {
         fs::rename(temporary, root.join(home).join(name)).expect("renamed");
     }
 
-    /// Takes the file away again and puts the link back, as an operator would.
+    /// Puts the link back in the file's place, in one step: a moment without either, and the daemon would be the one to put it there.
     pub fn mend_link(&self, home: &str, name: &str) {
-        let place = self.path(home).join(name);
-        fs::remove_file(&place).expect("a file stands there");
-        std::os::unix::fs::symlink(self.path("shared").join(name), place).expect("linked");
+        let temporary = self.path(home).join("operator.new");
+        std::os::unix::fs::symlink(self.path("shared").join(name), &temporary).expect("linked");
+        fs::rename(temporary, self.path(home).join(name)).expect("renamed");
     }
 }
