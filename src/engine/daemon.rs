@@ -221,6 +221,7 @@ fn look_of(wakes: &BTreeSet<Wake>) -> Look {
         agents: wakes.contains(&Wake::Agents) || wakes.contains(&Wake::Tmux),
         homes: wakes.contains(&Wake::Homes),
         links: wakes.contains(&Wake::Links),
+        queues: wakes.contains(&Wake::Queues),
         usage: wakes.contains(&Wake::Readings),
         ..Look::default()
     }

@@ -129,13 +129,22 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::StopAgent { .. }
         | Effect::AdoptSession { .. }
         | Effect::ReleaseSession { .. }
-        | Effect::CloseSession { .. } => false,
+        | Effect::CloseSession { .. }
+        | Effect::TypePrompt { .. } => false,
         Effect::InitSharedRoot { .. }
         | Effect::CreateTarget { .. }
         | Effect::CreateLink { .. }
         | Effect::RepointLink { .. }
         | Effect::MergeDirectory { .. }
         | Effect::PrepareHome { .. }
-        | Effect::RecordActive { .. } => true,
+        | Effect::RecordActive { .. }
+        | Effect::CreateQueue { .. }
+        | Effect::ClaimTask { .. }
+        | Effect::RenewClaim { .. }
+        | Effect::ReleaseTask { .. }
+        | Effect::FinishTask { .. }
+        | Effect::FailTask { .. }
+        | Effect::RetryTask { .. }
+        | Effect::MoveTask { .. } => true,
     }
 }

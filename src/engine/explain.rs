@@ -3,7 +3,7 @@
 use super::View;
 use crate::{
     host::Host,
-    model::{AccountName, LinkName, ObjectRef, SessionName},
+    model::{AccountName, LinkName, ObjectRef, ProjectName, SessionName, TaskId},
     observed::{Seen, Snapshot},
     plan::{Memory, link_need, target},
     spec::Spec,
@@ -27,6 +27,8 @@ impl<H: Host> View<H> {
             ObjectRef::Account(name) => self.account_evidence(name, &mut lines),
             ObjectRef::Link(account, link) => self.link_evidence(account, link, &mut lines),
             ObjectRef::Session(name) => self.session_evidence(name, &mut lines),
+            ObjectRef::Project(name) => self.project_evidence(name, &mut lines),
+            ObjectRef::Task(task) => self.task_evidence(task, &mut lines),
         }
         if let Some(latch) = self.memory.latches.get(object) {
             lines.push(format!("latched: {} since {}", latch.reason, latch.since));
@@ -128,6 +130,19 @@ impl<H: Host> View<H> {
             seen.map_or_else(|| "not looked at".to_owned(), |seen| seen_words(seen, |view| format!("{view:?}")))
         ));
         lines.push(format!("made by us: {}", if self.memory.links.contains(&need.path) { "yes" } else { "no" }));
+    }
+
+    fn project_evidence(&self, name: &ProjectName, lines: &mut Vec<String>) {
+        match self.spec.project(name) {
+            Some(project) => lines.push(format!("wanted: the queue of {}", project.path.display())),
+            None => lines.push("the spec does not declare it".to_owned()),
+        }
+    }
+
+    fn task_evidence(&self, task: &TaskId, lines: &mut Vec<String>) {
+        if let Some(record) = self.memory.tasks.get(task) {
+            lines.push(format!("attempts: {}", record.attempts.len()));
+        }
     }
 
     fn session_evidence(&self, name: &SessionName, lines: &mut Vec<String>) {

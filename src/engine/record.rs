@@ -23,7 +23,16 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::InitSharedRoot { .. }
         | Effect::CreateTarget { .. }
         | Effect::PrepareHome { .. }
-        | Effect::AdoptSession { .. } => Vec::new(),
+        | Effect::AdoptSession { .. }
+        | Effect::CreateQueue { .. } => Vec::new(),
+        Effect::ClaimTask { .. }
+        | Effect::TypePrompt { .. }
+        | Effect::RenewClaim { .. }
+        | Effect::ReleaseTask { .. }
+        | Effect::FinishTask { .. }
+        | Effect::FailTask { .. }
+        | Effect::RetryTask { .. }
+        | Effect::MoveTask { .. } => Vec::new(),
     }
 }
 
@@ -82,6 +91,12 @@ pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
         Effect::ReleaseSession { .. } => EventReason::SessionReleased,
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
+        Effect::CreateQueue { .. } => EventReason::QueueCreated,
+        Effect::ClaimTask { .. } | Effect::TypePrompt { .. } | Effect::RenewClaim { .. } => EventReason::TaskClaimed,
+        Effect::ReleaseTask { .. } | Effect::MoveTask { .. } => EventReason::TaskReleased,
+        Effect::FinishTask { .. } => EventReason::TaskDone,
+        Effect::FailTask { .. } => EventReason::TaskFailed,
+        Effect::RetryTask { .. } => EventReason::TaskRetried,
     };
     let message = format!("{} ({})", action.what, action.why);
     Event { at, object: action.object.clone(), reason, severity: Severity::Normal, message }

@@ -11,6 +11,7 @@ pub mod agent;
 pub mod intake;
 pub mod links;
 pub mod process;
+pub mod queue;
 mod ready;
 pub mod real;
 pub mod specfile;
@@ -65,6 +66,8 @@ pub struct Look {
     pub homes: bool,
     /// Shared root, links and the active link.
     pub links: bool,
+    /// The queues of the projects.
+    pub queues: bool,
     /// Readings that came in.
     pub usage: bool,
     /// Trust no cache: read all agents again.
@@ -76,7 +79,16 @@ pub struct Look {
 impl Look {
     /// Everything but transcripts.
     pub fn all() -> Self {
-        Self { tmux: true, agents: true, homes: true, links: true, usage: true, everything: true, transcripts: BTreeMap::new() }
+        Self {
+            tmux: true,
+            agents: true,
+            homes: true,
+            links: true,
+            queues: true,
+            usage: true,
+            everything: true,
+            transcripts: BTreeMap::new(),
+        }
     }
 }
 
@@ -91,6 +103,8 @@ pub enum Wake {
     Homes,
     /// Something changed among the links or in the shared root.
     Links,
+    /// Something changed in a queue.
+    Queues,
     /// Readings came in.
     Readings,
     /// The deadline passed.

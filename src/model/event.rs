@@ -108,6 +108,40 @@ reasons! {
     ActionFailed,
     /// An action was under way when the process ended; what happened was looked up.
     ActionInterrupted,
+    /// The directories of a project's queue were made.
+    QueueCreated,
+    /// A file in an inbox was refused and put aside with the reason.
+    TaskRejected,
+    /// A task was claimed for a session.
+    TaskClaimed,
+    /// The agent's own word shows that it was asked to do the task.
+    TaskDelivered,
+    /// A task is done.
+    TaskDone,
+    /// A session was asked once more about a task that its turn left undone.
+    TaskFollowedUp,
+    /// An attempt at a task ended without it being done; it is offered again.
+    TaskReleased,
+    /// A task failed for good and was put aside with the reason.
+    TaskFailed,
+    /// An operator cancelled a task.
+    TaskCancelled,
+    /// An operator offered a failed task again.
+    TaskRetried,
+    /// The file of a task that was claimed is gone.
+    TaskVanished,
+    /// A checkpoint of a session was taken.
+    CheckpointTaken,
+    /// A checkpoint could not be read and was passed over.
+    CheckpointRefused,
+    /// A session was bound to the conversation of a checkpoint.
+    CheckpointRestored,
+    /// A session waits for a person's answer.
+    InputNeeded,
+    /// A login ends soon.
+    LoginEndsSoon,
+    /// What was old was cleaned away.
+    Tidied,
     /// The finished plan broke a safety rule and was not acted on.
     PlanRejected,
 }

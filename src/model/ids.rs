@@ -31,6 +31,14 @@ pub enum NameError {
         /// The first character that is not allowed.
         found: char,
     },
+    /// The text is no file name of a task.
+    #[error("{name:?} cannot be a task: {why}")]
+    BadTask {
+        /// The offending text.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The text is a path component that must never be linked, or no plain component at all.
     #[error("{name:?} cannot be a shared link: {why}")]
     BadLink {
@@ -112,6 +120,11 @@ name_type!(
 name_type!(
     /// The name of a session; it is also the name of the tmux session.
     SessionName
+);
+
+name_type!(
+    /// The name of a registered project; by default the last component of its path.
+    ProjectName
 );
 
 /// The name of an entry of an account home that is a symlink into the shared root, such as `projects`.

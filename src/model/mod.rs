@@ -18,6 +18,7 @@ mod ids;
 mod object;
 mod percent;
 mod schema;
+mod task;
 mod time;
 mod usage;
 
@@ -27,10 +28,11 @@ pub use condition::{Condition, ConditionKind, Truth};
 pub use digest::sha256_hex;
 pub use event::{Event, EventReason, Severity};
 pub use ids::{
-    AccountName, ConversationId, Generation, LinkName, NameError, PaneId, Pid, PoolId, PoolName, ProcessId, SessionName, SpecDigest,
-    StartDigest, SwapId, TmuxSessionId,
+    AccountName, ConversationId, Generation, LinkName, NameError, PaneId, Pid, PoolId, PoolName, ProcessId, ProjectName, SessionName,
+    SpecDigest, StartDigest, SwapId, TmuxSessionId,
 };
 pub use object::{ObjectRef, ObjectRefError};
 pub use percent::{Percent, PercentError};
+pub use task::{ClaimId, TaskId, TaskName};
 pub use time::{Monotonic, Now};
 pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, LinkName, SessionName};
+use super::{AccountName, LinkName, ProjectName, SessionName, TaskId};
 
 /// One object of the pool. Its text form, `kind/name`, is what `explain` takes and every listing prints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub enum ObjectRef {
     Link(AccountName, LinkName),
     /// A session: `session/NAME`.
     Session(SessionName),
+    /// A registered project and its queue: `project/NAME`.
+    Project(ProjectName),
+    /// A task of a project: `task/PROJECT/NAME.md`.
+    Task(TaskId),
 }
 
 impl fmt::Display for ObjectRef {
@@ -36,13 +40,17 @@ impl fmt::Display for ObjectRef {
             Self::Account(name) => write!(f, "account/{name}"),
             Self::Link(account, link) => write!(f, "link/{account}/{link}"),
             Self::Session(name) => write!(f, "session/{name}"),
+            Self::Project(name) => write!(f, "project/{name}"),
+            Self::Task(task) => write!(f, "task/{task}"),
         }
     }
 }
 
 /// A text that names no object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} names no object; use pool, server, shared-root, active-link, account/NAME, link/ACCOUNT/NAME or session/NAME")]
+#[error(
+    "{text:?} names no object; use pool, server, shared-root, active-link, account/NAME, link/ACCOUNT/NAME, session/NAME, project/NAME or task/PROJECT/NAME.md"
+)]
 pub struct ObjectRefError {
     /// The text as it was given.
     pub text: String,
@@ -64,6 +72,8 @@ impl std::str::FromStr for ObjectRef {
             (Some("link"), Some(account), Some(link)) => {
                 Self::Link(AccountName::new(account).map_err(|_| error())?, LinkName::new(link).map_err(|_| error())?)
             }
+            (Some("project"), Some(name), None) => Self::Project(ProjectName::new(name).map_err(|_| error())?),
+            (Some("task"), Some(project), Some(name)) => Self::Task(format!("{project}/{name}").parse().map_err(|_| error())?),
             _ => return Err(error()),
         };
         Ok(object)
@@ -89,11 +99,33 @@ mod tests {
 
     #[test]
     fn the_text_form_reads_back() {
-        for text in ["pool", "server", "shared-root", "active-link", "account/a", "link/a/projects", "session/s-1"] {
+        for text in [
+            "pool",
+            "server",
+            "shared-root",
+            "active-link",
+            "account/a",
+            "link/a/projects",
+            "session/s-1",
+            "project/api",
+            "task/api/two%20words.md",
+        ] {
             let object: ObjectRef = text.parse().expect("an object");
             assert_eq!(object.to_string(), text);
         }
-        for bad in ["", "pool/x", "session", "session/a/b", "account/a.b", "link/a", "link/a/.claude.json"] {
+        for bad in [
+            "",
+            "pool/x",
+            "session",
+            "session/a/b",
+            "account/a.b",
+            "link/a",
+            "link/a/.claude.json",
+            "project/a/b",
+            "task/api",
+            "task/api/a",
+            "task/api/.a.md",
+        ] {
             assert!(bad.parse::<ObjectRef>().is_err(), "{bad:?} was accepted");
         }
     }

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Seen;
+use super::{PromptView, QueueView, Seen};
 use crate::model::{
-    AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, SessionName, StartDigest,
-    TmuxSessionId,
+    AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, ProjectName, SessionName,
+    StartDigest, TmuxSessionId,
 };
 
 /// All that is known of the host at one instant. The parts are read side by side and have their own ages.
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub targets: BTreeMap<LinkName, Seen<TargetView>>,
     /// The active link; known and [`LinkView::Absent`] when it does not exist.
     pub active_link: Seen<LinkView>,
+    /// Each project's queue.
+    pub queues: BTreeMap<ProjectName, Seen<QueueView>>,
     /// The newest readings of each account.
     pub usage: BTreeMap<AccountName, AccountUsage>,
 }
@@ -114,6 +116,10 @@ pub struct AgentView {
     pub activity_since: Option<Timestamp>,
     /// Tokens in the conversation's context, if known.
     pub context_tokens: Option<u64>,
+    /// The claims that its newest prompts carried, as the prompt hook and the transcript say, newest last.
+    pub prompts: Vec<PromptView>,
+    /// When a turn of this very process last ended, as its hook said.
+    pub turn_ended_at: Option<Timestamp>,
 }
 
 /// What a start hook said: the CLI's own word on which conversation a process opened.

@@ -24,6 +24,12 @@ pub enum Verb {
     Stop,
     /// `>` carry the pool to another account.
     Swap,
+    /// `>` give a task to a session.
+    Dispatch,
+    /// `~` bring a task to its end, or offer it again.
+    Settle,
+    /// `-` clean away what is old.
+    Tidy,
 }
 
 impl Verb {
@@ -31,9 +37,9 @@ impl Verb {
     pub const fn sign(self) -> char {
         match self {
             Self::Create => '+',
-            Self::Repair | Self::Restart | Self::Adopt => '~',
-            Self::Release | Self::Stop => '-',
-            Self::Swap => '>',
+            Self::Repair | Self::Restart | Self::Adopt | Self::Settle => '~',
+            Self::Release | Self::Stop | Self::Tidy => '-',
+            Self::Swap | Self::Dispatch => '>',
         }
     }
 }
@@ -86,6 +92,12 @@ pub enum Phase {
     Stop,
     /// What begins: creations, restarts, adoptions.
     Start,
+    /// What ends of tasks: finished, failed, offered again.
+    Settle,
+    /// What begins of tasks: claims and prompts.
+    Dispatch,
+    /// What is old is cleaned away.
+    Tidy,
     /// Carry the pool to another account.
     Swap,
 }

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Active, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary};
-use crate::model::{Generation, ObjectRef, SessionName, SpecDigest};
+use super::{Active, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary, TaskRecord};
+use crate::model::{Generation, ObjectRef, SessionName, SpecDigest, TaskId};
 
 /// One change of the [`Memory`]. Each one says what is so afterwards, never by how much: applied twice, it changes nothing the second time.
 ///
@@ -41,6 +41,12 @@ pub enum MemoryChange {
     SetRemovalSeen(BTreeSet<SessionName>),
     /// No account has room since then, or one has room again.
     SetExhausted(Option<Timestamp>),
+    /// Room came back then.
+    SetRoomSince(Option<Timestamp>),
+    /// A task was claimed, or its attempt went on.
+    PutTask(TaskId, TaskRecord),
+    /// A task is accounted for and needs no memory.
+    RemoveTask(TaskId),
     /// The swap of that id ended; it is no longer open.
     CloseSwap(SwapSummary),
     /// An operator cleared the pool: swaps that were closed before this count no more.
@@ -68,6 +74,9 @@ impl Memory {
             MemoryChange::RemoveCordon(object) => drop(self.cordoned.remove(object)),
             MemoryChange::SetRemovalSeen(sessions) => self.removal_seen.clone_from(sessions),
             MemoryChange::SetExhausted(since) => self.exhausted_since = *since,
+            MemoryChange::SetRoomSince(at) => self.room_since = *at,
+            MemoryChange::PutTask(task, record) => drop(self.tasks.insert(task.clone(), record.clone())),
+            MemoryChange::RemoveTask(task) => drop(self.tasks.remove(task)),
             MemoryChange::CloseSwap(summary) => self.close_swap(summary),
             MemoryChange::ClearSwaps(at) => self.swaps_cleared_at = Some(*at),
         }

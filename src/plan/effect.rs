@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TmuxSessionId, error_chain},
-    observed::Mark,
+    model::{AccountName, ClaimId, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TaskName, TmuxSessionId, error_chain},
+    observed::{FileIdentity, Mark, Marker},
     spec::PermissionMode,
 };
 
@@ -130,6 +130,91 @@ pub enum Effect {
         account: AccountName,
         /// Its links, all of which must be right at that moment.
         needs: Vec<LinkNeed>,
+    },
+    /// Make the directories of a project's queue that are absent.
+    CreateQueue {
+        /// The project's directory, which must exist.
+        project: PathBuf,
+    },
+    /// Make the marker beside a task, where none stands (`O_EXCL`). Unchanged when the same claim stands there.
+    ClaimTask {
+        /// The project's directory.
+        project: PathBuf,
+        /// The task.
+        task: TaskName,
+        /// The state in which its file was read; another one is another task.
+        expect: FileIdentity,
+        /// What the marker says.
+        marker: Marker,
+    },
+    /// Type a prompt into an idle agent's pane and submit it, in one step of the tmux server.
+    TypePrompt {
+        /// Whose agent.
+        session: SessionName,
+        /// Its pane.
+        pane: PaneId,
+        /// The process that must be alive, idle by its own register, and without a draft in its box.
+        process: ProcessId,
+        /// The home whose register tells.
+        home: PathBuf,
+        /// The text, which carries the claim's tag.
+        text: String,
+        /// The claim: a box that holds its tag already is submitted and not typed into again.
+        claim: ClaimId,
+    },
+    /// Write a later lease into a marker of ours.
+    RenewClaim {
+        /// The project's directory.
+        project: PathBuf,
+        /// The task.
+        task: TaskName,
+        /// What the marker says from now on; it must carry the same claim already.
+        marker: Marker,
+    },
+    /// Take the marker of a claim away: the task is offered again, or is finished. Unchanged when it is gone.
+    ReleaseTask {
+        /// The project's directory.
+        project: PathBuf,
+        /// The task.
+        task: TaskName,
+        /// The claim that the marker must carry; `None` for one that cannot be read.
+        claim: Option<ClaimId>,
+    },
+    /// Move a task from the inbox to `done/`, then take its marker away. A file of that name in `done/` is kept under another one.
+    FinishTask {
+        /// The project's directory.
+        project: PathBuf,
+        /// The task.
+        task: TaskName,
+        /// The claim that the marker must carry.
+        claim: ClaimId,
+    },
+    /// Move a task from the inbox to `failed/` with the reason beside it, then take its marker away.
+    FailTask {
+        /// The project's directory.
+        project: PathBuf,
+        /// The task.
+        task: TaskName,
+        /// The claim that its marker must carry; `None` for a task without one.
+        claim: Option<ClaimId>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Move a task from `failed/` back to the inbox, and its reason away.
+    RetryTask {
+        /// The project's directory.
+        project: PathBuf,
+        /// The task.
+        task: TaskName,
+    },
+    /// Move a task from one inbox to another.
+    MoveTask {
+        /// The project's directory.
+        project: PathBuf,
+        /// The other project's directory.
+        to: PathBuf,
+        /// The task, which must have no marker.
+        task: TaskName,
     },
 }
 

@@ -5,10 +5,10 @@ use std::{
     path::Path,
 };
 
-use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan};
+use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan, TaskRecord};
 use crate::{
-    model::{AccountName, ConversationId, Now, SessionName, TmuxSessionId},
-    observed::{AgentView, Mark, PaneView, Snapshot},
+    model::{AccountName, Activity, ConversationId, Now, SessionName, TmuxSessionId},
+    observed::{AgentView, Mark, PaneView, Seen, Snapshot},
     spec::Spec,
 };
 
@@ -34,6 +34,7 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
     let mut started: BTreeSet<&SessionName> = BTreeSet::new();
     let mut conversations = BTreeSet::new();
     let mut removed = BTreeSet::new();
+    let mut prompted: BTreeSet<&SessionName> = BTreeSet::new();
     for (_, action) in &plan.actions {
         let Some(effect) = &action.effect else { continue };
         let mut check = |holds: bool, rule: &'static str| {
@@ -119,7 +120,31 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(complete, "an account is declared active without all its links");
                 check(memory.swap.is_none(), "the active account is changed while a swap is open");
             }
-            Effect::StartServer => {}
+            Effect::ClaimTask { marker, .. } => {
+                check(memory.swap.is_none(), "something is begun while a swap is open");
+                check(prompted.insert(&marker.session), "a session is given two tasks in one plan");
+                check(
+                    memory.tasks.values().filter_map(TaskRecord::open).all(|attempt| attempt.session != marker.session),
+                    "a session is given a task while it has one",
+                );
+            }
+            Effect::TypePrompt { session, process, .. } => {
+                check(memory.swap.is_none(), "something is begun while a swap is open");
+                check(prompted.insert(session), "a session is given two prompts in one plan");
+                let agent = seen.agents.get(session).and_then(Seen::value);
+                check(
+                    agent.is_some_and(|agent| agent.process == Some(*process) && agent.activity == Activity::Idle),
+                    "a prompt is typed into an agent that is not known to be idle",
+                );
+            }
+            Effect::StartServer
+            | Effect::CreateQueue { .. }
+            | Effect::RenewClaim { .. }
+            | Effect::ReleaseTask { .. }
+            | Effect::FinishTask { .. }
+            | Effect::FailTask { .. }
+            | Effect::RetryTask { .. }
+            | Effect::MoveTask { .. } => {}
         }
     }
     if removed.len() > spec.max_prune {

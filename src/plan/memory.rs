@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        AccountName, ConversationId, Generation, ObjectRef, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId, WindowKind,
+        AccountName, ClaimId, ConversationId, Generation, ObjectRef, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
+        TaskId, WindowKind,
     },
     swap::{SwapRecord, SwapVerdict},
 };
@@ -51,6 +52,12 @@ pub struct Memory {
     pub removal_seen: BTreeSet<SessionName>,
     /// Since when no account has room, if that is so.
     pub exhausted_since: Option<Timestamp>,
+    /// When room came back last: tasks are let out slowly from then on.
+    #[serde(default)]
+    pub room_since: Option<Timestamp>,
+    /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
+    #[serde(default)]
+    pub tasks: BTreeMap<TaskId, TaskRecord>,
 }
 
 impl Memory {
@@ -72,6 +79,8 @@ impl Memory {
             cordoned: BTreeMap::new(),
             removal_seen: BTreeSet::new(),
             exhausted_since: None,
+            room_since: None,
+            tasks: BTreeMap::new(),
         }
     }
 }
@@ -111,6 +120,88 @@ pub struct SessionRecord {
     /// its place.
     #[serde(default)]
     pub spoken: bool,
+}
+
+/// What became of a task so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskRecord {
+    /// Its attempts, oldest first. The last one is under way while it has no end.
+    pub attempts: Vec<TaskAttempt>,
+    /// Not offered again before this.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub not_before: Option<Timestamp>,
+}
+
+impl TaskRecord {
+    /// The attempt that is under way.
+    pub fn open(&self) -> Option<&TaskAttempt> {
+        self.attempts.last().filter(|attempt| attempt.end.is_none())
+    }
+}
+
+/// One session's go at a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskAttempt {
+    /// Its name.
+    pub claim: ClaimId,
+    /// The session that it was given to.
+    pub session: SessionName,
+    /// The conversation that the session had then: another one knows nothing of the task.
+    pub conversation: ConversationId,
+    /// When it was claimed.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub claimed_at: Timestamp,
+    /// How often the prompt was typed, or may have been.
+    pub typed: u32,
+    /// When it was last typed.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub typed_at: Option<Timestamp>,
+    /// When the agent's own word showed that it took the prompt.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub delivered_at: Option<Timestamp>,
+    /// How often it was asked again because its turn ended with the task undone.
+    pub follow_ups: u32,
+    /// Nobody else may take the task before this.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub lease_until: Timestamp,
+    /// How it ended.
+    pub end: Option<AttemptEnd>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptEnd {
+    /// When.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// How.
+    pub how: AttemptVerdict,
+    /// One sentence with the particulars.
+    pub message: String,
+}
+
+/// What an attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AttemptVerdict {
+    /// The task is done.
+    Done,
+    /// The prompt never arrived.
+    Undelivered,
+    /// The turn ended, and ended again after it was asked once more, with the task undone.
+    Undone,
+    /// It took longer than it may.
+    TimedOut,
+    /// The session lost its agent, its conversation or its place in the spec.
+    SessionLost,
+    /// An operator took it back.
+    Cancelled,
+    /// The agent put the task into `failed/` itself.
+    GivenUp,
+    /// The task's file is gone from every place.
+    Vanished,
 }
 
 /// A durable degraded condition that refuses some actions until an operator clears it.

@@ -38,7 +38,9 @@ pub use ensure::{WrongLink, ensure_active_link, ensure_links};
 pub use filter::{filter, pool_wide_hold};
 pub use links::QUARANTINE;
 pub use lint::{Finding, lint};
-pub use memory::{Active, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary};
+pub use memory::{
+    Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary, TaskAttempt, TaskRecord,
+};
 pub use needs::{link_need, link_needs};
 pub use planner::{MAX_FACT_AGE, link_is_right, plan};
 pub use sessions::{RESERVED_DESCRIPTORS, death_words, launch};

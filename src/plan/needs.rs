@@ -81,6 +81,9 @@ mod tests {
             tmux: Tmux { socket: SocketSpec::Name("agents".to_owned()), width: 200, height: 50, history_limit: 2000 },
             prune: false,
             max_prune: 1,
+            projects: Vec::new(),
+            checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
+            janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
         }
     }
 

@@ -61,6 +61,15 @@ impl World {
             Effect::AdoptSession { session_id, pane, mark } => self.adopt(session_id, pane, mark),
             Effect::ReleaseSession { session_id, mark } => self.release(session_id, mark),
             Effect::CloseSession { session_id, mark } => self.close(session_id, mark),
+            Effect::CreateQueue { .. }
+            | Effect::ClaimTask { .. }
+            | Effect::RenewClaim { .. }
+            | Effect::ReleaseTask { .. }
+            | Effect::FinishTask { .. }
+            | Effect::FailTask { .. }
+            | Effect::RetryTask { .. }
+            | Effect::MoveTask { .. }
+            | Effect::TypePrompt { .. } => Err(refused("not simulated")),
         };
         Begun::Ended(tried.unwrap_or_else(|outcome| outcome))
     }

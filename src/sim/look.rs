@@ -117,6 +117,8 @@ impl World {
             activity: Activity::Exited,
             activity_since: None,
             context_tokens: None,
+            prompts: Vec::new(),
+            turn_ended_at: None,
         };
         match process {
             None => gone,

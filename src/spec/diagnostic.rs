@@ -78,6 +78,10 @@ codes! {
     ReservedName = "reserved-name", Error;
     /// An entry stands twice in a list, or two accounts have one name.
     DuplicateEntry = "duplicate-entry", Error;
+    /// Two projects have one name or one directory.
+    DuplicateProject = "duplicate-project", Error;
+    /// A project names a session that is not declared, or that takes no tasks.
+    UnknownSession = "unknown-session", Error;
     /// A path is empty, holds control characters or cannot be resolved.
     BadPath = "bad-path", Error;
     /// A duration cannot be read, or is too short or too long.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pool::{AdoptMode, Failback, PermissionMode, QuotaSource, Restart};
+use super::pool::{AdoptMode, Completion, Failback, PermissionMode, QuotaSource, Restart};
 
 /// A pool of agent sessions, and the accounts that they may run under.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,13 @@ pub(super) struct PoolSpec {
     pub sessions: Vec<SessionLine>,
     /// The tmux server that holds the sessions.
     pub tmux: Tmux,
+    /// The projects whose queues are worked off. None by default.
+    #[schemars(length(max = 1000))]
+    pub projects: Vec<Project>,
+    /// How often checkpoints of the sessions are taken, and how long they are kept.
+    pub checkpoints: Checkpoints,
+    /// When what is old is cleaned away.
+    pub janitor: Janitor,
     /// What happens to a session that is removed from the spec: `false` releases it (it runs on, unowned), `true` stops it.
     pub prune: bool,
     /// How many sessions may be stopped for their removal in one pass without a confirmation.
@@ -98,6 +105,9 @@ impl Default for PoolSpec {
             agent: Agent::default(),
             sessions: Vec::new(),
             tmux: Tmux::default(),
+            projects: Vec::new(),
+            checkpoints: Checkpoints::default(),
+            janitor: Janitor::default(),
             prune: false,
             max_prune: 1,
         }
@@ -297,6 +307,96 @@ pub(super) struct SessionLine {
     pub restart: Restart,
     /// Whether a tmux session of that name that exists already, without our mark, is taken over.
     pub adopt: bool,
+    /// Whether the sessions take tasks while they are idle: those of the project that they start in, or of any project if they start in none.
+    pub dispatch: bool,
+}
+
+/// A registered project: the tasks in its `.agent-queue/inbox/` are given to idle sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["path"]))]
+pub(super) struct Project {
+    /// Your name for it. By default the last component of its path.
+    #[schemars(extend("x-kind" = "name", "pattern" = "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"))]
+    pub name: Option<String>,
+    /// The project's directory.
+    #[schemars(extend("x-kind" = "path"))]
+    pub path: String,
+    /// Tasks of a project with a higher priority go first; a task may have its own.
+    #[schemars(range(min = -1000, max = 1000))]
+    pub priority: i32,
+    /// Patterns of the only sessions that serve it. By default those that start in it, and those that start in no registered project.
+    #[schemars(length(max = 1000))]
+    pub sessions: Vec<String>,
+    /// How many of its tasks may be under way at the same time. By default as many as there are sessions.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_in_flight: Option<usize>,
+    /// What shows that a task is done.
+    pub completion: Completion,
+    /// How many attempts a task gets before it is put into `failed/`; a task may have its own.
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+    /// How long one attempt may take; a task may have its own.
+    #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]
+    pub timeout: String,
+    /// How long a task stays with a session that shows no sign of life.
+    #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]
+    pub lease: String,
+}
+
+impl Default for Project {
+    fn default() -> Self {
+        Self {
+            name: None,
+            path: String::new(),
+            priority: 0,
+            sessions: Vec::new(),
+            max_in_flight: None,
+            completion: Completion::File,
+            attempts: 3,
+            timeout: "4h".to_owned(),
+            lease: "10m".to_owned(),
+        }
+    }
+}
+
+/// Checkpoints of the sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Checkpoints {
+    /// How often one is taken of a session that changed.
+    #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]
+    pub every: String,
+    /// How many are kept of each session.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub keep: usize,
+    /// How long they are kept. The newest one of a session is always kept.
+    #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]
+    pub max_age: String,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Self { every: "60s".to_owned(), keep: 20, max_age: "7d".to_owned() }
+    }
+}
+
+/// When what is old is cleaned away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Janitor {
+    /// Tasks in `done/` that are older are moved into an archive, compressed, one for each month.
+    #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]
+    pub archive_done_after: String,
+    /// A `.dispatched` marker that belongs to no attempt of this pool is removed once it and its lease are older.
+    #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]
+    pub stale_marker_after: String,
+}
+
+impl Default for Janitor {
+    fn default() -> Self {
+        Self { archive_done_after: "7d".to_owned(), stale_marker_after: "30m".to_owned() }
+    }
 }
 
 /// The tmux server.

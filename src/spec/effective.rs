@@ -91,6 +91,22 @@ impl Page<'_> {
             page.value("height", &tmux.height.to_string(), &at);
             page.value("historyLimit", &tmux.history_limit.to_string(), &at);
         });
+        if spec.projects.is_empty() {
+            self.value("projects", "[]", at);
+        } else {
+            self.map("projects", |page| page.projects(&at.field("projects")));
+        }
+        self.map("checkpoints", |page| {
+            let (checkpoints, at) = (&spec.checkpoints, at.field("checkpoints"));
+            page.value("every", &duration::format(checkpoints.every), &at);
+            page.value("keep", &checkpoints.keep.to_string(), &at);
+            page.value("maxAge", &duration::format(checkpoints.max_age), &at);
+        });
+        self.map("janitor", |page| {
+            let (janitor, at) = (&spec.janitor, at.field("janitor"));
+            page.value("archiveDoneAfter", &duration::format(janitor.archive_done_after), &at);
+            page.value("staleMarkerAfter", &duration::format(janitor.stale_marker_after), &at);
+        });
         self.value("prune", &spec.prune.to_string(), at);
         self.value("maxPrune", &spec.max_prune.to_string(), at);
     }
@@ -146,6 +162,25 @@ impl Page<'_> {
                 page.value("workdir", &quote_path(&group.workdir), &at);
                 page.value("restart", &word(group.restart), &at);
                 page.value("adopt", &group.adopt.to_string(), &at);
+                page.value("dispatch", &group.dispatch.to_string(), &at);
+            });
+        }
+    }
+
+    /// The registered projects.
+    fn projects(&mut self, at: &FieldPath) {
+        for (index, project) in self.loaded.spec.projects.iter().enumerate() {
+            let at = at.item(index);
+            self.item(|page| {
+                page.value("name", &quote(project.name.as_str()), &at);
+                page.value("path", &quote_path(&project.path), &at);
+                page.value("priority", &project.priority.to_string(), &at);
+                page.value("sessions", &list(project.sessions.iter().map(|name| quote(name.as_str()))), &at);
+                page.optional("maxInFlight", project.max_in_flight.map(|most| most.to_string()), &at);
+                page.value("completion", &word(project.completion), &at);
+                page.value("attempts", &project.attempts.to_string(), &at);
+                page.value("timeout", &duration::format(project.timeout), &at);
+                page.value("lease", &duration::format(project.lease), &at);
             });
         }
     }

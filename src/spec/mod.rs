@@ -34,8 +34,8 @@ pub use effective::render_effective;
 pub use load::{FieldPath, LoadPlace, Loaded, MAX_SOURCE_BYTES, MAX_SOURCES, Rejected, load};
 pub use origin::{Origin, Origins};
 pub use pool::{
-    Account, AdoptMode, Agent, Failback, PermissionMode, Quota, QuotaSource, Restart, Session, Shared, SocketSpec, Spec, SwapPolicy,
-    Thresholds, Tmux,
+    Account, AdoptMode, Agent, Checkpoints, Completion, Failback, Janitor, PermissionMode, Project, Quota, QuotaSource, Restart, Session,
+    Shared, SocketSpec, Spec, SwapPolicy, Thresholds, Tmux,
 };
 pub use rules::{REQUIRED_LINKS, SessionGroup, managed_variable};
 pub use starter::Starter;

@@ -1,11 +1,15 @@
 //! The validated, complete pool: what every other layer works with.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AccountName, LinkName, Percent, PoolName, SessionName, SpecDigest, StartDigest, WindowKind, sha256_hex};
+use crate::model::{AccountName, LinkName, Percent, PoolName, ProjectName, SessionName, SpecDigest, StartDigest, WindowKind, sha256_hex};
 
 /// The whole desired state of one pool, with every default filled in and every path absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,12 @@ pub struct Spec {
     pub sessions: BTreeMap<SessionName, Session>,
     /// The tmux server.
     pub tmux: Tmux,
+    /// The registered projects, whose queues are worked off.
+    pub projects: Vec<Project>,
+    /// How often checkpoints are taken, and how long they are kept.
+    pub checkpoints: Checkpoints,
+    /// When what is old is cleaned away.
+    pub janitor: Janitor,
     /// What happens to a session that is removed from the spec: `false` releases it, `true` stops it.
     pub prune: bool,
     /// How many sessions one pass may prune without a confirmation.
@@ -36,6 +46,23 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The project of that name.
+    pub fn project(&self, name: &ProjectName) -> Option<&Project> {
+        self.projects.iter().find(|project| project.name == *name)
+    }
+
+    /// Whether a session may do the tasks of a project. A session takes tasks only if it says so. A project that names its sessions is served by
+    /// those; any other by the sessions that start in it, and by those that start in no registered project.
+    pub fn serves(&self, session: &Session, project: &Project) -> bool {
+        if !session.dispatch {
+            return false;
+        }
+        if !project.sessions.is_empty() {
+            return project.sessions.contains(&session.name);
+        }
+        session.workdir == project.path || self.projects.iter().all(|other| other.path != session.workdir)
+    }
+
     /// The account of that name.
     pub fn account(&self, name: &AccountName) -> Option<&Account> {
         self.accounts.iter().find(|account| account.name == *name)
@@ -241,6 +268,65 @@ pub struct Session {
     pub restart: Restart,
     /// Whether an existing tmux session of this name without a mark is taken over.
     pub adopt: bool,
+    /// Whether it takes tasks while it is idle.
+    pub dispatch: bool,
+}
+
+/// A registered project: its `.agent-queue/` is worked off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Project {
+    /// By default the last component of the path.
+    pub name: ProjectName,
+    /// The project's directory.
+    pub path: PathBuf,
+    /// Higher goes first, among projects and as the default of its tasks.
+    pub priority: i32,
+    /// The only sessions that serve it; empty: see [`Spec::serves`].
+    pub sessions: BTreeSet<SessionName>,
+    /// How many of its tasks may be under way at the same time.
+    pub max_in_flight: Option<usize>,
+    /// What shows that a task is done.
+    pub completion: Completion,
+    /// How many attempts a task gets.
+    pub attempts: u32,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How long a claim stands without a sign of life.
+    pub lease: Duration,
+}
+
+/// What shows that a task is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Completion {
+    /// The agent moves the task's file to `done/`; the prompt tells it so.
+    #[default]
+    File,
+    /// The turn that did it ends; the file is then moved for it.
+    Turn,
+}
+
+/// Checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoints {
+    /// How often one is taken of a session that changed.
+    pub every: Duration,
+    /// How many are kept of each session; the newest is always kept.
+    pub keep: usize,
+    /// How long they are kept; the newest is always kept.
+    pub max_age: Duration,
+}
+
+/// When what is old is cleaned away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Janitor {
+    /// Tasks in `done/` that are older are archived by month.
+    pub archive_done_after: Duration,
+    /// A marker that belongs to no attempt of ours is removed when it, and its lease, are older.
+    pub stale_marker_after: Duration,
 }
 
 /// What happens when an agent ends by itself.

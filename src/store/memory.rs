@@ -11,7 +11,7 @@ use super::{
     value::{Count, Json, Named, Word, path_text},
 };
 use crate::{
-    model::{ObjectRef, PoolId, SessionName},
+    model::{ObjectRef, PoolId, SessionName, TaskId},
     plan::{Memory, MemoryChange, SwapSummary},
 };
 
@@ -20,6 +20,7 @@ const ACTIVE: &str = "active";
 const SUSPENDED: &str = "suspended";
 const EXHAUSTED: &str = "exhausted";
 const SWAPS_CLEARED: &str = "swaps-cleared";
+const ROOM: &str = "room";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {
@@ -37,6 +38,9 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.suspended = fact(connection, SUSPENDED)?;
     memory.exhausted_since = fact(connection, EXHAUSTED)?;
     memory.swaps_cleared_at = fact(connection, SWAPS_CLEARED)?;
+    memory.room_since = fact(connection, ROOM)?;
+    memory.tasks =
+        rows(connection, "SELECT id, record FROM task", |row| Ok((row.get::<_, Named<TaskId>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?;
     memory.sessions = rows(connection, "SELECT name, record FROM session", |row| {
         Ok((row.get::<_, Named<SessionName>>(0)?.0, row.get::<_, Json<_>>(1)?.0))
     })?;
@@ -84,6 +88,12 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
                 run("INSERT INTO removal (session) VALUES (?1)", params![Named(session)])?;
             }
         }
+        MemoryChange::SetRoomSince(Some(at)) => run(keep, params![ROOM, Json(at)])?,
+        MemoryChange::SetRoomSince(None) => forget(ROOM)?,
+        MemoryChange::PutTask(task, record) => {
+            run("INSERT OR REPLACE INTO task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
+        }
+        MemoryChange::RemoveTask(task) => run("DELETE FROM task WHERE id = ?1", params![Named(task)])?,
         MemoryChange::CloseSwap(summary) => run(
             "INSERT INTO swap (id, summary) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET summary = excluded.summary",
             params![Count(summary.id.0), Json(summary)],

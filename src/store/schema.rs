@@ -46,7 +46,8 @@ impl Schema {
 pub(super) const STATE: Schema = Schema {
     file: "state.db",
     application: 0x6366_7374,
-    migrations: &["
+    migrations: &[
+        "
 CREATE TABLE pool (only INTEGER PRIMARY KEY CHECK (only = 1), id TEXT NOT NULL) STRICT;
 
 -- Accepted specs. `canonical` is the effective spec as JSON, `sources` the files it was made of.
@@ -96,7 +97,12 @@ CREATE TABLE request (
 
 -- Events on their way into the history; the numbers are never used again.
 CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL) STRICT;
-"],
+",
+        "
+-- The ledger of tasks, by PROJECT/NAME.md.
+CREATE TABLE task (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
+",
+    ],
     seed: |transaction| transaction.execute("INSERT INTO pool (only, id) VALUES (1, ?1)", [Word(PoolId(Uuid::new_v4()))]).map(drop),
     patience: Duration::from_secs(2),
 };

@@ -237,6 +237,8 @@ mod tests {
             activity: Activity::Idle,
             activity_since: None,
             context_tokens: None,
+            prompts: Vec::new(),
+            turn_ended_at: None,
         }
     }
 

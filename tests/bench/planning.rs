@@ -100,6 +100,8 @@ fn snapshot(spec: &Spec, now: Now) -> Fallible<Snapshot> {
             activity: Activity::Idle,
             activity_since: None,
             context_tokens: None,
+            prompts: Vec::new(),
+            turn_ended_at: None,
         };
         seen.agents.insert(session.name.clone(), Seen::known(agent, now));
     }

@@ -12,8 +12,8 @@ use claude_failover::{
     observed::{AgentView, LinkView, Mark, PaneView, Snapshot},
     plan::{self, Effect, Happened, Launch, LaunchMode, Memory, Outcome, SessionRecord, TargetKind, link_needs},
     spec::{
-        Account, AdoptMode, Agent, Failback, PermissionMode, Quota, QuotaSource, Restart, Session, Shared, SocketSpec, Spec, SwapPolicy,
-        Thresholds, Tmux,
+        Account, AdoptMode, Agent, Checkpoints, Failback, Janitor, PermissionMode, Quota, QuotaSource, Restart, Session, Shared,
+        SocketSpec, Spec, SwapPolicy, Thresholds, Tmux,
     },
 };
 use uuid::Uuid;
@@ -144,7 +144,8 @@ fn spec(ground: &Path) -> Spec {
     let thresholds = Thresholds { five_hour: Percent::whole(85), weekly: Percent::whole(95), headroom: Percent::whole(15) };
     let home = |name: &str| Account { name: account(name), home: ground.join("accounts").join(name), thresholds: thresholds.clone() };
     let declared = |name: &str| {
-        let declared = Session { name: session(name), workdir: ground.join("work"), restart: Restart::Always, adopt: true };
+        let declared =
+            Session { name: session(name), workdir: ground.join("work"), restart: Restart::Always, adopt: true, dispatch: false };
         (session(name), declared)
     };
     Spec {
@@ -183,6 +184,9 @@ fn spec(ground: &Path) -> Spec {
         tmux: Tmux { socket: SocketSpec::Name("conformance".to_owned()), width: 120, height: 40, history_limit: 2_000 },
         prune: false,
         max_prune: 1,
+        projects: Vec::new(),
+        checkpoints: Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
+        janitor: Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
     }
 }
 

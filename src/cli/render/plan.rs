@@ -90,9 +90,9 @@ fn actions(text: &mut String, planned: &Planned) {
 
 const fn sign_style(action: &Action) -> clap::builder::styling::Style {
     match action.verb {
-        Verb::Create => style::GOOD,
-        Verb::Repair | Verb::Restart | Verb::Adopt | Verb::Swap => style::WARN,
-        Verb::Release | Verb::Stop => style::BAD,
+        Verb::Create | Verb::Dispatch => style::GOOD,
+        Verb::Repair | Verb::Restart | Verb::Adopt | Verb::Swap | Verb::Settle => style::WARN,
+        Verb::Release | Verb::Stop | Verb::Tidy => style::BAD,
     }
 }
 
@@ -118,6 +118,8 @@ pub fn spoken(object: &ObjectRef) -> String {
         // The one name that may hold more than letters and digits.
         ObjectRef::Link(account, link) => format!("link {account}/{}", escape(link.as_str())),
         ObjectRef::Session(name) => format!("session {name}"),
+        ObjectRef::Project(name) => format!("project {name}"),
+        ObjectRef::Task(task) => format!("task {}", escape(&task.to_string())),
     }
 }
 

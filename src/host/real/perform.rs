@@ -12,7 +12,7 @@ use super::{RealHost, ground::Ground, track::lock};
 use crate::{
     host::{
         agent::{AgentError, home, launch, register},
-        links, process,
+        links, process, queue,
         tmux::TmuxOp,
     },
     model::{ConversationId, Pid, ProcessId, SessionName},
@@ -61,6 +61,7 @@ impl RealHost {
         let mut files = Vec::new();
         let mut stops = Vec::new();
         let mut sessions = Vec::new();
+        let mut prompts = Vec::new();
         for (index, effect) in effects.iter().enumerate() {
             match effect {
                 Effect::InitSharedRoot { .. }
@@ -69,8 +70,17 @@ impl RealHost {
                 | Effect::RepointLink { .. }
                 | Effect::MergeDirectory { .. }
                 | Effect::PrepareHome { .. }
-                | Effect::RecordActive { .. } => files.push((index, effect.clone())),
+                | Effect::RecordActive { .. }
+                | Effect::CreateQueue { .. }
+                | Effect::ClaimTask { .. }
+                | Effect::RenewClaim { .. }
+                | Effect::ReleaseTask { .. }
+                | Effect::FinishTask { .. }
+                | Effect::FailTask { .. }
+                | Effect::RetryTask { .. }
+                | Effect::MoveTask { .. } => files.push((index, effect.clone())),
                 Effect::StopAgent { process, grace, .. } => stops.push((index, (*process, *grace))),
+                Effect::TypePrompt { .. } => prompts.push((index, effect)),
                 Effect::StartServer => outcomes[index] = Some(self.start_server().await),
                 Effect::CreateSession { .. }
                 | Effect::RespawnAgent { .. }
@@ -92,7 +102,17 @@ impl RealHost {
         if !sessions.is_empty() {
             self.change_sessions(&ground, &sessions, &mut outcomes).await;
         }
+        if !prompts.is_empty() {
+            self.type_prompts(&prompts, &mut outcomes).await;
+        }
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Refusal::NoTmux.outcome())).collect()
+    }
+
+    /// Types prompts, each into a pane of its own.
+    async fn type_prompts(&mut self, effects: &[(usize, &Effect)], outcomes: &mut [Option<Outcome>]) {
+        for (index, _) in effects {
+            outcomes[*index] = Some(Refusal::NoTmux.outcome());
+        }
     }
 
     async fn start_server(&mut self) -> Outcome {
@@ -154,7 +174,7 @@ fn change_file(effect: &Effect) -> Outcome {
             Ok(()) => Outcome::Changed,
             Err(error) => Refusal::Links(error).outcome(),
         },
-        other => links::perform(other).unwrap_or_else(|| Refusal::NoSpec.outcome()),
+        other => queue::perform(other).or_else(|| links::perform(other)).unwrap_or_else(|| Refusal::NoSpec.outcome()),
     }
 }
 

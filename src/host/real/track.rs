@@ -213,6 +213,8 @@ impl Tracks {
                 activity: Activity::Unknown,
                 activity_since: None,
                 context_tokens: None,
+                prompts: Vec::new(),
+                turn_ended_at: None,
             },
             home,
             timed: false,
@@ -273,6 +275,8 @@ impl Track {
                 activity: Activity::Exited,
                 activity_since: None,
                 context_tokens: None,
+                prompts: Vec::new(),
+                turn_ended_at: None,
             },
             timed: false,
         }

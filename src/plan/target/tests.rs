@@ -57,11 +57,14 @@ fn spec(accounts: &[&str]) -> Spec {
         },
         sessions: BTreeMap::from([(
             session.clone(),
-            Session { name: session, workdir: "/work".into(), restart: Restart::Always, adopt: false },
+            Session { name: session, workdir: "/work".into(), restart: Restart::Always, adopt: false, dispatch: false },
         )]),
         tmux: Tmux { socket: SocketSpec::Name("agents".to_owned()), width: 150, height: 50, history_limit: 2_000 },
         prune: false,
         max_prune: 5,
+        projects: Vec::new(),
+        checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
+        janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
     }
 }
 

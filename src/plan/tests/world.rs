@@ -64,7 +64,7 @@ pub fn spec(sessions: usize) -> Spec {
     let thresholds = Thresholds { five_hour: Percent::whole(85), weekly: Percent::whole(95), headroom: Percent::whole(15) };
     let declared = |number: usize| {
         let name = session(&format!("s-{number}"));
-        (name.clone(), Session { name, workdir: "/work".into(), restart: Restart::Always, adopt: false })
+        (name.clone(), Session { name, workdir: "/work".into(), restart: Restart::Always, adopt: false, dispatch: false })
     };
     Spec {
         pool: PoolName::new("agents").expect("a name"),
@@ -100,6 +100,9 @@ pub fn spec(sessions: usize) -> Spec {
         tmux: Tmux { socket: SocketSpec::Name("agents".to_owned()), width: 200, height: 50, history_limit: 2_000 },
         prune: false,
         max_prune: 1,
+        projects: Vec::new(),
+        checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
+        janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
     }
 }
 
@@ -207,6 +210,8 @@ impl World {
             activity: Activity::Idle,
             activity_since: Some(at(-200).wall),
             context_tokens: Some(42_000),
+            prompts: Vec::new(),
+            turn_ended_at: None,
         };
         self.seen.agents.insert(name.clone(), Seen::known(agent, self.now));
         let record = SessionRecord {
@@ -225,7 +230,7 @@ impl World {
 
     /// What every session is started with.
     pub fn digest(&self) -> StartDigest {
-        let any = Session { name: session("any"), workdir: "/work".into(), restart: Restart::Always, adopt: false };
+        let any = Session { name: session("any"), workdir: "/work".into(), restart: Restart::Always, adopt: false, dispatch: false };
         self.spec.start_digest(&any)
     }
 

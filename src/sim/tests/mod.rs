@@ -50,7 +50,7 @@ fn spec(sessions: usize) -> Spec {
     let home = |name: &str| Account { name: account(name), home: format!("/accounts/{name}").into(), thresholds: thresholds.clone() };
     let declared = |number: usize| {
         let name = session(&format!("s-{number}"));
-        (name.clone(), SessionSpec { name, workdir: "/work".into(), restart: Restart::Always, adopt: false })
+        (name.clone(), SessionSpec { name, workdir: "/work".into(), restart: Restart::Always, adopt: false, dispatch: false })
     };
     Spec {
         pool: PoolName::new("agents").expect("a name"),
@@ -88,6 +88,9 @@ fn spec(sessions: usize) -> Spec {
         tmux: TmuxSpec { socket: SocketSpec::Name("agents".to_owned()), width: 200, height: 50, history_limit: 2_000 },
         prune: false,
         max_prune: 1,
+        projects: Vec::new(),
+        checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
+        janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
     }
 }
 

@@ -9,6 +9,7 @@ mod accounts;
 mod agent;
 mod links;
 mod paths;
+mod projects;
 mod quota;
 mod sessions;
 mod swap;
@@ -66,6 +67,10 @@ pub(super) fn resolve(
     let agent = agent::resolve(&wanted.agent, &at.field("agent"), &mut rules);
     let sessions = sessions::resolve(&wanted.sessions, &at.field("sessions"), &mut rules);
     let tmux = tmux::resolve(&wanted.tmux, pool.as_ref().ok(), &at.field("tmux"), &mut rules);
+    let declared = sessions.as_ref().ok().map(|(sessions, _)| sessions);
+    let projects = projects::resolve(&wanted.projects, declared, &at.field("projects"), &mut rules);
+    let checkpoints = projects::checkpoints(&wanted.checkpoints, &at.field("checkpoints"), &mut rules);
+    let janitor = projects::janitor(&wanted.janitor, &at.field("janitor"), &mut rules);
     let (sessions, groups) = sessions?;
     let accounts: Checked<Vec<_>> = accounts.into_iter().map(|account| account.value).collect();
     let spec = Spec {
@@ -78,6 +83,9 @@ pub(super) fn resolve(
         agent: agent?,
         sessions,
         tmux: tmux?,
+        projects: projects?,
+        checkpoints: checkpoints?,
+        janitor: janitor?,
         prune: wanted.prune,
         max_prune: wanted.max_prune,
     };

@@ -31,6 +31,8 @@ pub struct SessionGroup {
     pub restart: Restart,
     /// Whether existing tmux sessions are taken over.
     pub adopt: bool,
+    /// Whether they take tasks.
+    pub dispatch: bool,
 }
 
 /// A name that two lines give, by the lines' numbers.
@@ -65,7 +67,13 @@ pub(super) fn resolve(
                     let checked = if sound { check(free.key(), &names_at, rules) } else { Err(Reported) };
                     sound = checked.is_ok();
                     if let (Ok(name), Ok(workdir)) = (checked, &workdir) {
-                        let session = Session { name: name.clone(), workdir: workdir.clone(), restart: line.restart, adopt: line.adopt };
+                        let session = Session {
+                            name: name.clone(),
+                            workdir: workdir.clone(),
+                            restart: line.restart,
+                            adopt: line.adopt,
+                            dispatch: line.dispatch,
+                        };
                         sessions.insert(name, session);
                     }
                     free.insert(index);
@@ -73,7 +81,13 @@ pub(super) fn resolve(
             }
         }
         if let Ok(workdir) = workdir {
-            groups.push(SessionGroup { names: line.names.clone(), workdir, restart: line.restart, adopt: line.adopt });
+            groups.push(SessionGroup {
+                names: line.names.clone(),
+                workdir,
+                restart: line.restart,
+                adopt: line.adopt,
+                dispatch: line.dispatch,
+            });
         }
     }
     for ((first, second), names) in &overlaps {

@@ -11,7 +11,21 @@ fn the_price_counts_what_is_known_and_says_what_is_not() {
     let now = Now { wall: at(0), mono: Monotonic::default() };
     let agent = |activity, context_tokens| {
         let (process, death, home, register, started, activity_since) = (None, None, None, None, None, None);
-        Seen::known(AgentView { process, death, home, register, started, activity, activity_since, context_tokens }, now)
+        Seen::known(
+            AgentView {
+                process,
+                death,
+                home,
+                register,
+                started,
+                activity,
+                activity_since,
+                context_tokens,
+                prompts: Vec::new(),
+                turn_ended_at: None,
+            },
+            now,
+        )
     };
     let mut seen = Snapshot::default();
     seen.agents.insert(session("s0"), agent(Activity::Idle, Some(40_000)));
