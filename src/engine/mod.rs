@@ -18,6 +18,7 @@ mod execute;
 mod explain;
 mod observe;
 mod operate;
+mod orders;
 mod pass;
 mod poll;
 mod publish;

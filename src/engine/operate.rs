@@ -61,6 +61,10 @@ impl<H: Host> Engine<H> {
         let answer = match &request.command {
             Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
             Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
+            Command::Tasks { all } => Ok(Answer::Tasks(self.view.tasks(*all))),
+            Command::RetryTask { task } => self.retry_task(request, task).await,
+            Command::CancelTask { task, reason } => self.cancel_task(request, task, reason).await,
+            Command::MoveTask { task, to } => self.move_task(request, task, to).await,
             Command::Apply { expect } => match self.other_spec(expect.as_ref()) {
                 Some(refused) => Ok(refused),
                 None => return Ok(Begun::Converging(self.ticket(request))),
@@ -343,12 +347,12 @@ impl<H: Host> Engine<H> {
         Ok(answer)
     }
 
-    fn handled(&self, request: &Request, answer: &Answer) -> Handled {
+    pub(super) fn handled(&self, request: &Request, answer: &Answer) -> Handled {
         Handled { id: request.id.clone(), at: self.view.wall(), answer: serde_json::to_string(answer).unwrap_or_default() }
     }
 }
 
-fn done(line: String, changed: bool) -> Answer {
+pub(super) fn done(line: String, changed: bool) -> Answer {
     Answer::Done { lines: vec![line], changed, degraded: false }
 }
 

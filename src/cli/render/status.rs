@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{escape, paint, paragraph, plan::spoken, relative, style, table};
 use crate::{
     model::{Condition, ConditionKind, Percent, Truth, WindowKind},
-    status::{AccountRow, SessionRow, Status, WindowRow},
+    status::{AccountRow, ProjectRow, SessionRow, Status, WindowRow},
 };
 
 /// A status older than this is said to be old: the daemon that published it is stuck or gone.
@@ -50,6 +50,10 @@ pub fn status(status: &Status, now: Timestamp, wide: bool) -> String {
     }
     text.push('\n');
     accounts(&mut text, &status.accounts, now, wide);
+    if !status.projects.is_empty() {
+        text.push('\n');
+        projects(&mut text, &status.projects, wide);
+    }
     text.push('\n');
     sessions(&mut text, &status.sessions, now, wide);
     for (title, entries) in [("Waiting", &status.waiting), ("Warnings", &status.warnings)] {
@@ -174,8 +178,25 @@ fn reset_words(window: &WindowRow, now: Timestamp) -> String {
     window.resets_at.map_or_else(String::new, |at| if at <= now { "has reset".to_owned() } else { format!("resets {}", relative(at, now)) })
 }
 
+fn projects(text: &mut String, projects: &[ProjectRow], wide: bool) {
+    let mut heading = vec!["PROJECT", "WAITING", "UNDER WAY", "FAILED", "DONE", "HELD"];
+    if wide {
+        heading.push("PATH");
+    }
+    let rows = projects.iter().map(|project| {
+        let mut row = vec![project.name.to_string()];
+        row.extend([project.waiting, project.under_way, project.failed, project.done].map(|count| count.to_string()));
+        row.push(escape(project.holds.as_deref().unwrap_or("-")));
+        if wide {
+            row.push(escape(&project.path.display().to_string()));
+        }
+        row
+    });
+    text.push_str(&table(&heading, rows));
+}
+
 fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bool) {
-    let mut heading = vec!["SESSION", "ACCOUNT", "ACTIVITY", "SINCE", "CONTEXT", "STATE"];
+    let mut heading = vec!["SESSION", "ACCOUNT", "ACTIVITY", "SINCE", "CONTEXT", "STATE", "TASK"];
     if wide {
         heading.extend(["PID", "ATTACHED", "CONVERSATION"]);
     }
@@ -187,6 +208,7 @@ fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bo
             session.since.map_or_else(|| "-".to_owned(), |since| relative(since, now)),
             session.context_tokens.map_or_else(|| "-".to_owned(), tokens),
             state_words(session),
+            session.task.as_ref().map_or_else(|| "-".to_owned(), |task| escape(&task.to_string())),
         ];
         if wide {
             row.push(session.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()));
