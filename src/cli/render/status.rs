@@ -55,7 +55,7 @@ pub fn status(status: &Status, now: Timestamp, wide: bool) -> String {
         projects(&mut text, &status.projects, wide);
     }
     text.push('\n');
-    sessions(&mut text, &status.sessions, now, wide);
+    sessions(&mut text, status, now, wide);
     for (title, entries) in [("Waiting", &status.waiting), ("Warnings", &status.warnings)] {
         if !entries.is_empty() {
             let _ = writeln!(text, "\n{}", paint(style::HEAD, title));
@@ -195,12 +195,16 @@ fn projects(text: &mut String, projects: &[ProjectRow], wide: bool) {
     text.push_str(&table(&heading, rows));
 }
 
-fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bool) {
-    let mut heading = vec!["SESSION", "ACCOUNT", "ACTIVITY", "SINCE", "CONTEXT", "STATE", "TASK"];
+fn sessions(text: &mut String, status: &Status, now: Timestamp, wide: bool) {
+    let mut heading = vec!["SESSION", "ACCOUNT", "ACTIVITY", "SINCE", "CONTEXT", "STATE"];
+    let with_tasks = !status.projects.is_empty();
+    if with_tasks {
+        heading.push("TASK");
+    }
     if wide {
         heading.extend(["PID", "ATTACHED", "CONVERSATION"]);
     }
-    let rows = sessions.iter().map(|session| {
+    let rows = status.sessions.iter().map(|session| {
         let mut row = vec![
             session.name.to_string(),
             session.account.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
@@ -208,8 +212,10 @@ fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bo
             session.since.map_or_else(|| "-".to_owned(), |since| relative(since, now)),
             session.context_tokens.map_or_else(|| "-".to_owned(), tokens),
             state_words(session),
-            session.task.as_ref().map_or_else(|| "-".to_owned(), |task| escape(&task.to_string())),
         ];
+        if with_tasks {
+            row.push(session.task.as_ref().map_or_else(|| "-".to_owned(), |task| escape(&task.to_string())));
+        }
         if wide {
             row.push(session.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()));
             row.push(session.attached.to_string());
