@@ -130,6 +130,8 @@ codes! {
     DwellShort = "dwell-short", Warning;
     /// A start directory does not exist on this host.
     WorkdirMissing = "workdir-missing", Warning;
+    /// A registered project's directory does not exist on this host.
+    ProjectMissing = "project-missing", Warning;
     /// A file beside the drop-ins is not read.
     IgnoredFile = "ignored-file", Warning;
 }
