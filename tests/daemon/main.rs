@@ -10,4 +10,5 @@ mod pool;
 mod rollback;
 mod run;
 mod swap;
+mod tasks;
 mod witness;
