@@ -91,20 +91,3 @@ enum Change {
     /// Done.
     Made,
 }
-
-/// The largest task, in bytes.
-pub const MAX_TASK: u64 = 256 * 1024;
-
-/// Why a queue could not be used.
-#[derive(Debug, thiserror::Error)]
-#[error("stub")]
-pub struct QueueError;
-
-/// Adds a task.
-///
-/// # Errors
-/// Stub.
-pub fn add(_project: &Path, name: &crate::model::TaskName, _text: &str) -> Result<crate::model::TaskName, QueueError> {
-    let _ = name;
-    Err(QueueError)
-}
