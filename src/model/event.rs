@@ -140,6 +140,8 @@ reasons! {
     InputNeeded,
     /// A login ends soon.
     LoginEndsSoon,
+    /// All agents of the active account were told that its login is not accepted.
+    LoginRefused,
     /// What was old was cleaned away.
     Tidied,
     /// The finished plan broke a safety rule and was not acted on.

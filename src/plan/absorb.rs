@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs};
+use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs, logins::learn_logins};
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
@@ -49,6 +49,9 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    let (refused, told) = learn_logins(spec, seen, memory, now);
+    absorbed.changes.extend(refused);
+    absorbed.events.extend(told);
     if let Some(until) = memory.suspended.as_ref().and_then(|suspension| suspension.until)
         && until <= now.wall
     {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Effect, LinkNeed, Phase, TargetKind, Verb, link_need,
+    Effect, LinkNeed, Phase, TargetKind, Verb, link_need, login_of,
     planner::{Planner, action, link_is_right},
 };
 use crate::{
@@ -222,8 +222,8 @@ impl<'a> Planner<'a> {
     fn first_fit_account(&self) -> Option<&'a Account> {
         let fit = || self.spec.accounts.iter().filter(|account| !self.unfit.contains_key(&account.name));
         let in_use = |account: &&Account| !self.memory.cordoned.contains_key(&ObjectRef::Account(account.name.clone()));
-        let login = |account: &Account| self.seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login);
-        let logged_in = |account: &&Account| !matches!(login(account), Some(LoginView::Missing | LoginView::Dead { .. }));
+        let login = |account: &Account| login_of(self.seen, self.memory, &account.name);
+        let logged_in = |account: &&Account| !matches!(login(account), LoginView::Missing | LoginView::Dead { .. });
         fit().filter(in_use).find(logged_in).or_else(|| fit().find(in_use)).or_else(|| fit().next())
     }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RefusedLogin;
 use crate::{
     model::{
         AccountName, ClaimId, ConversationId, Generation, ObjectRef, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
@@ -55,6 +56,9 @@ pub struct Memory {
     /// When room came back last: tasks are let out slowly from then on.
     #[serde(default)]
     pub room_since: Option<Timestamp>,
+    /// Logins that agents say are refused, by account.
+    #[serde(default)]
+    pub refused_logins: BTreeMap<AccountName, RefusedLogin>,
     /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
     #[serde(default)]
     pub tasks: BTreeMap<TaskId, TaskRecord>,
@@ -80,6 +84,7 @@ impl Memory {
             removal_seen: BTreeSet::new(),
             exhausted_since: None,
             room_since: None,
+            refused_logins: BTreeMap::new(),
             tasks: BTreeMap::new(),
         }
     }

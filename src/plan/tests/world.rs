@@ -334,6 +334,19 @@ impl World {
         findings.into_iter().map(|finding| finding.rule).collect()
     }
 
+    /// Everything is looked at again at that instant, and is as before.
+    pub fn look_again(&mut self, at: Now) {
+        self.now = at;
+        for agent in self.seen.agents.values_mut() {
+            if let Seen::Known(fact) = agent {
+                fact.at = at;
+            }
+        }
+        if let Seen::Known(fact) = &mut self.seen.tmux {
+            fact.at = at;
+        }
+    }
+
     pub fn absorb(&self) -> Absorbed {
         absorb(&self.spec, &self.seen, &self.memory, self.now)
     }
