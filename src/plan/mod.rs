@@ -41,7 +41,8 @@ pub use links::QUARANTINE;
 pub use lint::{Finding, lint};
 pub use logins::{CONFIRM, Refused, RefusedLogin, login_of};
 pub use memory::{
-    Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary, TaskAttempt, TaskRecord,
+    Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskAttempt,
+    TaskRecord,
 };
 pub use needs::{link_need, link_needs};
 pub use planner::{MAX_FACT_AGE, link_is_right, plan};
