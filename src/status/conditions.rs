@@ -13,6 +13,9 @@ use crate::{
 /// Conditions by object and kind.
 pub type Conditions = BTreeMap<(ObjectRef, ConditionKind), Condition>;
 
+/// The word under which it stands in the report that the memory cannot be used.
+pub const STATE_UNREADABLE: &str = "StateUnreadable";
+
 /// Whether the spec on disk is the one that is acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpecState {
@@ -153,8 +156,14 @@ impl Maker<'_> {
     fn pool_rollup(&mut self, spec: &Spec, latched: bool, exhausted: bool) {
         let memory = self.inputs.memory;
         let degraded = spec.sessions.keys().filter(|name| is_degraded(name, self.inputs)).count();
-        let message = format!("{degraded} of {} sessions", spec.sessions.len());
-        self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);
+        let unreadable = self.inputs.planned.report.waiting.iter().find(|waiting| waiting.reason == STATE_UNREADABLE);
+        match unreadable {
+            Some(waiting) => self.set(&ObjectRef::Pool, ConditionKind::Degraded, Truth::True, STATE_UNREADABLE, waiting.message.clone()),
+            None => {
+                let message = format!("{degraded} of {} sessions", spec.sessions.len());
+                self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);
+            }
+        }
         let count = |truth| spec.sessions.keys().filter(|name| readiness(name, self.inputs).0 == truth).count();
         let (ready, not_ready, unknown) = (count(Truth::True), count(Truth::False), count(Truth::Unknown));
         let (status, reason) = if latched {

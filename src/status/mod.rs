@@ -14,5 +14,5 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use conditions::{Conditions, Inputs, SpecState, conditions};
+pub use conditions::{Conditions, Inputs, STATE_UNREADABLE, SpecState, conditions};
 pub use rows::{AccountRow, LinkRow, SessionRow, Status, SwapRow, WindowRow, status};
