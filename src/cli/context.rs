@@ -34,6 +34,7 @@ pub struct Context {
 }
 
 /// A spec that was read and found valid.
+#[derive(Clone)]
 pub struct SpecAtHand {
     /// Where it stands.
     pub path: PathBuf,

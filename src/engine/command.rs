@@ -48,6 +48,11 @@ pub enum Command {
         /// Which.
         session: SessionName,
     },
+    /// Take over a shared root that holds something and carries no marker.
+    AdoptSharedRoot {
+        /// Only show what is seen.
+        look_only: bool,
+    },
     /// Change nothing until resumed.
     Suspend {
         /// Why.
@@ -81,7 +86,14 @@ pub enum Command {
 impl Command {
     /// Whether it changes nothing, so that it needs no record of having been handled.
     pub const fn is_read(&self) -> bool {
-        matches!(self, Self::Status | Self::Plan | Self::Swap { dry_run: true, .. } | Self::Clear { look_only: true, .. })
+        matches!(
+            self,
+            Self::Status
+                | Self::Plan
+                | Self::Swap { dry_run: true, .. }
+                | Self::Clear { look_only: true, .. }
+                | Self::AdoptSharedRoot { look_only: true }
+        )
     }
 }
 

@@ -10,6 +10,7 @@
 //! # Does not
 //! Decide: that is done by the pure layers. Talk to people: that is done by `control` and `cli`.
 
+mod adopt;
 mod blind;
 mod choice;
 mod command;

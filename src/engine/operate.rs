@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest, SwapId},
-    plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, Refused, RefusedLogin, SessionRecord, Suspension, Verb, target},
-    store::{Batch, Handled, Intent},
+    model::{AccountName, Event, EventReason, ObjectRef, Severity, SpecDigest, SwapId},
+    plan::{Attempts, Cordon, MemoryChange, Refused, RefusedLogin, SessionRecord, Suspension, target},
+    store::{Batch, Handled},
     swap::{SwapCause, SwapVerdict},
 };
 
@@ -68,6 +68,7 @@ impl<H: Host> Engine<H> {
             Command::Reconcile => return Ok(Begun::Converging(self.ticket(request))),
             Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
             Command::Adopt { session } => self.adopt(request, session).await,
+            Command::AdoptSharedRoot { look_only } => self.adopt_shared_root(request, *look_only).await,
             Command::Suspend { reason, until } => self.suspend(request, reason, *until),
             Command::Resume => self.resume(request),
             Command::Cordon { object, reason } => self.cordon(request, object, reason),
@@ -167,51 +168,6 @@ impl<H: Host> Engine<H> {
             Some(swap) => Ok(Begun::Converging(Ticket { swap: Some(swap.plan.id), ..ticket })),
             None => refused("the pool is on no account yet, or tmux cannot be looked at".to_owned()),
         }
-    }
-
-    async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {
-        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
-        let Some(session) = self.view.spec.sessions.get(name) else {
-            return Ok(Answer::Refused { message: format!("the spec declares no session {name}; declare it first") });
-        };
-        let Some(pane) = self.view.seen.tmux.value().and_then(|tmux| tmux.panes.get(name.as_str())) else {
-            return Ok(Answer::Refused { message: format!("no tmux session {name} is seen on the pool's server") });
-        };
-        if let Some(mark) = &pane.mark {
-            let ours = mark.pool == self.view.memory.pool;
-            let message =
-                if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
-            return Ok(Answer::Refused { message });
-        }
-        let mark =
-            crate::observed::Mark { pool: self.view.memory.pool, session: name.clone(), digest: self.view.spec.start_digest(session) };
-        let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
-        let object = ObjectRef::Session(name.clone());
-        let intent = Intent {
-            at: self.view.wall(),
-            generation: self.view.memory.generation,
-            object: object.clone(),
-            verb: Verb::Adopt,
-            effect: effect.clone(),
-        };
-        let ids = self.begin_intents(&[intent])?;
-        let outcomes = self.view.host.perform(&[effect]).await;
-        let answer = match outcomes.first() {
-            Some(Outcome::Failed(failure)) => {
-                Answer::Refused { message: format!("session {name} could not be adopted: {}", failure.message()) }
-            }
-            _ => done(format!("session {name} is ours now"), true),
-        };
-        let event = self.view.event(object, EventReason::SessionAdopted, Severity::Normal, format!("adopted by {}", request.actor));
-        let events = if matches!(answer, Answer::Done { .. }) { vec![event] } else { Vec::new() };
-        let batch = Batch {
-            ended: ids.into_iter().zip(outcomes).collect(),
-            events,
-            handled: Some(self.handled(request, &answer)),
-            ..Batch::default()
-        };
-        self.commit("record an adoption", &batch)?;
-        Ok(answer)
     }
 
     fn suspend(&mut self, request: &Request, reason: &str, until: Option<Timestamp>) -> Result<Answer, EngineError> {
@@ -342,18 +298,24 @@ impl<H: Host> Engine<H> {
         differs.then(|| MemoryChange::SetActive(crate::plan::Active { account: facts, since: self.view.wall() }))
     }
 
-    fn answer(&mut self, request: &Request, answer: Answer, changes: Vec<MemoryChange>, events: Vec<Event>) -> Result<Answer, EngineError> {
+    pub(super) fn answer(
+        &mut self,
+        request: &Request,
+        answer: Answer,
+        changes: Vec<MemoryChange>,
+        events: Vec<Event>,
+    ) -> Result<Answer, EngineError> {
         let handled = Some(self.handled(request, &answer));
         self.commit("record a command", &Batch { changes, events, handled, ..Batch::default() })?;
         Ok(answer)
     }
 
-    fn handled(&self, request: &Request, answer: &Answer) -> Handled {
+    pub(super) fn handled(&self, request: &Request, answer: &Answer) -> Handled {
         Handled { id: request.id.clone(), at: self.view.wall(), answer: serde_json::to_string(answer).unwrap_or_default() }
     }
 }
 
-fn done(line: String, changed: bool) -> Answer {
+pub(super) fn done(line: String, changed: bool) -> Answer {
     Answer::Done { lines: vec![line], changed, degraded: false }
 }
 

@@ -64,6 +64,8 @@ reasons! {
     SessionStopped,
     /// A session that existed got our mark.
     SessionAdopted,
+    /// A shared root that existed got our marker.
+    SharedRootAdopted,
     /// A session lost our mark and was left running.
     SessionReleased,
     /// A session of ours was closed after its removal from the spec.

@@ -37,7 +37,9 @@ impl Planner<'_> {
                 )),
                 RootView::Unmarked => Some((
                     "RootUnmarked",
-                    format!("{shown} holds something and has no marker; move its content away, or declare a directory of its own"),
+                    format!(
+                        "{shown} holds something and has no marker; look at it and take it over with `claude-failover adopt shared-root`, or declare a directory of its own"
+                    ),
                 )),
                 RootView::Absent | RootView::Empty => {
                     let effect = Effect::InitSharedRoot { root: root.clone(), pool: self.memory.pool };
