@@ -118,8 +118,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Carry the pool to another account, through the same guard as the daemon.
     Swap(SwapArgs),
-    /// Take over an existing tmux session of a declared name.
-    Adopt(SessionArgs),
+    /// Take over an existing tmux session of a declared name, or a shared root that holds something already.
+    Adopt(AdoptArgs),
     /// Change nothing until resumed; sessions run on.
     Suspend(SuspendArgs),
     /// End a suspension.
@@ -290,6 +290,17 @@ pub struct SessionArgs {
     /// The session.
     #[arg(value_name = "SESSION")]
     pub session: String,
+}
+
+/// `adopt`
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The session, or shared-root.
+    #[arg(value_name = "OBJECT")]
+    pub object: String,
+    /// Do not ask.
+    #[arg(short = 'y', long)]
+    pub yes: bool,
 }
 
 /// An object.

@@ -72,6 +72,11 @@ pub enum Command {
         /// Which.
         session: SessionName,
     },
+    /// Take over a shared root that holds something and carries no marker.
+    AdoptSharedRoot {
+        /// Only show what is seen.
+        look_only: bool,
+    },
     /// Change nothing until resumed.
     Suspend {
         /// Why.
@@ -107,7 +112,12 @@ impl Command {
     pub const fn is_read(&self) -> bool {
         matches!(
             self,
-            Self::Status | Self::Plan | Self::Tasks { .. } | Self::Swap { dry_run: true, .. } | Self::Clear { look_only: true, .. }
+            Self::Status
+                | Self::Plan
+                | Self::Tasks { .. }
+                | Self::Swap { dry_run: true, .. }
+                | Self::Clear { look_only: true, .. }
+                | Self::AdoptSharedRoot { look_only: true }
         )
     }
 }

@@ -64,6 +64,8 @@ reasons! {
     SessionStopped,
     /// A session that existed got our mark.
     SessionAdopted,
+    /// A shared root that existed got our marker.
+    SharedRootAdopted,
     /// A session lost our mark and was left running.
     SessionReleased,
     /// A session of ours was closed after its removal from the spec.
@@ -142,6 +144,8 @@ reasons! {
     InputNeeded,
     /// A login ends soon.
     LoginEndsSoon,
+    /// All agents of the active account were told that its login is not accepted.
+    LoginRefused,
     /// What was old was cleaned away.
     Tidied,
     /// The finished plan broke a safety rule and was not acted on.

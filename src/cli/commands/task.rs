@@ -155,7 +155,7 @@ fn move_to(context: &Context, args: &TaskMoveArgs) -> Result<Exit, CliError> {
 }
 
 fn order(context: &Context, task: &str, output: OutputArgs, command: impl FnOnce(TaskId) -> Command) -> Result<Exit, CliError> {
-    match ask(context, command(parse(task)?))? {
+    match ask(context, context.spec_in_force()?, command(parse(task)?))? {
         Answer::Refused { message } => Err(CliError::Refused(message)),
         answer => {
             context.out.show(output.output, &answer, |_| match &answer {

@@ -49,6 +49,14 @@ pub enum LinkError {
         /// What it is.
         found: LinkView,
     },
+    /// The shared root is to be taken over and is not safe.
+    #[error("the shared root {} cannot be taken over: {problem}", path.display())]
+    UnsafeRoot {
+        /// The root.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The shared root is not the one that we may work in.
     #[error("the shared root {} is {}{}; nothing was changed in it. Is the right share mounted there?", path.display(), root_words(found), marker_words(*expected))]
     NotOurRoot {

@@ -35,6 +35,7 @@ use crate::plan::{Effect, Failure, Outcome};
 pub fn perform(effect: &Effect) -> Option<Outcome> {
     let result = match effect {
         Effect::InitSharedRoot { root, pool } => root::init(root, *pool),
+        Effect::AdoptSharedRoot { root, pool } => root::adopt(root, *pool),
         Effect::CreateTarget { root, target, kind } => root::create_target(root, target, *kind),
         Effect::CreateLink { path, target } => link::create(path, target),
         Effect::RepointLink { path, expect, target } => link::repoint(path, expect, target),

@@ -65,6 +65,7 @@ impl RealHost {
         for (index, effect) in effects.iter().enumerate() {
             match effect {
                 Effect::InitSharedRoot { .. }
+                | Effect::AdoptSharedRoot { .. }
                 | Effect::CreateTarget { .. }
                 | Effect::CreateLink { .. }
                 | Effect::RepointLink { .. }
