@@ -26,6 +26,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
     by_session: BTreeMap<SessionName, Track>,
+    /// The session of each process that was looked at; its track has the last word.
+    sessions: BTreeMap<ProcessId, SessionName>,
     /// Processes that ended and that a pane may still name, with how they ended.
     ended: BTreeMap<ProcessId, Option<Death>>,
     /// What start hooks reported, by process: a report may come before the process was first looked at.
@@ -98,7 +100,8 @@ impl Tracks {
     /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
     /// behind a status line only when it said something new.
     pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>, hook: bool) -> bool {
-        let Some(track) = self.by_session.values_mut().find(|track| track.process == Some(process)) else { return hook };
+        let track = self.sessions.get(&process).and_then(|name| self.by_session.get_mut(name));
+        let Some(track) = track.filter(|track| track.process == Some(process)) else { return hook };
         let news = context_tokens.is_some() && context_tokens != track.context_tokens;
         if let Some(path) = transcript {
             track.transcript = Some(path.to_owned());
@@ -112,12 +115,14 @@ impl Tracks {
 
     /// The home of a process that is tracked, as its own environment says.
     pub fn home_of(&self, process: ProcessId) -> Option<&Path> {
-        self.by_session.values().find(|track| track.process == Some(process)).and_then(|track| track.home.as_deref())
+        let track = self.sessions.get(&process).and_then(|name| self.by_session.get(name));
+        track.filter(|track| track.process == Some(process)).and_then(|track| track.home.as_deref())
     }
 
     /// Forgets sessions that are neither seen nor remembered any more.
     pub fn retain(&mut self, keep: impl Fn(&SessionName) -> bool) {
         self.by_session.retain(|name, _| keep(name));
+        self.sessions.retain(|process, name| self.by_session.get(name).is_some_and(|track| track.process == Some(*process)));
         self.unsettled.retain(keep);
     }
 
@@ -151,6 +156,7 @@ impl Tracks {
         match self.read(name, pid, pane.is_some(), death, recorded, deaths, now) {
             Ok(track) => {
                 let view = track.view.clone();
+                self.sessions.extend(track.process.map(|process| (process, name.clone())));
                 self.by_session.insert(name.clone(), track);
                 Looked::Read(Box::new(Seen::known(view, now)))
             }
