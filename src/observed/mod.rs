@@ -13,7 +13,7 @@ mod queue;
 mod seen;
 
 pub use facts::{
-    AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, ServerView, Snapshot,
+    ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, ServerView, Snapshot,
     StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use queue::{FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader};

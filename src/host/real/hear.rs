@@ -180,6 +180,9 @@ impl RealHost {
             self.tracks.started(process, report);
             self.heard.insert(Wake::Agents);
         }
+        if let Some(word) = message.word() {
+            self.tracks.said(process, word);
+        }
         let report = &message.report;
         // An idle agent's status line comes every minute and mostly says nothing new.
         let hook = message.kind != Kind::StatusLine;
