@@ -1,10 +1,12 @@
 //! What is known of one object, as lines: what is wanted, what was seen and when, what is remembered.
 
+use jiff::Timestamp;
+
 use super::View;
 use crate::{
     host::Host,
     model::{AccountName, LinkName, ObjectRef, ProjectName, SessionName, TaskId},
-    observed::{MarkerView, Seen, Snapshot},
+    observed::{AgentView, MarkerView, Seen, Snapshot},
     plan::{Memory, link_need, target},
     spec::Spec,
 };
@@ -225,6 +227,7 @@ impl<H: Host> View<H> {
                 let agent = &fact.value;
                 let process = agent.process.map_or_else(|| "none".to_owned(), |process| process.pid.to_string());
                 lines.push(format!("agent: process {process}, {}", agent.activity));
+                activity_evidence(agent, self.wall(), lines);
                 lines.extend(agent.home.iter().map(|home| format!("its environment names the home {}", home.display())));
                 if let Some(register) = &agent.register {
                     lines.push(format!(
@@ -246,6 +249,19 @@ impl<H: Host> View<H> {
         if let Some(moved) = self.memory.swap.as_ref().and_then(|swap| swap.moves.get(name)) {
             lines.push(format!("in the open swap: {:?}", moved.place));
         }
+    }
+}
+
+/// Who says what of its activity: first the source that decided, then the others, and whether they agree.
+fn activity_evidence(agent: &AgentView, now: Timestamp, lines: &mut Vec<String>) {
+    for (at, sign) in agent.evidence.iter().enumerate() {
+        let age = sign.at.map_or_else(String::new, |at| format!(" at {at:.0}, {} s ago", now.duration_since(at).as_secs()));
+        let verdict = match at {
+            0 => "decides",
+            _ if sign.activity == agent.activity => "agrees",
+            _ => "disagrees",
+        };
+        lines.push(format!("its {} says \"{}\"{age}: {} ({verdict})", sign.source, sign.says.escape_debug(), sign.activity));
     }
 }
 

@@ -125,6 +125,11 @@ impl WindowReading {
         }
     }
 
+    /// Whether both say the same share of the same window, whenever and by whomever it was measured.
+    pub fn has_figures_of(&self, other: &Self) -> bool {
+        self.used == other.used && (self.resets_at == other.resets_at || self.is_same_window(other))
+    }
+
     /// Whether `reading` is the old figure of an idle session: its status line is drawn now, but its rate limits are those of the last
     /// answer that its process got (facts/claude-code.md, section 4). Inside one window the share only grows.
     fn outlives(&self, reading: &Self) -> bool {

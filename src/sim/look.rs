@@ -119,6 +119,7 @@ impl World {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            evidence: Vec::new(),
         };
         match process {
             None => gone,

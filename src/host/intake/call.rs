@@ -15,7 +15,7 @@ use crate::{
     model::{AccountName, ProcessId},
 };
 
-use super::{Kind, Message, Origin, spool, status_line};
+use super::{Kind, Message, Origin, spool, status_file, status_line};
 
 /// The largest input that is read: a prompt with pasted files.
 const INPUT: u64 = 8 * 1024 * 1024;
@@ -37,9 +37,14 @@ pub enum Delivery {
 /// prints goes into the conversation, and what it returns can stop the agent.
 pub fn run_hook(event: &str, input: impl Read, origin: Origin, now: Timestamp, socket: &Path, spool: &Path) -> Delivery {
     let report = Report::parse(&read(input));
-    let event = event.chars().filter(char::is_ascii_alphanumeric).take(EVENT).collect();
-    let message = Message { kind: Kind::Hook(event), process: origin.process, home: origin.home, at: now, answered_at: None, report };
-    deliver(socket, Some(spool), &message)
+    let event: String = event.chars().filter(char::is_ascii_alphanumeric).take(EVENT).collect();
+    let kind = Kind::Hook(event.clone());
+    let message = Message { kind, process: origin.process, home: origin.home, at: now, answered_at: None, report };
+    let delivery = deliver(socket, Some(spool), &message);
+    if let (Some(cwd), Some(session)) = (&message.report.cwd, &origin.session) {
+        status_file::note(cwd, session, &event, &message.report, now);
+    }
+    delivery
 }
 
 /// Runs the status line: delivers what the CLI's JSON says, and answers the line to print.

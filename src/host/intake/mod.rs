@@ -17,6 +17,7 @@ mod message;
 mod origin;
 mod socket;
 mod spool;
+pub mod status_file;
 mod status_line;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ fn ourselves() -> ProcessId {
 }
 
 fn origin() -> Origin {
-    Origin { process: Some(ourselves()), home: Some("/homes/backup".into()) }
+    Origin { process: Some(ourselves()), home: Some("/homes/backup".into()), session: None }
 }
 
 async fn next(intake: &mut Intake) -> Message {

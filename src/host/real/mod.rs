@@ -204,6 +204,8 @@ impl Host for RealHost {
                 }
             }
         }
+        let workdirs = spec.sessions.iter().map(|(name, session)| (name.clone(), session.workdir.clone())).collect();
+        self.tracks.look_for_status_files(workdirs, ground.queues.iter().map(|(_, path)| path.clone()).collect());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }

@@ -19,6 +19,8 @@ type Ended = (AccountName, QuotaSource, Result<AccountUsage, UsageError>);
 #[derive(Debug)]
 pub(super) struct Readings {
     waiting: BTreeMap<AccountName, AccountUsage>,
+    /// All that ever came in, to tell what is new.
+    known: BTreeMap<AccountName, AccountUsage>,
     ended: Vec<(AccountName, QuotaSource, PollOutcome)>,
     sender: mpsc::UnboundedSender<Ended>,
     receiver: mpsc::UnboundedReceiver<Ended>,
@@ -31,14 +33,18 @@ impl Default for Readings {
     fn default() -> Self {
         // Unbounded, and bounded all the same: one reading for each account and source is under way at a time.
         let (sender, receiver) = mpsc::unbounded_channel();
-        Self { waiting: BTreeMap::new(), ended: Vec::new(), sender, receiver, api: None, failing: BTreeMap::new() }
+        Self { waiting: BTreeMap::new(), known: BTreeMap::new(), ended: Vec::new(), sender, receiver, api: None, failing: BTreeMap::new() }
     }
 }
 
 impl Readings {
-    /// Keeps a reading for the next look.
-    pub fn put(&mut self, account: &AccountName, usage: &AccountUsage) {
+    /// Keeps a reading for the next look. Answers whether it is worth one: whether any figure is another than it was.
+    pub fn put(&mut self, account: &AccountName, usage: &AccountUsage) -> bool {
         self.waiting.entry(account.clone()).or_default().merge(usage);
+        let known = self.known.entry(account.clone()).or_default();
+        let before = known.clone();
+        known.merge(usage);
+        known.windows.iter().any(|(window, reading)| before.windows.get(window).is_none_or(|held| !reading.has_figures_of(held)))
     }
 
     /// Hands out what came in.

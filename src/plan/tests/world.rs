@@ -213,6 +213,7 @@ impl World {
             context_tokens: Some(42_000),
             prompts: Vec::new(),
             turn_ended_at: None,
+            evidence: Vec::new(),
         };
         self.seen.agents.insert(name.clone(), Seen::known(agent, self.now));
         let record = SessionRecord {
