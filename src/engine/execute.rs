@@ -146,6 +146,7 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::FinishTask { .. }
         | Effect::FailTask { .. }
         | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. } => true,
+        | Effect::MoveTask { .. }
+        | Effect::ArchiveDone { .. } => true,
     }
 }

@@ -33,7 +33,8 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::FinishTask { .. }
         | Effect::FailTask { .. }
         | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. } => Vec::new(),
+        | Effect::MoveTask { .. }
+        | Effect::ArchiveDone { .. } => Vec::new(),
     }
 }
 
@@ -100,6 +101,7 @@ pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
         Effect::FinishTask { .. } => EventReason::TaskDone,
         Effect::FailTask { .. } => EventReason::TaskFailed,
         Effect::RetryTask { .. } => EventReason::TaskRetried,
+        Effect::ArchiveDone { .. } => EventReason::Tidied,
     };
     let message = format!("{} ({})", action.what, action.why);
     Event { at, object: action.object.clone(), reason, severity: Severity::Normal, message }

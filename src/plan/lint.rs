@@ -146,7 +146,8 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
             | Effect::FinishTask { .. }
             | Effect::FailTask { .. }
             | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. } => {}
+            | Effect::MoveTask { .. }
+            | Effect::ArchiveDone { .. } => {}
         }
     }
     if removed.len() > spec.max_prune {

@@ -70,6 +70,7 @@ impl World {
             | Effect::FailTask { .. }
             | Effect::RetryTask { .. }
             | Effect::MoveTask { .. }
+            | Effect::ArchiveDone { .. }
             | Effect::TypePrompt { .. } => Err(refused("not simulated")),
         };
         Begun::Ended(tried.unwrap_or_else(|outcome| outcome))

@@ -79,7 +79,8 @@ impl RealHost {
                 | Effect::FinishTask { .. }
                 | Effect::FailTask { .. }
                 | Effect::RetryTask { .. }
-                | Effect::MoveTask { .. } => files.push((index, effect.clone())),
+                | Effect::MoveTask { .. }
+                | Effect::ArchiveDone { .. } => files.push((index, effect.clone())),
                 Effect::StopAgent { process, grace, .. } => stops.push((index, (*process, *grace))),
                 Effect::TypePrompt { .. } => prompts.push((index, effect)),
                 Effect::StartServer => outcomes[index] = Some(self.start_server().await),
