@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs};
+use super::{
+    Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs,
+    tasks::{TaskGrounds, absorb_tasks},
+};
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
@@ -20,7 +23,7 @@ pub struct Absorbed {
 }
 
 impl Absorbed {
-    fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
+    pub(super) fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
         self.events.push(Event { at: now.wall, object, reason, severity, message });
     }
 
@@ -55,6 +58,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         absorbed.changes.push(MemoryChange::SetSuspension(None));
         absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
     }
+    absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed
 }
 
