@@ -146,6 +146,7 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::RetryTask { .. }
         | Effect::MoveTask { .. } => false,
         Effect::InitSharedRoot { .. }
+        | Effect::AdoptSharedRoot { .. }
         | Effect::CreateTarget { .. }
         | Effect::CreateLink { .. }
         | Effect::RepointLink { .. }

@@ -25,6 +25,7 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         }
         Effect::StartServer
         | Effect::InitSharedRoot { .. }
+        | Effect::AdoptSharedRoot { .. }
         | Effect::CreateTarget { .. }
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
@@ -90,7 +91,9 @@ pub(super) fn event(action: &Action, effect: &Effect, memory: &Memory, at: Times
 fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReason, Severity)> {
     let reason = match effect {
         Effect::StartServer => EventReason::ServerStarted,
-        Effect::InitSharedRoot { .. } | Effect::CreateTarget { .. } | Effect::CreateLink { .. } => EventReason::LinkCreated,
+        Effect::InitSharedRoot { .. } | Effect::AdoptSharedRoot { .. } | Effect::CreateTarget { .. } | Effect::CreateLink { .. } => {
+            EventReason::LinkCreated
+        }
         Effect::RepointLink { .. } => EventReason::LinkRepaired,
         Effect::MergeDirectory { .. } => EventReason::DirectoryMerged,
         Effect::PrepareHome { .. } => EventReason::HomePrepared,

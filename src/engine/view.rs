@@ -38,6 +38,8 @@ pub struct View<H> {
     pub(super) tasks_due: Option<Timestamp>,
     /// Words on what sessions last did, for a prompt that asks once more.
     pub(super) ground_truth: GroundTruth,
+    /// Why the memory cannot be used, while it cannot.
+    pub(super) blind: Option<String>,
 }
 
 impl<H: Host> View<H> {
@@ -60,12 +62,17 @@ impl<H: Host> View<H> {
             reaches: BTreeMap::new(),
             tasks_due: None,
             ground_truth: GroundTruth::new(),
+            blind: None,
         }
     }
 
     /// Looks and plans, and writes nothing. A removal counts as confirmed: somebody is looking at it.
     pub async fn preview(&mut self) -> Planned {
         self.look(&Look::all()).await;
+        if let Some(why) = &self.blind {
+            self.planned = Self::plan_blind(why);
+            return self.planned.clone();
+        }
         let now = self.host.now();
         let absorbed = absorb(&self.spec, &self.seen, &self.memory, now);
         for change in &absorbed.changes {

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use claude_failover::{
     model::TaskName,
     observed::TaskHeader,
-    sim::{Work, WorkResult},
+    sim::{Fault, FaultPlan, Work, WorkResult},
 };
 
 use crate::lab::{LONG, Lab};
@@ -79,4 +79,70 @@ fn tasks_flow_through_idle_sessions() {
         lab.story()
     );
     assert_eq!(lab.memory().tasks.len(), 0);
+}
+
+/// Runs `scenario` on a pool that has converged, clean and then with each fault at each effect. In the end every task is where `wanted` says, and
+/// nothing of it is left behind.
+fn at_every_effect(what: &str, wanted: (&str, &str), scenario: fn(&Lab)) {
+    let check = |lab: &Lab, what: &str| {
+        lab.assert_converged(what);
+        let (done, failed, inbox, markers) = places(lab);
+        assert_eq!((done.join(" ").as_str(), failed.join(" ").as_str()), wanted, "{what}\n{}", lab.story());
+        assert_eq!((inbox.len(), markers, lab.memory().tasks.len()), (0, 0, 0), "{what}\n{}", lab.story());
+    };
+    let clean = converged();
+    let first = clean.effects();
+    scenario(&clean);
+    check(&clean, what);
+    let count = clean.effects() - first;
+    assert!(count > 0, "{what}: the clean run does nothing");
+    for number in 0..count {
+        for fault in Fault::ALL {
+            let lab = converged();
+            lab.world.borrow_mut().set_faults(FaultPlan::at(first + number, fault));
+            scenario(&lab);
+            check(&lab, &format!("{what}, effect {number}, {fault:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_task_is_done_whatever_goes_wrong_with_one_effect() {
+    at_every_effect("a task", ("a.md", ""), |lab| drop_tasks(lab, &["a"]));
+}
+
+#[test]
+fn a_task_that_is_forgotten_or_given_up_is_accounted_for() {
+    at_every_effect("forgotten and given up", ("a.md", "b.md"), |lab| {
+        set_work(lab, "a", WorkResult::Forgotten(1));
+        set_work(lab, "b", WorkResult::GivenUp);
+        drop_tasks(lab, &["a", "b"]);
+    });
+}
+
+#[test]
+fn a_task_that_is_never_done_is_put_aside() {
+    at_every_effect("never done", ("", "a.md"), |lab| {
+        set_work(lab, "a", WorkResult::Forgotten(99));
+        let header = TaskHeader { attempts: Some(1), ..TaskHeader::default() };
+        lab.world.borrow_mut().person().put_task(Path::new(PROJECT), &task("a"), Ok(header));
+    });
+}
+
+#[test]
+fn a_task_that_cannot_be_read_is_put_aside() {
+    at_every_effect("unreadable", ("", "a.md"), |lab| {
+        lab.world.borrow_mut().person().put_task(Path::new(PROJECT), &task("a"), Err("a.md, line 2: unknown field".to_owned()));
+    });
+}
+
+/// The swap comes in the middle of the turn and drains no longer than it must: the same session goes on with the task on the other account.
+#[test]
+fn a_task_survives_a_swap_in_its_session() {
+    at_every_effect("a swap in the middle", ("a.md", ""), |lab| {
+        lab.world.borrow_mut().set_work(&task("a"), Work { length: Duration::from_mins(25), result: WorkResult::Done });
+        drop_tasks(lab, &["a"]);
+        lab.run(Duration::from_mins(1));
+        lab.usage("primary", 91.0);
+    });
 }
