@@ -54,6 +54,13 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    for (object, attempts) in &memory.attempts {
+        if let Some(bounded) = attempts.bounded(now)
+            && !absorbed.changes.iter().any(|change| touches(change, object))
+        {
+            absorbed.changes.push(MemoryChange::PutAttempts(object.clone(), bounded));
+        }
+    }
     let (refused, told) = learn_logins(spec, seen, memory, now);
     absorbed.changes.extend(refused);
     absorbed.events.extend(told);
@@ -64,6 +71,10 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
     }
     absorbed
+}
+
+fn touches(change: &MemoryChange, object: &ObjectRef) -> bool {
+    matches!(change, MemoryChange::PutAttempts(changed, _) | MemoryChange::ClearAttempts(changed) if changed == object)
 }
 
 /// A link that is exactly as declared is ours from then on, whoever made it: what changes it later is drift, and a shared root without its
