@@ -118,6 +118,7 @@ fn absorb_agent(
         next.account = account;
     }
     next.ended = agent.process.is_none();
+    next.stopped &= agent.process.is_none();
     // A look may still be about the conversation before this one: the file's name tells.
     let transcript = seen.transcripts.get(name).and_then(Seen::value).and_then(|transcript| transcript.mark.as_ref());
     let is_of = |mark: &TranscriptMark| mark.path.file_stem().is_some_and(|stem| *stem == *record.conversation.to_string());
@@ -235,6 +236,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             process: Some(process),
             started_at: now.wall,
             ended: false,
+            stopped: false,
             spoken: false,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
