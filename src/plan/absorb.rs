@@ -56,6 +56,13 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    for (object, attempts) in &memory.attempts {
+        if let Some(bounded) = attempts.bounded(now)
+            && !absorbed.changes.iter().any(|change| touches(change, object))
+        {
+            absorbed.changes.push(MemoryChange::PutAttempts(object.clone(), bounded));
+        }
+    }
     let (refused, told) = learn_logins(spec, seen, memory, now);
     absorbed.changes.extend(refused);
     absorbed.events.extend(told);
@@ -67,6 +74,10 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     }
     absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed
+}
+
+fn touches(change: &MemoryChange, object: &ObjectRef) -> bool {
+    matches!(change, MemoryChange::PutAttempts(changed, _) | MemoryChange::ClearAttempts(changed) if changed == object)
 }
 
 /// A link that is exactly as declared is ours from then on, whoever made it: what changes it later is drift, and a shared root without its
@@ -110,6 +121,7 @@ fn absorb_agent(
         next.account = account;
     }
     next.ended = agent.process.is_none();
+    next.stopped &= agent.process.is_none();
     // A look may still be about the conversation before this one: the file's name tells.
     let transcript = seen.transcripts.get(name).and_then(Seen::value).and_then(|transcript| transcript.mark.as_ref());
     let is_of = |mark: &TranscriptMark| mark.path.file_stem().is_some_and(|stem| *stem == *record.conversation.to_string());
@@ -227,6 +239,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             process: Some(process),
             started_at: now.wall,
             ended: false,
+            stopped: false,
             spoken: false,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));

@@ -134,6 +134,9 @@ pub struct SessionRecord {
     /// ever seen, so the absence of a process does not tell.
     #[serde(default)]
     pub ended: bool,
+    /// Whether that end was a stop of ours: then its restart policy, which is about ends of its own, does not keep it down.
+    #[serde(default)]
+    pub stopped: bool,
     /// Whether the conversation was seen to have a transcript. If that is gone one day, the conversation is lost, and nothing blank is begun in
     /// its place.
     #[serde(default)]
