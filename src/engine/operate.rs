@@ -72,6 +72,7 @@ impl<H: Host> Engine<H> {
             Command::Resume => self.resume(request),
             Command::Cordon { object, reason } => self.cordon(request, object, reason),
             Command::Uncordon { object } => self.uncordon(request, object),
+            Command::TakeCheckpoints { sessions } => self.checkpoint_by_hand(request, sessions).await,
             Command::Clear { object, look_only } => self.clear(request, object, *look_only).await,
         };
         answer.map(Begun::Answered)
@@ -255,6 +256,17 @@ impl<H: Host> Engine<H> {
         }
         let event = self.view.event(object.clone(), EventReason::Uncordoned, Severity::Normal, format!("by {}", request.actor));
         self.answer(request, done(format!("{object} is back in use"), true), vec![MemoryChange::RemoveCordon(object.clone())], vec![event])
+    }
+
+    async fn checkpoint_by_hand(&mut self, request: &Request, sessions: &[SessionName]) -> Result<Answer, EngineError> {
+        let known = &self.view.spec.sessions;
+        if let Some(stranger) = sessions.iter().find(|name| !known.contains_key(*name)) {
+            return Ok(Answer::Refused { message: format!("the spec declares no session {stranger}") });
+        }
+        let sessions: Vec<_> = if sessions.is_empty() { known.keys().cloned().collect() } else { sessions.to_vec() };
+        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
+        let (lines, changed, degraded) = self.take_checkpoints(&sessions).await;
+        self.answer(request, Answer::Done { lines, changed, degraded }, Vec::new(), Vec::new())
     }
 
     /// Only accounts and sessions of the spec can be cordoned.

@@ -77,7 +77,7 @@ pub fn reconcile(context: &Context) -> Result<Exit, CliError> {
 }
 
 /// Sends a command to the daemon, or carries it out here, and says which.
-fn ask(context: &Context, command: Command) -> Result<Answer, CliError> {
+pub(super) fn ask(context: &Context, command: Command) -> Result<Answer, CliError> {
     let found = context.spec_in_force()?;
     let station = context.station(&found.loaded.spec.pool)?;
     let request = request(command);
