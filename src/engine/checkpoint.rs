@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::Engine;
+use super::{Answer, Engine, EngineError, Request};
 use crate::{
-    host::Host,
+    host::{Host, Look},
     model::{EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{CheckpointCause, CheckpointEnd, EndedCheckpoint},
     plan::{
@@ -106,7 +106,7 @@ impl<H: Host> Engine<H> {
                     ));
                 }
                 CheckpointEnd::Written(id) => tracing::debug!(session = %name, %id, why = %checkpoint.why, "a checkpoint was kept"),
-                CheckpointEnd::Unchanged(_) => {}
+                CheckpointEnd::Unchanged(_) | CheckpointEnd::Nothing => {}
             }
             self.checkpointing.failing = matches!(how, CheckpointEnd::Failed(_));
             self.checkpointing.ground_truths.insert(name.clone(), ground_truth(checkpoint));
@@ -129,8 +129,20 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Takes checkpoints at a person's word. Answers a line for each session, and whether anything was written or failed.
-    pub(super) async fn take_checkpoints(&mut self, sessions: &[SessionName]) -> (Vec<String>, bool, bool) {
+    /// Takes checkpoints at an operator's word.
+    pub(super) async fn checkpoint_by_hand(&mut self, request: &Request, sessions: &[SessionName]) -> Result<Answer, EngineError> {
+        let known = &self.view.spec.sessions;
+        if let Some(stranger) = sessions.iter().find(|name| !known.contains_key(*name)) {
+            return Ok(Answer::Refused { message: format!("the spec declares no session {stranger}") });
+        }
+        let sessions: Vec<_> = if sessions.is_empty() { known.keys().cloned().collect() } else { sessions.to_vec() };
+        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
+        let (lines, changed, degraded) = self.take_checkpoints(&sessions).await;
+        self.answer(request, Answer::Done { lines, changed, degraded }, Vec::new(), Vec::new())
+    }
+
+    /// Takes them and waits for them. Answers a line for each session, and whether anything was written or failed.
+    async fn take_checkpoints(&mut self, sessions: &[SessionName]) -> (Vec<String>, bool, bool) {
         let (mut lines, mut changed, mut failed) = (Vec::new(), false, false);
         let mut open: Vec<_> = Vec::new();
         for name in sessions {
@@ -156,6 +168,7 @@ impl<H: Host> Engine<H> {
                     format!("{name}: {id}")
                 }
                 CheckpointEnd::Unchanged(id) => format!("{name}: unchanged since {id}"),
+                CheckpointEnd::Nothing => format!("{name}: nothing was said in it yet"),
                 CheckpointEnd::Failed(why) => {
                     failed = true;
                     format!("{name}: not kept: {why}")

@@ -236,6 +236,8 @@ pub enum CheckpointEnd {
     Written(CheckpointId),
     /// The newest one on disk says the same; nothing was written.
     Unchanged(CheckpointId),
+    /// Nothing was ever said in the conversation, and nobody asked for this one: nothing was written.
+    Nothing,
     /// It could not be kept: the whole error chain on one line.
     Failed(String),
 }

@@ -53,9 +53,9 @@ pub struct Signs {
     task: Option<(ClaimId, bool)>,
 }
 
-/// The signs of a session; `None` while its agent is not known, or nothing was ever said in its conversation.
+/// The signs of a session; `None` while its agent is not known.
 pub fn signs(seen: &Snapshot, memory: &Memory, session: &SessionName) -> Option<Signs> {
-    let record = memory.sessions.get(session).filter(|record| record.spoken)?;
+    let record = memory.sessions.get(session)?;
     let agent = known_agent(seen, session)?;
     let task = open_attempt(memory, session).map(|(_, claim, delivered)| (claim, delivered));
     Some(Signs {

@@ -4,7 +4,9 @@ use super::World;
 use crate::{
     host::Wake,
     model::{Now, SessionName},
-    observed::{Checkpoint, CheckpointEnd, CheckpointId, CheckpointsView, EndedCheckpoint, FoundCheckpoint, Seen, Snapshot},
+    observed::{
+        Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointsView, EndedCheckpoint, FoundCheckpoint, Seen, Snapshot,
+    },
     plan::Memory,
     spec::Spec,
 };
@@ -19,6 +21,11 @@ impl World {
         let root = self.spec.as_ref().map(|spec| spec.shared.root.clone()).unwrap_or_default();
         let path = Self::transcript_path(&root, &draft.workdir, draft.conversation);
         draft.transcript = self.transcript_mark(&path, usize::MAX);
+        if draft.transcript.is_none() && draft.why != CheckpointCause::ByHand {
+            self.ended_checkpoints.push(EndedCheckpoint { checkpoint: draft, how: CheckpointEnd::Nothing, refused: Vec::new() });
+            self.wakes.insert(Wake::Checkpoints);
+            return;
+        }
         let taken = self.checkpoints.entry(draft.session.clone()).or_default();
         let digest = draft.digest();
         let how = match taken.last() {

@@ -4,6 +4,7 @@
 //! transcripts byte by byte, the store through the CLI, exit codes), and leaves no process behind, also when it fails.
 
 mod apply;
+mod blind;
 mod checkpoints;
 mod killed;
 mod links;
@@ -11,4 +12,5 @@ mod pool;
 mod rollback;
 mod run;
 mod swap;
+mod tasks;
 mod witness;

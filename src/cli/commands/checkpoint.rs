@@ -142,7 +142,7 @@ pub(super) fn find(
 
 fn take(context: &Context, sessions: &[String], all: bool) -> Result<Exit, CliError> {
     let sessions: Vec<_> = if all { Vec::new() } else { sessions.iter().map(|session| name(session)).collect::<Result<_, _>>()? };
-    let answer = ask(context, Command::TakeCheckpoints { sessions })?;
+    let answer = ask(context, context.spec_in_force()?, Command::TakeCheckpoints { sessions })?;
     finish(context, answer)
 }
 

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use error::CheckpointError;
 
@@ -30,10 +30,13 @@ use self::files::Kept;
 use crate::{
     host::agent::{tail, transcript},
     model::{Now, PoolName, SessionName, error_line},
-    observed::{Checkpoint, CheckpointEnd, CheckpointId, CheckpointsView, EndedCheckpoint, FoundCheckpoint, Seen, ToolAtHand, Unseen},
+    observed::{
+        Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointsView, EndedCheckpoint, FoundCheckpoint, Seen, ToolAtHand,
+        Unseen,
+    },
 };
 
-/// How long gathering from files and keeping may take together.
+/// How long gathering from files may take, and keeping.
 const FILES_WITHIN: Duration = Duration::from_secs(10);
 /// How many are taken at the same time: they must not be felt.
 const AT_ONCE: usize = 4;
@@ -141,39 +144,47 @@ fn is_resumable(id: CheckpointId, checkpoint: Checkpoint, refused: Vec<String>, 
 }
 
 /// Gathers and keeps one. `place` is held until the file system has answered, however long that takes.
-async fn take(
-    mut draft: Checkpoint,
-    projects: PathBuf,
-    state: PathBuf,
-    place: Option<tokio::sync::OwnedSemaphorePermit>,
-) -> EndedCheckpoint {
+async fn take(draft: Checkpoint, projects: PathBuf, state: PathBuf, place: Option<OwnedSemaphorePermit>) -> EndedCheckpoint {
     let whose = draft.clone();
-    draft.git = git::look(&draft.directory).await;
-    let work = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        read_transcript(&mut draft, &projects);
-        match files::keep(&state, &draft) {
-            Ok(Kept { id, written, refused }) => {
-                let how = if written { CheckpointEnd::Written(id) } else { CheckpointEnd::Unchanged(id) };
-                EndedCheckpoint { checkpoint: draft, how, refused }
-            }
-            Err(error) => EndedCheckpoint { checkpoint: draft, how: CheckpointEnd::Failed(error_line(&error)), refused: Vec::new() },
+    let gathered = async {
+        let (mut draft, place) = on_a_thread(move || (with_transcript(draft, &projects), place)).await?;
+        if draft.transcript.is_none() && draft.why != CheckpointCause::ByHand {
+            return Ok(EndedCheckpoint { checkpoint: draft, how: CheckpointEnd::Nothing, refused: Vec::new() });
         }
-    });
-    let failed = |why: String| EndedCheckpoint { checkpoint: whose, how: CheckpointEnd::Failed(why), refused: Vec::new() };
-    match tokio::time::timeout(FILES_WITHIN, work).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(stopped)) => failed(stopped.to_string()),
-        Err(_) => failed(format!("the files did not answer within {FILES_WITHIN:?}")),
+        draft.git = git::look(&draft.directory).await;
+        on_a_thread(move || {
+            let _place = place;
+            keep(draft, &state)
+        })
+        .await
+    };
+    gathered.await.unwrap_or_else(|why| EndedCheckpoint { checkpoint: whose, how: CheckpointEnd::Failed(why), refused: Vec::new() })
+}
+
+fn keep(checkpoint: Checkpoint, state: &Path) -> EndedCheckpoint {
+    let (how, refused) = match files::keep(state, &checkpoint) {
+        Ok(Kept { id, written: true, refused }) => (CheckpointEnd::Written(id), refused),
+        Ok(Kept { id, written: false, refused }) => (CheckpointEnd::Unchanged(id), refused),
+        Err(error) => (CheckpointEnd::Failed(error_line(&error)), Vec::new()),
+    };
+    EndedCheckpoint { checkpoint, how, refused }
+}
+
+/// Blocking work, at most for [`FILES_WITHIN`]. A thread that hangs longer is left behind, with what it holds.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    match tokio::time::timeout(FILES_WITHIN, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(stopped)) => Err(stopped.to_string()),
+        Err(_) => Err(format!("the files did not answer within {FILES_WITHIN:?}")),
     }
 }
 
 /// Adds what the transcript tells. What cannot be read is absent.
-fn read_transcript(draft: &mut Checkpoint, projects: &Path) {
+fn with_transcript(mut draft: Checkpoint, projects: &Path) -> Checkpoint {
     let found = transcript::find(projects, &draft.workdir, draft.conversation).ok().flatten();
-    let Some(path) = found else { return };
+    let Some(path) = found else { return draft };
     draft.transcript = transcript::mark(&path).ok().flatten();
-    let Some(facts) = tail::tail(&path).ok().flatten() else { return };
+    let Some(facts) = tail::tail(&path).ok().flatten() else { return draft };
     draft.prompt = facts.prompt;
     draft.tool = facts.tool.map(|tool| ToolAtHand { name: tool.name, finished: tool.finished });
     draft.answer = facts.answer;
@@ -182,6 +193,7 @@ fn read_transcript(draft: &mut Checkpoint, projects: &Path) {
     if let Some(cwd) = facts.cwd {
         draft.directory = cwd;
     }
+    draft
 }
 
 #[cfg(test)]

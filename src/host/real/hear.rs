@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Place, RealHost, track::UNSETTLED_PAUSE};
+use super::{Place, RealHost, queues, track::UNSETTLED_PAUSE};
 use crate::{
     host::{
         Host as _, Wake,
         intake::{Kind, Message},
         process::Exit,
-        ready,
+        queue, ready,
         watch::Hint,
     },
     model::{Monotonic, Pid},
@@ -42,6 +42,9 @@ impl RealHost {
         if !self.tracks.unsettled.is_empty() {
             until = until.min(UNSETTLED_PAUSE);
         }
+        if self.queues.unsettled {
+            until = until.min(queue::REST);
+        }
         let mut gather = GATHER;
         if self.heard.is_empty() {
             let first = self.hear_one(until, true).await;
@@ -63,8 +66,13 @@ impl RealHost {
         }
         // From here on nothing is awaited, so that nothing that was heard can be lost.
         let mut wakes = std::mem::take(&mut self.heard);
-        if wakes.remove(&Wake::Timer) && !self.tracks.unsettled.is_empty() {
-            wakes.insert(Wake::Agents);
+        if wakes.remove(&Wake::Timer) {
+            if !self.tracks.unsettled.is_empty() {
+                wakes.insert(Wake::Agents);
+            }
+            if self.queues.unsettled {
+                wakes.insert(Wake::Queues);
+            }
         }
         if wakes.is_empty() {
             wakes.insert(Wake::Timer);
@@ -141,6 +149,7 @@ impl RealHost {
                     match place {
                         Place::Home => drop(self.heard.insert(Wake::Homes)),
                         Place::Links | Place::ActiveLink => drop(self.heard.insert(Wake::Links)),
+                        Place::Queue | Place::Project => drop(self.heard.insert(Wake::Queues)),
                         Place::Readings => {
                             if let Some(ground) = &self.ground {
                                 // A file is at hand: reading it at once costs nothing and asks nobody.
@@ -170,6 +179,8 @@ impl RealHost {
         match place {
             Place::Readings => is_named(&ground.file),
             Place::ActiveLink => is_named(&ground.active_link),
+            Place::Queue => queues::is_meant(name),
+            Place::Project => name == queue::QUEUE,
             Place::Home | Place::Register | Place::Links => true,
         }
     }

@@ -14,6 +14,7 @@ mod ground;
 mod hear;
 mod observe;
 mod perform;
+mod queues;
 mod readings;
 mod track;
 
@@ -27,7 +28,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::{ground::Ground, readings::Readings, track::Tracks};
+use self::{ground::Ground, queues::Queues, readings::Readings, track::Tracks};
 use super::{
     Host, Look, Wake,
     checkpoint::{Checkpoints, files::Shelf},
@@ -112,6 +113,10 @@ enum Place {
     ActiveLink,
     /// The directory that the file with the readings stands in.
     Readings,
+    /// A directory of a project's queue.
+    Queue,
+    /// The directory that a queue stands in.
+    Project,
 }
 
 /// This machine.
@@ -126,6 +131,7 @@ pub struct RealHost {
     readings: Readings,
     checkpoints: Checkpoints,
     checkpoint_shelf: Arc<Mutex<Shelf>>,
+    queues: Queues,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -147,6 +153,7 @@ impl RealHost {
             readings: Readings::default(),
             checkpoints: Checkpoints::default(),
             checkpoint_shelf: Arc::default(),
+            queues: Queues::default(),
             heard: BTreeSet::new(),
         })
     }
@@ -176,6 +183,7 @@ impl RealHost {
             wanted.extend(path.as_deref().and_then(Path::parent).map(|directory| (directory.to_owned(), place)));
         }
         wanted.push((ground.root.clone(), Place::Links));
+        wanted.extend(queues::places(ground));
         for (_, home) in &ground.homes {
             wanted.push((super::agent::register::directory(home), Place::Register));
             wanted.push((home.clone(), Place::Home));

@@ -55,9 +55,10 @@ impl RealHost {
                 }),
             })
         };
+        let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
         let names = Arc::clone(&self.checkpoint_shelf);
         let checkpoints = async { if look.checkpoints { Some(look_at_checkpoints(names, &ground, memory, now).await) } else { None } };
-        let (tmux, homes, links, transcripts, checkpoints) = tokio::join!(tmux, homes, links, transcripts, checkpoints);
+        let (tmux, homes, links, transcripts, queues, checkpoints) = tokio::join!(tmux, homes, links, transcripts, tasks, checkpoints);
         if let Some(checkpoints) = checkpoints {
             seen.checkpoints = checkpoints;
         }
@@ -80,6 +81,9 @@ impl RealHost {
                 (seen.shared_root, seen.active_link) = (Seen::Unknown(why.clone()), Seen::Unknown(why));
             }
             None => {}
+        }
+        if let Some(queues) = queues {
+            seen.queues = queues;
         }
         if let Some(transcripts) = transcripts {
             seen.transcripts.extend(transcripts);
@@ -139,7 +143,7 @@ impl RealHost {
 }
 
 /// Runs blocking work on a thread of its own, at most for [`FILES_WITHIN`]. A thread that hangs longer is left behind.
-async fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unseen> {
+pub(super) async fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unseen> {
     match tokio::time::timeout(FILES_WITHIN, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Unseen::Failed { source_name: what.to_owned(), message: error.to_string() }),
