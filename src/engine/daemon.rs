@@ -87,6 +87,7 @@ impl<H: Host> Engine<H> {
                 }
             };
             self.start_polls();
+            self.start_checkpoints();
             if !channels.status.is_closed() {
                 channels.status.send_replace(Some(self.view.status()));
             }
@@ -194,7 +195,8 @@ impl<H: Host> Engine<H> {
     fn next_look(&self, next: Option<Timestamp>, resync_at: Monotonic) -> Monotonic {
         let now = self.view.host.now();
         let due = |at: Timestamp| now.mono.plus(Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
-        [next, self.next_poll_at(), self.view.tasks_due].into_iter().flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
+        let others = [self.next_poll_at(), self.view.tasks_due, self.next_checkpoint_at()];
+        others.into_iter().chain([next]).flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
     }
 
     fn resync_at(&self, resync: Duration) -> Monotonic {

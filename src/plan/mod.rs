@@ -13,6 +13,7 @@ mod action;
 mod backoff;
 pub mod burn;
 mod change;
+pub mod checkpoints;
 mod effect;
 mod ensure;
 mod filter;
