@@ -107,6 +107,8 @@ pub enum Wake {
     Queues,
     /// Readings came in.
     Readings,
+    /// A reading that was started has ended, and said nothing new.
+    Polls,
     /// The deadline passed.
     Timer,
 }

@@ -1,11 +1,14 @@
 //! Changes of the memory, as values: the engine applies one to its copy, the store writes the same one, and so the two cannot differ.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use jiff::Timestamp;
 
-use super::{Active, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary, TaskRecord};
-use crate::model::{Generation, ObjectRef, SessionName, SpecDigest, TaskId};
+use super::{Active, Attempts, Cordon, Latch, LoginWarning, Memory, SessionRecord, Suspension, SwapSummary, TaskRecord};
+use crate::model::{AccountName, Generation, ObjectRef, SessionName, SpecDigest, TaskId};
 
 /// One change of the [`Memory`]. Each one says what is so afterwards, never by how much: applied twice, it changes nothing the second time.
 ///
@@ -47,6 +50,8 @@ pub enum MemoryChange {
     PutTask(TaskId, TaskRecord),
     /// A task is accounted for and needs no memory.
     RemoveTask(TaskId),
+    /// These logins were warned of, and no others.
+    SetLoginsWarned(BTreeMap<AccountName, LoginWarning>),
     /// The swap of that id ended; it is no longer open.
     CloseSwap(SwapSummary),
     /// An operator cleared the pool: swaps that were closed before this count no more.
@@ -77,6 +82,7 @@ impl Memory {
             MemoryChange::SetRoomSince(at) => self.room_since = *at,
             MemoryChange::PutTask(task, record) => drop(self.tasks.insert(task.clone(), record.clone())),
             MemoryChange::RemoveTask(task) => drop(self.tasks.remove(task)),
+            MemoryChange::SetLoginsWarned(warned) => self.logins_warned.clone_from(warned),
             MemoryChange::CloseSwap(summary) => self.close_swap(summary),
             MemoryChange::ClearSwaps(at) => self.swaps_cleared_at = Some(*at),
         }
@@ -110,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{AccountName, PoolId, SwapId},
+        model::{PoolId, SwapId},
         swap::SwapVerdict,
     };
 

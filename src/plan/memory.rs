@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::LoginWarning;
 use crate::{
     model::{
         AccountName, ClaimId, ConversationId, Generation, ObjectRef, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
@@ -58,6 +59,9 @@ pub struct Memory {
     /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
     #[serde(default)]
     pub tasks: BTreeMap<TaskId, TaskRecord>,
+    /// The last warning of each login that ends soon.
+    #[serde(default)]
+    pub logins_warned: BTreeMap<AccountName, LoginWarning>,
 }
 
 impl Memory {
@@ -81,6 +85,7 @@ impl Memory {
             exhausted_since: None,
             room_since: None,
             tasks: BTreeMap::new(),
+            logins_warned: BTreeMap::new(),
         }
     }
 }

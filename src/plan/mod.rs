@@ -19,6 +19,7 @@ mod filter;
 mod homes;
 mod links;
 mod lint;
+mod logins;
 mod memory;
 mod needs;
 mod planner;
@@ -38,6 +39,7 @@ pub use ensure::{WrongLink, ensure_active_link, ensure_links};
 pub use filter::{filter, pool_wide_hold};
 pub use links::QUARANTINE;
 pub use lint::{Finding, lint};
+pub use logins::{LoginWarning, ends_in, stage as login_stage};
 pub use memory::{
     Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary, TaskAttempt, TaskRecord,
 };

@@ -7,6 +7,7 @@ use crate::{
     host::{
         Look,
         agent::{home, login, transcript},
+        intake::Intake,
         links,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
@@ -23,6 +24,9 @@ impl RealHost {
         if look.everything {
             // What was missing or replaced is watched again.
             self.watch_places();
+            if let Some(Err(error)) = self.intake.as_mut().map(Intake::ensure) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot take reports of agents; looks have to do");
+            }
         }
         let Some(ground) = self.ground.clone() else { return };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
@@ -217,8 +221,9 @@ async fn look_at_transcripts(ground: &Ground, memory: &Memory, look: &Look, now:
     let names: Vec<_> = wanted.iter().map(|(name, ..)| name.clone()).collect();
     let projects = ground.root.join("projects");
     let work = move || {
+        let mut finder = transcript::Finder::new(&projects);
         let look = |(name, conversation, workdir, mark): Wanted| {
-            (name, seen("transcript", transcript::look(&projects, &workdir, conversation, mark.as_ref()), now))
+            (name, seen("transcript", finder.look(&workdir, conversation, mark.as_ref()), now))
         };
         wanted.into_iter().map(look).collect()
     };

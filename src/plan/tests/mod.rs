@@ -6,6 +6,7 @@ mod ensuring;
 mod filtering;
 mod homes;
 mod links;
+mod logins;
 mod linting;
 mod properties;
 mod removals;
