@@ -1,8 +1,12 @@
 //! The command line.
 
+mod task;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use task::{TaskAddArgs, TaskArgs, TaskCancelArgs, TaskCommand, TaskListArgs, TaskMoveArgs, TaskOrderArgs, TaskShowArgs};
 
 use super::Exit;
 
@@ -114,8 +118,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Carry the pool to another account, through the same guard as the daemon.
     Swap(SwapArgs),
-    /// Take over an existing tmux session of a declared name.
-    Adopt(SessionArgs),
+    /// Take over an existing tmux session of a declared name, or a shared root that holds something already.
+    Adopt(AdoptArgs),
     /// Change nothing until resumed; sessions run on.
     Suspend(SuspendArgs),
     /// End a suspension.
@@ -128,6 +132,8 @@ pub enum Command {
     Clear(ClearArgs),
     /// Have the daemon look at everything now.
     Reconcile,
+    /// Put tasks into queues, see how they stand, and have a say about single ones.
+    Task(TaskArgs),
     /// Attach the terminal to a session.
     Attach(SessionArgs),
     /// Check the host: tmux, CLI, homes, logins, limits, clock, permissions.
@@ -284,6 +290,17 @@ pub struct SessionArgs {
     /// The session.
     #[arg(value_name = "SESSION")]
     pub session: String,
+}
+
+/// `adopt`
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The session, or shared-root.
+    #[arg(value_name = "OBJECT")]
+    pub object: String,
+    /// Do not ask.
+    #[arg(short = 'y', long)]
+    pub yes: bool,
 }
 
 /// An object.

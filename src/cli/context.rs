@@ -16,7 +16,7 @@ use crate::{
         specfile::{self, SpecFileError, SpecFiles, Surroundings},
         tmux::RuntimeDirectory,
     },
-    model::{PoolId, PoolName, sha256_hex},
+    model::{PoolId, PoolName, error_line, sha256_hex},
     observed::Snapshot,
     plan::Memory,
     spec::{LoadPlace, Loaded, SourceText, Spec, load, render_effective},
@@ -34,6 +34,7 @@ pub struct Context {
 }
 
 /// A spec that was read and found valid.
+#[derive(Clone)]
 pub struct SpecAtHand {
     /// Where it stands.
     pub path: PathBuf,
@@ -198,15 +199,28 @@ impl Context {
     /// # Errors
     /// [`CliError::Store`], [`CliError::Engine`], [`CliError::Host`].
     pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
+        let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         let (memory, usage) = match Reader::attach(&station.state) {
-            Ok(reader) => (recall(&reader).map_err(CliError::Engine)?, reader.usage().unwrap_or_default()),
+            Ok(reader) => match recall(&reader) {
+                Ok(memory) => (memory, reader.usage().unwrap_or_default()),
+                Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
+                Err(error) => return Err(CliError::Engine(error)),
+            },
+            Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
             // The identity is given with the store. Until then one that is the same for every look: a saved plan is compared with a second one.
             Err(StoreError::Missing { .. }) => (Memory::new(PoolId(uuid::Uuid::nil())), BTreeMap::new()),
             Err(error) => return Err(CliError::Store(error)),
         };
-        let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         let seen = Snapshot { usage, ..Snapshot::default() };
         Ok(View::new(host, spec.clone(), memory, seen))
+    }
+
+    /// What can be seen without a memory, and a word that it is only that.
+    fn blind(&self, host: RealHost, spec: &Spec, error: &dyn std::error::Error) -> View<RealHost> {
+        let why = format!("the pool's memory cannot be read: {}", error_line(error));
+        self.out
+            .tell(&format!("{why}\nonly what can be seen is shown, and nothing will be done until it can be read (see docs/recovery.md)"));
+        View::blind(host, spec.clone(), why, Snapshot::default())
     }
 }
 

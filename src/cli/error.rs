@@ -32,6 +32,9 @@ pub enum CliError {
     /// The daemon or the engine said no.
     #[error("{0}")]
     Refused(String),
+    /// A queue could not be used.
+    #[error("the task was not added")]
+    Queue(#[source] crate::host::queue::QueueError),
     /// A saved plan no longer fits.
     #[error("the saved plan is stale: {0}; plan again")]
     PlanStale(String),

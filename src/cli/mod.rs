@@ -78,6 +78,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Uncordon(args) => commands::operate::uncordon(context, &args),
         Command::Clear(args) => commands::operate::clear(context, &args),
         Command::Reconcile => commands::operate::reconcile(context),
+        Command::Task(args) => commands::task::run(context, &args),
         Command::Attach(args) => commands::attach::run(context, &args),
         Command::Doctor(args) => commands::doctor::run(context, args),
         Command::Service(args) => commands::service::run(context, &args),

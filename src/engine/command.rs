@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ObjectRef, SessionName, SpecDigest},
+    model::{AccountName, ObjectRef, ProjectName, SessionName, SpecDigest, TaskId},
     plan::Planned,
-    status::Status,
+    status::{Status, TaskDetail},
 };
 
 /// A command with what makes it safe to repeat.
@@ -29,6 +29,30 @@ pub enum Command {
     Status,
     /// What would be done now.
     Plan,
+    /// The tasks of all projects.
+    Tasks {
+        /// Also those that are done.
+        all: bool,
+    },
+    /// Offer a failed task again, with all its attempts.
+    RetryTask {
+        /// Which.
+        task: TaskId,
+    },
+    /// Take a task out of the queue. The session that has it is not interrupted.
+    CancelTask {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// Move a task that nobody has to another project.
+    MoveTask {
+        /// Which.
+        task: TaskId,
+        /// Where to.
+        to: ProjectName,
+    },
     /// Read the spec again, look at everything, act, and say what was done. Refused when the spec's digest is another one.
     Apply {
         /// The digest that the sender has shown to its user, if it did.
@@ -47,6 +71,11 @@ pub enum Command {
     Adopt {
         /// Which.
         session: SessionName,
+    },
+    /// Take over a shared root that holds something and carries no marker.
+    AdoptSharedRoot {
+        /// Only show what is seen.
+        look_only: bool,
     },
     /// Change nothing until resumed.
     Suspend {
@@ -81,7 +110,15 @@ pub enum Command {
 impl Command {
     /// Whether it changes nothing, so that it needs no record of having been handled.
     pub const fn is_read(&self) -> bool {
-        matches!(self, Self::Status | Self::Plan | Self::Swap { dry_run: true, .. } | Self::Clear { look_only: true, .. })
+        matches!(
+            self,
+            Self::Status
+                | Self::Plan
+                | Self::Tasks { .. }
+                | Self::Swap { dry_run: true, .. }
+                | Self::Clear { look_only: true, .. }
+                | Self::AdoptSharedRoot { look_only: true }
+        )
     }
 }
 
@@ -93,6 +130,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// The plan.
     Planned(Box<Planned>),
+    /// The tasks, each with all its attempts.
+    Tasks(Vec<TaskDetail>),
     /// It was done, or there was nothing to do.
     Done {
         /// One line for each thing that was done or found.

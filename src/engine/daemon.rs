@@ -8,10 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket};
+use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket, Watched};
 use crate::{
     host::{Host, Look, Wake},
-    model::Monotonic,
+    model::{Monotonic, error_line},
     spec::Spec,
     status::Status,
     store::AcceptedSpec,
@@ -56,8 +56,6 @@ pub trait Witness {
 
 /// Passes without a pause that are taken for a livelock; the loop then waits before it goes on.
 const MAX_PASSES_AT_ONCE: usize = 50;
-/// How often it is tried to use the state again after it could not be written.
-const STAND_BY: Duration = Duration::from_secs(5);
 /// The pause that ends such a row.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -81,7 +79,7 @@ impl<H: Host> Engine<H> {
                         error = &error as &dyn std::error::Error,
                         "the pool is only watched until its state can be written again"
                     );
-                    if self.stand_by(&mut channels).await {
+                    if self.stand_by(&mut channels, &error, witness).await {
                         return Err(error);
                     }
                     look = Look::all();
@@ -127,7 +125,7 @@ impl<H: Host> Engine<H> {
                         // Whoever applies means the spec as it is on disk now.
                         self.reread_spec(&mut channels)?;
                     }
-                    if !matches!(request.command, Command::Status | Command::Plan) {
+                    if !matches!(request.command, Command::Status | Command::Plan | Command::Tasks { .. }) {
                         look = Look::all();
                     }
                     match self.begin(&request).await? {
@@ -162,16 +160,21 @@ impl<H: Host> Engine<H> {
     }
 
     /// Waits until the state can be used again. Answers whether the loop was told to stop meanwhile.
-    async fn stand_by(&mut self, channels: &mut Channels) -> bool {
+    async fn stand_by(&mut self, channels: &mut Channels, error: &EngineError, witness: &mut impl Witness) -> bool {
+        self.view.blind = Some(error_line(error));
         loop {
-            // Cancel-safe: a signal is taken only when it is there, and a lost wake-up is made up for by the look at everything that follows.
-            match tokio::time::timeout(STAND_BY, channels.signals.recv()).await {
-                Ok(Some(Signal::Stop) | None) => return true,
-                Ok(Some(Signal::SpecChanged | Signal::Reconcile)) => {}
-                Err(_) => match self.recover() {
-                    Ok(()) => return false,
-                    Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the state cannot be used yet"),
-                },
+            if self.view.watch(channels, witness).await == Watched::Stopped {
+                return true;
+            }
+            match self.recover() {
+                Ok(()) => {
+                    self.view.blind = None;
+                    return false;
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the state cannot be used yet");
+                    self.view.blind = Some(error_line(&error));
+                }
             }
         }
     }
@@ -228,7 +231,7 @@ enum Event {
 
 /// After effects, what they may have touched is looked at again.
 fn after_effects(files: bool) -> Look {
-    Look { tmux: true, agents: true, homes: files, links: files, usage: true, ..Look::default() }
+    Look { tmux: true, agents: true, homes: files, links: files, queues: files, usage: true, ..Look::default() }
 }
 
 fn look_of(wakes: &BTreeSet<Wake>) -> Look {

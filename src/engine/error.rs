@@ -27,7 +27,7 @@ pub enum EngineError {
 
 impl EngineError {
     /// For `map_err`.
-    pub(super) fn store(what: &'static str) -> impl FnOnce(StoreError) -> Self {
+    pub fn store(what: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |source| Self::Store { what, source }
     }
 }

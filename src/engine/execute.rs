@@ -132,6 +132,7 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::CloseSession { .. }
         | Effect::TypePrompt { .. } => false,
         Effect::InitSharedRoot { .. }
+        | Effect::AdoptSharedRoot { .. }
         | Effect::CreateTarget { .. }
         | Effect::CreateLink { .. }
         | Effect::RepointLink { .. }

@@ -10,6 +10,8 @@
 //! # Does not
 //! Decide: that is done by the pure layers. Talk to people: that is done by `control` and `cli`.
 
+mod adopt;
+mod blind;
 mod choice;
 mod command;
 pub mod daemon;
@@ -18,6 +20,7 @@ mod execute;
 mod explain;
 mod observe;
 mod operate;
+mod orders;
 mod pass;
 mod poll;
 mod publish;
@@ -29,6 +32,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+pub use blind::Watched;
 pub use command::{Answer, Command, Request};
 pub use daemon::{Asked, Channels, Signal, SpecRead, Witness};
 pub use error::EngineError;

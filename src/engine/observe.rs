@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::{
     host::Look,
     model::{AccountName, Activity, Now, ObjectRef, SessionName},
-    observed::{LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TmuxView},
-    plan::{Memory, link_is_right, link_needs, target},
+    observed::{LinkView, RootView, Seen, Snapshot, TargetView, TmuxView},
+    plan::{Memory, link_is_right, link_needs, login_of, target},
     spec::{Account, Restart, Spec},
     swap::{ActiveLinkState, AgentFact, Expected, LinksState, Place, Proof, ProofState, SessionFacts, SwapFacts, SwapRecord, prove},
 };
@@ -144,7 +144,7 @@ pub(super) fn readiness(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeM
             (_, Some(why)) => target::LinksState::Wrong { why: why.clone() },
             _ => links_of(spec, seen, memory, account),
         };
-        target::Readiness { login: home.map_or(LoginView::Unknown, |home| home.login.clone()), links }
+        target::Readiness { login: login_of(seen, memory, &account.name), links }
     };
     spec.accounts.iter().map(|account| (account.name.clone(), of(account))).collect()
 }

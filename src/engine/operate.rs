@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest, SwapId},
-    plan::{Attempts, Cordon, Effect, MemoryChange, Outcome, SessionRecord, Suspension, Verb},
-    store::{Batch, Handled, Intent},
+    model::{AccountName, Event, EventReason, ObjectRef, Severity, SpecDigest, SwapId},
+    plan::{Attempts, Cordon, MemoryChange, Refused, RefusedLogin, SessionRecord, Suspension, target},
+    store::{Batch, Handled},
     swap::{SwapCause, SwapVerdict},
 };
 
@@ -61,6 +61,10 @@ impl<H: Host> Engine<H> {
         let answer = match &request.command {
             Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
             Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
+            Command::Tasks { all } => Ok(Answer::Tasks(self.view.tasks(*all))),
+            Command::RetryTask { task } => self.retry_task(request, task).await,
+            Command::CancelTask { task, reason } => self.cancel_task(request, task, reason).await,
+            Command::MoveTask { task, to } => self.move_task(request, task, to).await,
             Command::Apply { expect } => match self.other_spec(expect.as_ref()) {
                 Some(refused) => Ok(refused),
                 None => return Ok(Begun::Converging(self.ticket(request))),
@@ -68,6 +72,7 @@ impl<H: Host> Engine<H> {
             Command::Reconcile => return Ok(Begun::Converging(self.ticket(request))),
             Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
             Command::Adopt { session } => self.adopt(request, session).await,
+            Command::AdoptSharedRoot { look_only } => self.adopt_shared_root(request, *look_only).await,
             Command::Suspend { reason, until } => self.suspend(request, reason, *until),
             Command::Resume => self.resume(request),
             Command::Cordon { object, reason } => self.cordon(request, object, reason),
@@ -169,51 +174,6 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {
-        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
-        let Some(session) = self.view.spec.sessions.get(name) else {
-            return Ok(Answer::Refused { message: format!("the spec declares no session {name}; declare it first") });
-        };
-        let Some(pane) = self.view.seen.tmux.value().and_then(|tmux| tmux.panes.get(name.as_str())) else {
-            return Ok(Answer::Refused { message: format!("no tmux session {name} is seen on the pool's server") });
-        };
-        if let Some(mark) = &pane.mark {
-            let ours = mark.pool == self.view.memory.pool;
-            let message =
-                if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
-            return Ok(Answer::Refused { message });
-        }
-        let mark =
-            crate::observed::Mark { pool: self.view.memory.pool, session: name.clone(), digest: self.view.spec.start_digest(session) };
-        let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
-        let object = ObjectRef::Session(name.clone());
-        let intent = Intent {
-            at: self.view.wall(),
-            generation: self.view.memory.generation,
-            object: object.clone(),
-            verb: Verb::Adopt,
-            effect: effect.clone(),
-        };
-        let ids = self.begin_intents(&[intent])?;
-        let outcomes = self.view.host.perform(&[effect]).await;
-        let answer = match outcomes.first() {
-            Some(Outcome::Failed(failure)) => {
-                Answer::Refused { message: format!("session {name} could not be adopted: {}", failure.message()) }
-            }
-            _ => done(format!("session {name} is ours now"), true),
-        };
-        let event = self.view.event(object, EventReason::SessionAdopted, Severity::Normal, format!("adopted by {}", request.actor));
-        let events = if matches!(answer, Answer::Done { .. }) { vec![event] } else { Vec::new() };
-        let batch = Batch {
-            ended: ids.into_iter().zip(outcomes).collect(),
-            events,
-            handled: Some(self.handled(request, &answer)),
-            ..Batch::default()
-        };
-        self.commit("record an adoption", &batch)?;
-        Ok(answer)
-    }
-
     fn suspend(&mut self, request: &Request, reason: &str, until: Option<Timestamp>) -> Result<Answer, EngineError> {
         let now = self.view.wall();
         if let Some(until) = until.filter(|until| *until <= now) {
@@ -273,50 +233,55 @@ impl<H: Host> Engine<H> {
         self.view.look_at_transcripts().await;
         self.view.planned = self.view.plan_now();
         let mut lines = self.view.evidence(object);
-        let latch = self.view.memory.latches.get(object).cloned();
-        let attempts = self.view.memory.attempts.get(object).filter(|attempts| !attempts.is_clean()).cloned();
-        // Clearing the pool also ends the breaker and the cool-down of failed swaps.
-        let braked = *object == ObjectRef::Pool
-            && self.view.memory.swaps.iter().any(|swap| self.view.memory.swaps_cleared_at.is_none_or(|at| swap.closed_at > at));
-        let renewed = self.new_conversation(object);
-        if latch.is_none() && attempts.is_none() && renewed.is_none() && !braked {
+        let held = self.held(object, &request.actor);
+        if held.is_empty() {
             lines.push(format!("{object} is neither latched nor held back"));
             return self.answer(request, Answer::Done { lines, changed: false, degraded: false }, Vec::new(), Vec::new());
         }
         if look_only {
             return Ok(Answer::Done { lines, changed: false, degraded: true });
         }
-        let mut changes = Vec::new();
-        let mut events: Vec<Event> = Vec::new();
-        if let Some(record) = renewed
-            && let ObjectRef::Session(name) = object
-        {
-            let message = format!("{} begins conversation {} at the word of {}", name, record.conversation, request.actor);
-            events.push(self.view.event(object.clone(), EventReason::ConversationChanged, Severity::Warning, message));
-            changes.push(MemoryChange::PutSession(name.clone(), record));
-        }
-        if braked {
-            changes.push(MemoryChange::ClearSwaps(self.view.wall()));
-        }
-        if let Some(latch) = latch {
-            changes.push(MemoryChange::ClearLatch(object.clone()));
-            changes.extend(self.settle_active());
-            let message =
-                format!("{} cleared by {}; it was latched because of {}", latch.reason, request.actor, latch.causes.join("; then: "));
-            events.push(self.view.event(object.clone(), EventReason::LatchCleared, Severity::Normal, message));
-        }
-        if let Some(Attempts { quarantined, failures, .. }) = attempts {
-            changes.push(MemoryChange::ClearAttempts(object.clone()));
-            let what = if quarantined { "the quarantine".to_owned() } else { format!("{failures} failures") };
-            events.push(self.view.event(
-                object.clone(),
-                EventReason::LatchCleared,
-                Severity::Normal,
-                format!("{what} cleared by {}", request.actor),
-            ));
-        }
+        let (changes, events): (Vec<_>, Vec<_>) = held.into_iter().unzip();
         lines.push(format!("{object} is cleared"));
-        self.answer(request, Answer::Done { lines, changed: true, degraded: false }, changes, events)
+        self.answer(request, Answer::Done { lines, changed: true, degraded: false }, changes.concat(), events.concat())
+    }
+
+    /// What holds an object back and an operator may clear, each with the changes that end it and how that is told.
+    fn held(&self, object: &ObjectRef, actor: &str) -> Vec<(Vec<MemoryChange>, Vec<Event>)> {
+        let memory = &self.view.memory;
+        let told = |reason, severity, message| vec![self.view.event(object.clone(), reason, severity, message)];
+        let mut held = Vec::new();
+        if let ObjectRef::Session(name) = object
+            && let Some(record) = self.new_conversation(object)
+        {
+            let message = format!("{name} begins conversation {} at the word of {actor}", record.conversation);
+            let change = MemoryChange::PutSession(name.clone(), record);
+            held.push((vec![change], told(EventReason::ConversationChanged, Severity::Warning, message)));
+        }
+        // Clearing the pool also ends the breaker and the cool-down of failed swaps.
+        if *object == ObjectRef::Pool && target::is_braked(memory, self.view.host.now()) {
+            held.push((vec![MemoryChange::ClearSwaps(self.view.wall())], Vec::new()));
+        }
+        if let ObjectRef::Account(name) = object
+            && let Some(refused) = memory.refused_logins.get(name).filter(|refused| refused.state == Refused::Confirmed)
+        {
+            let mut logins = memory.refused_logins.clone();
+            logins.insert(name.clone(), RefusedLogin { since: self.view.wall(), state: Refused::Renewed, ..refused.clone() });
+            let message = format!("its login counts as valid again at the word of {actor}");
+            held.push((vec![MemoryChange::SetRefusedLogins(logins)], told(EventReason::LatchCleared, Severity::Normal, message)));
+        }
+        if let Some(latch) = memory.latches.get(object) {
+            let mut changes = vec![MemoryChange::ClearLatch(object.clone())];
+            changes.extend(self.settle_active());
+            let message = format!("{} cleared by {actor}; it was latched because of {}", latch.reason, latch.causes.join("; then: "));
+            held.push((changes, told(EventReason::LatchCleared, Severity::Normal, message)));
+        }
+        if let Some(Attempts { quarantined, failures, .. }) = memory.attempts.get(object).filter(|attempts| !attempts.is_clean()) {
+            let what = if *quarantined { "the quarantine".to_owned() } else { format!("{failures} failures") };
+            let message = format!("{what} cleared by {actor}");
+            held.push((vec![MemoryChange::ClearAttempts(object.clone())], told(EventReason::LatchCleared, Severity::Normal, message)));
+        }
+        held
     }
 
     /// What a session whose transcript is gone is bound to once an operator has given the old conversation up.
@@ -337,18 +302,24 @@ impl<H: Host> Engine<H> {
         differs.then(|| MemoryChange::SetActive(crate::plan::Active { account: facts, since: self.view.wall() }))
     }
 
-    fn answer(&mut self, request: &Request, answer: Answer, changes: Vec<MemoryChange>, events: Vec<Event>) -> Result<Answer, EngineError> {
+    pub(super) fn answer(
+        &mut self,
+        request: &Request,
+        answer: Answer,
+        changes: Vec<MemoryChange>,
+        events: Vec<Event>,
+    ) -> Result<Answer, EngineError> {
         let handled = Some(self.handled(request, &answer));
         self.commit("record a command", &Batch { changes, events, handled, ..Batch::default() })?;
         Ok(answer)
     }
 
-    fn handled(&self, request: &Request, answer: &Answer) -> Handled {
+    pub(super) fn handled(&self, request: &Request, answer: &Answer) -> Handled {
         Handled { id: request.id.clone(), at: self.view.wall(), answer: serde_json::to_string(answer).unwrap_or_default() }
     }
 }
 
-fn done(line: String, changed: bool) -> Answer {
+pub(super) fn done(line: String, changed: bool) -> Answer {
     Answer::Done { lines: vec![line], changed, degraded: false }
 }
 

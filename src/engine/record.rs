@@ -21,6 +21,7 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         }
         Effect::StartServer
         | Effect::InitSharedRoot { .. }
+        | Effect::AdoptSharedRoot { .. }
         | Effect::CreateTarget { .. }
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
@@ -80,7 +81,9 @@ pub(super) fn interrupted() -> Outcome {
 pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
     let reason = match effect {
         Effect::StartServer => EventReason::ServerStarted,
-        Effect::InitSharedRoot { .. } | Effect::CreateTarget { .. } | Effect::CreateLink { .. } => EventReason::LinkCreated,
+        Effect::InitSharedRoot { .. } | Effect::AdoptSharedRoot { .. } | Effect::CreateTarget { .. } | Effect::CreateLink { .. } => {
+            EventReason::LinkCreated
+        }
         Effect::RepointLink { .. } => EventReason::LinkRepaired,
         Effect::MergeDirectory { .. } => EventReason::DirectoryMerged,
         Effect::PrepareHome { .. } => EventReason::HomePrepared,

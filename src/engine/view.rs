@@ -32,6 +32,8 @@ pub struct View<H> {
     pub(super) proposed: Option<(AccountName, SwapCause)>,
     /// What the open swap waits for, in words.
     pub(super) swap_waits: Option<String>,
+    /// Why the memory cannot be used, while it cannot.
+    pub(super) blind: Option<String>,
 }
 
 impl<H: Host> View<H> {
@@ -51,12 +53,17 @@ impl<H: Host> View<H> {
             quota: BTreeMap::new(),
             proposed: None,
             swap_waits: None,
+            blind: None,
         }
     }
 
     /// Looks and plans, and writes nothing. A removal counts as confirmed: somebody is looking at it.
     pub async fn preview(&mut self) -> Planned {
         self.look(&Look::all()).await;
+        if let Some(why) = &self.blind {
+            self.planned = Self::plan_blind(why);
+            return self.planned.clone();
+        }
         let now = self.host.now();
         let absorbed = absorb(&self.spec, &self.seen, &self.memory, now);
         for change in &absorbed.changes {

@@ -64,6 +64,8 @@ reasons! {
     SessionStopped,
     /// A session that existed got our mark.
     SessionAdopted,
+    /// A shared root that existed got our marker.
+    SharedRootAdopted,
     /// A session lost our mark and was left running.
     SessionReleased,
     /// A session of ours was closed after its removal from the spec.
@@ -128,6 +130,8 @@ reasons! {
     TaskCancelled,
     /// An operator offered a failed task again.
     TaskRetried,
+    /// An operator moved a task to another project.
+    TaskMoved,
     /// The file of a task that was claimed is gone.
     TaskVanished,
     /// A checkpoint of a session was taken.
@@ -140,6 +144,8 @@ reasons! {
     InputNeeded,
     /// A login ends soon.
     LoginEndsSoon,
+    /// All agents of the active account were told that its login is not accepted.
+    LoginRefused,
     /// What was old was cleaned away.
     Tidied,
     /// The finished plan broke a safety rule and was not acted on.

@@ -13,8 +13,8 @@ mod queue;
 mod seen;
 
 pub use facts::{
-    ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, ServerView, Snapshot,
-    StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
+    ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView,
+    ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use queue::{FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader};
 pub use seen::{Fact, Seen, Unseen};

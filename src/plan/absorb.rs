@@ -1,8 +1,14 @@
 //! What the facts teach the memory: which links are ours, which process and conversation a session has, which agents ended, what left the spec.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::{Attempts, EXIT_SPAN, Memory, MemoryChange, SessionRecord, death_words, link_is_right, link_needs, logins::absorb_logins};
+use super::{
+    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs,
+    login_ends::absorb_logins, logins::learn_logins,
+};
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
@@ -37,11 +43,11 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     absorb_links(spec, seen, memory, &mut absorbed);
     absorb_logins(spec, seen, memory, now, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
-        if tmux.server.is_none() && memory.sessions.values().any(|record| record.process.is_some()) {
-            let message = "the tmux server is gone, and with it every pane".to_owned();
-            absorbed.event(now, ObjectRef::Server, EventReason::ServerLost, Severity::Warning, message);
-        }
+        let lost = absorb_server(tmux, memory, now, &mut absorbed);
         for (name, record) in &memory.sessions {
+            if lost {
+                take_back_exit(name, record, memory, now, &mut absorbed);
+            }
             if let Some(Seen::Known(fact)) = seen.agents.get(name)
                 && !in_swap(name)
             {
@@ -50,6 +56,9 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    let (refused, told) = learn_logins(spec, seen, memory, now);
+    absorbed.changes.extend(refused);
+    absorbed.events.extend(told);
     if let Some(until) = memory.suspended.as_ref().and_then(|suspension| suspension.until)
         && until <= now.wall
     {
@@ -116,7 +125,10 @@ fn absorb_agent(
     }
     let attempts = memory.attempts.get(&object);
     // One that ended before it was ever seen counts too: otherwise an agent that cannot even start is started again and again without a pause.
-    if agent.process.is_none() && !record.ended {
+    if agent.process.is_none() && !record.ended && went_with_server(name, record, tmux, memory) {
+        let message = "its agent ended with the tmux server".to_owned();
+        absorbed.event(now, object, EventReason::SessionExited, Severity::Normal, message);
+    } else if agent.process.is_none() && !record.ended {
         let death = agent.death.or_else(|| tmux.panes.get(name.as_str()).and_then(|pane| pane.dead)).unwrap_or_default();
         let message = format!("its agent ended ({})", death_words(death));
         absorbed.event(now, object.clone(), EventReason::SessionExited, Severity::Warning, message);
@@ -132,6 +144,57 @@ fn absorb_agent(
     if next != *record {
         absorbed.changes.push(MemoryChange::PutSession(name.clone(), next));
     }
+}
+
+/// Agents end a moment before or behind their server, and their handles may tell first: what ended so shortly before its loss was seen ended
+/// because of it.
+const LOSS_SPAN: Duration = Duration::from_secs(10);
+
+/// Notes which server there is. Answers whether the one before was lost.
+fn absorb_server(tmux: &TmuxView, memory: &Memory, now: Now, absorbed: &mut Absorbed) -> bool {
+    let pid = tmux.server.as_ref().map(|server| server.pid);
+    let Some(before) = &memory.server else {
+        // A memory of before servers were noted has only its processes to tell.
+        let lost = pid.is_none() && memory.sessions.values().any(|record| record.process.is_some());
+        if lost {
+            absorbed.event(now, ObjectRef::Server, EventReason::ServerLost, Severity::Warning, LOST.to_owned());
+        }
+        if lost || pid.is_some() {
+            absorbed.changes.push(MemoryChange::SetServer(ServerRecord { pid, since: now.wall }));
+        }
+        return lost;
+    };
+    if before.pid == pid {
+        return false;
+    }
+    absorbed.changes.push(MemoryChange::SetServer(ServerRecord { pid, since: now.wall }));
+    if before.pid.is_some() {
+        absorbed.event(now, ObjectRef::Server, EventReason::ServerLost, Severity::Warning, LOST.to_owned());
+    }
+    before.pid.is_some()
+}
+
+const LOST: &str = "the tmux server is gone, and with it every pane";
+
+/// Whether an agent that has ended was started in a server that is no more: the end is the server's, not its own.
+fn went_with_server(name: &SessionName, record: &SessionRecord, tmux: &TmuxView, memory: &Memory) -> bool {
+    let pid = tmux.server.as_ref().map(|server| server.pid);
+    let earlier = memory.server.as_ref().is_some_and(|server| server.pid != pid || record.started_at < server.since);
+    !tmux.panes.contains_key(name.as_str()) && (pid.is_none() || earlier)
+}
+
+/// Takes back what was counted before it was known that the server had gone.
+fn take_back_exit(name: &SessionName, record: &SessionRecord, memory: &Memory, now: Now, absorbed: &mut Absorbed) {
+    let object = ObjectRef::Session(name.clone());
+    let Some(attempts) = memory.attempts.get(&object).filter(|_| record.ended) else { return };
+    let Some(last) = attempts.exits.last().filter(|exit| now.since_wall(**exit) <= LOSS_SPAN) else { return };
+    let mut before = attempts.clone();
+    before.exits.retain(|exit| exit < last);
+    before.quarantined = false;
+    if before.failures == 0 {
+        before.not_before = None;
+    }
+    absorbed.changes.push(if before.is_clean() { MemoryChange::ClearAttempts(object) } else { MemoryChange::PutAttempts(object, before) });
 }
 
 /// An agent that has run for the whole span has left its exits behind.

@@ -7,7 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Active, Attempts, Cordon, Latch, LoginWarning, Memory, SessionRecord, Suspension, SwapSummary, TaskRecord};
+use super::{
+    Active, Attempts, Cordon, Latch, LoginWarning, Memory, RefusedLogin, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskRecord,
+};
 use crate::model::{AccountName, Generation, ObjectRef, SessionName, SpecDigest, TaskId};
 
 /// One change of the [`Memory`]. Each one says what is so afterwards, never by how much: applied twice, it changes nothing the second time.
@@ -46,6 +48,10 @@ pub enum MemoryChange {
     SetExhausted(Option<Timestamp>),
     /// Room came back then.
     SetRoomSince(Option<Timestamp>),
+    /// Another tmux server than before was seen, or none any more.
+    SetServer(ServerRecord),
+    /// The logins that agents say are refused, all of them.
+    SetRefusedLogins(BTreeMap<AccountName, RefusedLogin>),
     /// A task was claimed, or its attempt went on.
     PutTask(TaskId, TaskRecord),
     /// A task is accounted for and needs no memory.
@@ -80,6 +86,8 @@ impl Memory {
             MemoryChange::SetRemovalSeen(sessions) => self.removal_seen.clone_from(sessions),
             MemoryChange::SetExhausted(since) => self.exhausted_since = *since,
             MemoryChange::SetRoomSince(at) => self.room_since = *at,
+            MemoryChange::SetServer(server) => self.server = Some(server.clone()),
+            MemoryChange::SetRefusedLogins(logins) => self.refused_logins.clone_from(logins),
             MemoryChange::PutTask(task, record) => drop(self.tasks.insert(task.clone(), record.clone())),
             MemoryChange::RemoveTask(task) => drop(self.tasks.remove(task)),
             MemoryChange::SetLoginsWarned(warned) => self.logins_warned.clone_from(warned),

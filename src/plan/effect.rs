@@ -27,6 +27,13 @@ pub enum Effect {
         /// Whose marker.
         pool: PoolId,
     },
+    /// Put the pool's marker into a shared root that holds something and carries no marker, at an operator's word.
+    AdoptSharedRoot {
+        /// The directory.
+        root: PathBuf,
+        /// Whose marker.
+        pool: PoolId,
+    },
     /// Make what a link will point at, below the shared root. What exists is left alone.
     CreateTarget {
         /// The shared root; its marker must name the pool.

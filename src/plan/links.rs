@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Effect, LinkNeed, Phase, TargetKind, Verb, link_need,
+    Effect, LinkNeed, Phase, TargetKind, Verb, link_need, login_of,
     planner::{Planner, action, link_is_right},
 };
 use crate::{
@@ -37,7 +37,9 @@ impl Planner<'_> {
                 )),
                 RootView::Unmarked => Some((
                     "RootUnmarked",
-                    format!("{shown} holds something and has no marker; move its content away, or declare a directory of its own"),
+                    format!(
+                        "{shown} holds something and has no marker; look at it and take it over with `claude-failover adopt shared-root`, or declare a directory of its own"
+                    ),
                 )),
                 RootView::Absent | RootView::Empty => {
                     let effect = Effect::InitSharedRoot { root: root.clone(), pool: self.memory.pool };
@@ -222,8 +224,8 @@ impl<'a> Planner<'a> {
     fn first_fit_account(&self) -> Option<&'a Account> {
         let fit = || self.spec.accounts.iter().filter(|account| !self.unfit.contains_key(&account.name));
         let in_use = |account: &&Account| !self.memory.cordoned.contains_key(&ObjectRef::Account(account.name.clone()));
-        let login = |account: &Account| self.seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login);
-        let logged_in = |account: &&Account| !matches!(login(account), Some(LoginView::Missing | LoginView::Dead { .. }));
+        let login = |account: &Account| login_of(self.seen, self.memory, &account.name);
+        let logged_in = |account: &&Account| !matches!(login(account), LoginView::Missing | LoginView::Dead { .. });
         fit().filter(in_use).find(logged_in).or_else(|| fit().find(in_use)).or_else(|| fit().next())
     }
 

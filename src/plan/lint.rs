@@ -110,7 +110,9 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
             Effect::CreateTarget { root, target, .. } => {
                 check(*root == spec.shared.root && target.parent() == Some(root.as_path()), "a target lies outside the shared root");
             }
-            Effect::InitSharedRoot { root, pool } => check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked"),
+            Effect::InitSharedRoot { root, pool } | Effect::AdoptSharedRoot { root, pool } => {
+                check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked")
+            }
             Effect::PrepareHome { account, home, .. } => {
                 check(spec.account(account).is_some_and(|known| known.home == *home), "a foreign home is written");
                 check(facts.is_quiet_home(home), "a home is changed while an agent may run in it");

@@ -1,76 +1,147 @@
-//! Warns of logins that end soon: once at 7, 3 and 1 days ahead of each end.
+//! Logins that look valid in the home and that the other side refuses: the agents' own word against the file's.
+//!
+//! # Guarantees
+//! A login counts as refused only after every living agent of the active account was seen logged out for [`CONFIRM`] without a break. One
+//! that works, or that cannot be looked at, is enough against it. Once it counts it is remembered, also when its agents have moved away:
+//! until the home has another login, a turn ends well under it, or an operator clears the account.
+//!
+//! # Does not
+//! Ask the provider.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Memory, MemoryChange, absorb::Absorbed};
+use super::{MAX_FACT_AGE, Memory, MemoryChange};
 use crate::{
-    model::{AccountName, EventReason, Now, ObjectRef, Severity},
-    observed::{LoginView, Seen, Snapshot},
+    model::{AccountName, Activity, Event, EventReason, Now, ObjectRef, Severity},
+    observed::{AgentView, LoginView, Seen, Snapshot},
     spec::{Account, Spec},
 };
 
-/// How many days ahead of its end a login is warned of.
-const STAGES: [u8; 3] = [1, 3, 7];
-const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How long all agents must have been logged out.
+pub const CONFIRM: Duration = Duration::from_mins(2);
 
-/// The last warning of one login.
+/// What is remembered of a login that agents say is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoginWarning {
-    /// When that login ended, as it was known then.
-    pub until: Timestamp,
-    /// How many days ahead it was warned of.
-    pub days: u8,
+#[serde(rename_all = "camelCase")]
+pub struct RefusedLogin {
+    /// Since when all agents were seen logged out; for a renewed login since when it is there.
+    pub since: Timestamp,
+    /// The login as the home showed it then: another one is a new chance.
+    pub login: LoginView,
+    /// How sure it is.
+    pub state: Refused,
 }
 
-/// The warning that is due for a login that ends then: 7, 3 or 1 days ahead.
-pub fn stage(until: Timestamp, now: Timestamp) -> Option<u8> {
-    let left = until.duration_since(now);
-    STAGES.into_iter().find(|days| left <= DAY * i32::from(*days)).filter(|_| left > SignedDuration::ZERO)
+/// How sure it is that a login is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Refused {
+    /// All agents were seen logged out, but not for long enough.
+    Suspected,
+    /// It counts as dead.
+    Confirmed,
+    /// The home has another login, or an operator cleared the account. What agents were told before that counts no more.
+    Renewed,
 }
 
-/// When a login ends, such as `in 2 days`, `in 5 hours` or `within the hour`.
-pub fn ends_in(until: Timestamp, now: Timestamp) -> String {
-    let hours = until.duration_since(now).as_hours();
-    if hours < 1 {
-        return "within the hour".to_owned();
+/// The login of an account, as its home and its agents tell together.
+pub fn login_of(seen: &Snapshot, memory: &Memory, account: &AccountName) -> LoginView {
+    let shown = seen.homes.get(account).and_then(Seen::value).map_or(LoginView::Unknown, |home| home.login.clone());
+    match memory.refused_logins.get(account) {
+        Some(refused) if refused.state == Refused::Confirmed && matches!(shown, LoginView::Valid { .. } | LoginView::Unknown) => {
+            LoginView::Dead { reason: format!("all its agents were told so since {:.0}, though its file looks valid", refused.since) }
+        }
+        _ => shown,
     }
-    let (count, unit) = if hours < 48 { (hours, "hour") } else { (hours / 24, "day") };
-    format!("in {count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The warnings that are due, and what is to be remembered of them.
-pub(super) fn absorb_logins(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now, absorbed: &mut Absorbed) {
-    let mut warned: BTreeMap<AccountName, LoginWarning> = memory.logins_warned.clone();
-    warned.retain(|name, _| spec.account(name).is_some());
+/// What the agents teach about the logins, with the events that tell of it.
+pub(super) fn learn_logins(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> (Option<MemoryChange>, Vec<Event>) {
+    let mut next = BTreeMap::new();
+    let mut events = Vec::new();
     for account in &spec.accounts {
-        let login = seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login);
-        let Some(LoginView::Valid { expires_at: Some(until) }) = login else { continue };
-        let held = warned.get(&account.name);
-        // The end may move on a little with every use of the login; only one that moves far is another login's.
-        let held = held.filter(|held| until.duration_since(held.until) < DAY);
-        match stage(*until, now.wall) {
-            Some(days) if held.is_none_or(|held| days < held.days) => {
-                warned.insert(account.name.clone(), LoginWarning { until: *until, days });
-                warn(account, *until, days, now, absorbed);
-            }
-            None if held.is_none() => drop(warned.remove(&account.name)),
-            _ => {}
+        let before = memory.refused_logins.get(&account.name);
+        let Some(home) = seen.homes.get(&account.name).and_then(Seen::value) else {
+            next.extend(before.map(|before| (account.name.clone(), before.clone())));
+            continue;
+        };
+        let word = agents_word(account, seen, memory, now);
+        let after = step(before, &home.login, &word, now);
+        if after.as_ref().is_some_and(|after| after.state == Refused::Confirmed)
+            && before.is_none_or(|before| before.state != Refused::Confirmed)
+        {
+            let message = format!(
+                "all its agents are logged out, though its file looks valid; run `CLAUDE_CONFIG_DIR={} claude auth login`",
+                account.home.display()
+            );
+            let object = ObjectRef::Account(account.name.clone());
+            events.push(Event { at: now.wall, object, reason: EventReason::LoginRefused, severity: Severity::Warning, message });
+        }
+        next.extend(after.map(|after| (account.name.clone(), after)));
+    }
+    let change = (next != memory.refused_logins).then_some(MemoryChange::SetRefusedLogins(next));
+    (change, events)
+}
+
+/// What the agents of an account say of its login.
+enum Word {
+    /// Nothing that counts: it is not the active account, none runs, one cannot be looked at, or a swap moves them.
+    None,
+    /// At least one is not logged out. When a turn last ended well, if one did.
+    Mixed(Option<Timestamp>),
+    /// All are logged out, the first of them since then, if they say.
+    Refused(Option<Timestamp>),
+}
+
+fn agents_word(account: &Account, seen: &Snapshot, memory: &Memory, now: Now) -> Word {
+    if memory.swap.is_some() || memory.active.as_ref().is_none_or(|active| active.account != account.name) {
+        return Word::None;
+    }
+    let mut living: Vec<&AgentView> = Vec::new();
+    for agent in seen.agents.values() {
+        match agent.fresh(now, MAX_FACT_AGE) {
+            None => return Word::None,
+            Some(agent) if agent.process.is_none() => {}
+            Some(agent) => match &agent.home {
+                None => return Word::None,
+                Some(home) if *home == account.home => living.push(agent),
+                Some(_) => {}
+            },
         }
     }
-    if warned != memory.logins_warned {
-        absorbed.changes.push(MemoryChange::SetLoginsWarned(warned));
+    if living.is_empty() {
+        return Word::None;
     }
+    let is_out = |agent: &&&AgentView| agent.activity == Activity::LoggedOut;
+    if living.iter().all(|agent| is_out(&agent)) {
+        return Word::Refused(living.iter().filter_map(|agent| agent.activity_since).min());
+    }
+    Word::Mixed(living.iter().filter(|agent| !is_out(agent)).filter_map(|agent| agent.turn_ended_at).max())
 }
 
-fn warn(account: &Account, until: Timestamp, days: u8, now: Now, absorbed: &mut Absorbed) {
-    let severity = if days == 1 { Severity::Critical } else { Severity::Warning };
-    let message = format!(
-        "its login ends {}, at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
-        ends_in(until, now.wall),
-        account.home.display()
-    );
-    absorbed.event(now, ObjectRef::Account(account.name.clone()), EventReason::LoginEndsSoon, severity, message);
+fn step(before: Option<&RefusedLogin>, login: &LoginView, word: &Word, now: Now) -> Option<RefusedLogin> {
+    let made = |state| Some(RefusedLogin { since: now.wall, login: login.clone(), state });
+    let Some(before) = before else {
+        // A login whose own file says that it is dead needs no further word.
+        return if matches!((login, word), (LoginView::Valid { .. }, Word::Refused(_))) { made(Refused::Suspected) } else { None };
+    };
+    if matches!(login, LoginView::Valid { .. }) && *login != before.login {
+        return made(Refused::Renewed);
+    }
+    let kept = || Some(before.clone());
+    match (before.state, word) {
+        (Refused::Suspected, Word::Refused(_)) if now.since_wall(before.since) >= CONFIRM => {
+            Some(RefusedLogin { state: Refused::Confirmed, ..before.clone() })
+        }
+        (Refused::Suspected, Word::Refused(_)) => kept(),
+        (Refused::Suspected, _) => None,
+        (Refused::Confirmed, Word::Mixed(Some(ended))) if *ended > before.since => None,
+        (Refused::Confirmed, _) => kept(),
+        (Refused::Renewed, Word::Refused(Some(since))) if *since > before.since => made(Refused::Suspected),
+        (Refused::Renewed, Word::Mixed(_)) => None,
+        (Refused::Renewed, _) => kept(),
+    }
 }

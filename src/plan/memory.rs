@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LoginWarning;
+use super::{LoginWarning, RefusedLogin};
 use crate::{
     model::{
-        AccountName, ClaimId, ConversationId, Generation, ObjectRef, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
+        AccountName, ClaimId, ConversationId, Generation, ObjectRef, Pid, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
         TaskId, WindowKind,
     },
     swap::{SwapRecord, SwapVerdict},
@@ -56,6 +56,12 @@ pub struct Memory {
     /// When room came back last: tasks are let out slowly from then on.
     #[serde(default)]
     pub room_since: Option<Timestamp>,
+    /// The tmux server that was last seen, if there was one.
+    #[serde(default)]
+    pub server: Option<ServerRecord>,
+    /// Logins that agents say are refused, by account.
+    #[serde(default)]
+    pub refused_logins: BTreeMap<AccountName, RefusedLogin>,
     /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
     #[serde(default)]
     pub tasks: BTreeMap<TaskId, TaskRecord>,
@@ -84,6 +90,8 @@ impl Memory {
             removal_seen: BTreeSet::new(),
             exhausted_since: None,
             room_since: None,
+            server: None,
+            refused_logins: BTreeMap::new(),
             tasks: BTreeMap::new(),
             logins_warned: BTreeMap::new(),
         }
@@ -96,6 +104,15 @@ pub struct Active {
     /// Which.
     pub account: AccountName,
     /// Since when: the dwell time counts from here.
+    pub since: Timestamp,
+}
+
+/// A tmux server that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// Its process; `None` once it was seen to be gone.
+    pub pid: Option<Pid>,
+    /// Since when it is so: panes of what was started before went with another server.
     pub since: Timestamp,
 }
 

@@ -19,6 +19,7 @@ mod filter;
 mod homes;
 mod links;
 mod lint;
+mod login_ends;
 mod logins;
 mod memory;
 mod needs;
@@ -39,9 +40,11 @@ pub use ensure::{WrongLink, ensure_active_link, ensure_links};
 pub use filter::{filter, pool_wide_hold};
 pub use links::QUARANTINE;
 pub use lint::{Finding, lint};
-pub use logins::{LoginWarning, ends_in, stage as login_stage};
+pub use login_ends::{LoginWarning, ends_in, stage as login_stage};
+pub use logins::{CONFIRM, Refused, RefusedLogin, login_of};
 pub use memory::{
-    Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, SessionRecord, Suspension, SwapSummary, TaskAttempt, TaskRecord,
+    Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskAttempt,
+    TaskRecord,
 };
 pub use needs::{link_need, link_needs};
 pub use planner::{MAX_FACT_AGE, link_is_right, plan};

@@ -192,7 +192,10 @@ fn due(input: &PollInput<'_>, source: QuotaSource, now: Now) -> Option<NextPoll>
         QuotaSource::File => (FILE_INTERVAL, PollReason::Regular),
         QuotaSource::Cli | QuotaSource::Api | QuotaSource::Command if failures > 0 => {
             let longest = if state.last == Some(PollOutcome::Failed) { MAX_BACKOFF } else { MAX_UNREFRESHED_BACKOFF };
-            (backoff(input.quota.poll_every.max(MIN_INTERVAL), failures, longest), PollReason::BackingOff)
+            // Of an account that was never read nothing is known at all, and it is no target until it is read.
+            let is_new = input.usage.windows.is_empty() && state.last == Some(PollOutcome::Failed);
+            let first = if is_new { MIN_INTERVAL } else { input.quota.poll_every.max(MIN_INTERVAL) };
+            (backoff(first, failures, longest), PollReason::BackingOff)
         }
         QuotaSource::Cli | QuotaSource::Api | QuotaSource::Command => interval(input, now),
     };

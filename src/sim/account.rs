@@ -22,6 +22,8 @@ pub struct Home {
     pub bypass_accepted: bool,
     /// The login.
     pub login: LoginView,
+    /// Whether the other side refuses the login, whatever the file says.
+    pub refused: bool,
     /// What makes it unsafe, if anything does.
     pub unsafe_mode: Option<String>,
 }

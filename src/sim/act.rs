@@ -48,6 +48,7 @@ impl World {
             Effect::StopAgent { session: _, process, grace } => return self.stop_agent(*process, *grace),
             Effect::StartServer => Ok(self.act_start_server()),
             Effect::InitSharedRoot { root, pool } => self.init_root(root, *pool),
+            Effect::AdoptSharedRoot { root, pool } => self.adopt_root(root, *pool),
             Effect::CreateTarget { root, target, kind } => self.create_target(root, target, *kind),
             Effect::CreateLink { path, target } => self.create_link(path, target),
             Effect::RepointLink { path, expect, target } => self.repoint_link(path, expect, target),
@@ -95,6 +96,21 @@ impl World {
             }
             Some(Node::Directory) if self.files.names(root).is_empty() => {}
             Some(_) => return Err(refused("the shared root has content and no marker")),
+        }
+        self.put_file(&marker, &pool.to_string());
+        self.wakes.insert(Wake::Links);
+        Ok(Outcome::Changed)
+    }
+
+    fn adopt_root(&mut self, root: &Path, pool: PoolId) -> Tried {
+        let marker = root.join(MARKER);
+        match self.files.read(&marker) {
+            Some(found) if found == pool.to_string().as_bytes() => return Ok(Outcome::Unchanged),
+            Some(_) => return Err(refused("the shared root carries the marker of another pool")),
+            None => {}
+        }
+        if !matches!(self.files.target(root), Some(Node::Directory)) || self.files.names(root).is_empty() {
+            return Err(refused("the shared root holds nothing to take over"));
         }
         self.put_file(&marker, &pool.to_string());
         self.wakes.insert(Wake::Links);

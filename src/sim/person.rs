@@ -85,6 +85,13 @@ impl Person<'_> {
         self.world.wakes.insert(Wake::Homes);
     }
 
+    /// From now on the other side refuses the login of a home, whose file looks as valid as before; or it takes it again.
+    pub fn refuse_login(&mut self, home: &Path, refused: bool) {
+        if let Some(state) = self.world.homes.get_mut(home) {
+            state.refused = refused;
+        }
+    }
+
     /// Ends a process with `kill -9`.
     pub fn kill(&mut self, pid: Pid) {
         self.world.kill(pid);

@@ -386,7 +386,7 @@ impl World {
 
     /// Whether a home's login is accepted.
     fn accepts(&self, home: &Path) -> bool {
-        !self.homes.get(home).is_some_and(|home| matches!(home.login, LoginView::Missing | LoginView::Dead { .. }))
+        !self.homes.get(home).is_some_and(|home| home.refused || matches!(home.login, LoginView::Missing | LoginView::Dead { .. }))
     }
 
     /// Stops a turn because the login is not accepted.

@@ -5,13 +5,16 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
     observed::{LoginView, Seen, Snapshot, TmuxView},
-    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Planned, Waiting, ends_in, login_stage},
+    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Planned, Refused, Waiting, ends_in, login_of, login_stage},
     spec::{Account, Spec},
     swap::Place,
 };
 
 /// Conditions by object and kind.
 pub type Conditions = BTreeMap<(ObjectRef, ConditionKind), Condition>;
+
+/// The word under which it stands in the report that the memory cannot be used.
+pub const STATE_UNREADABLE: &str = "StateUnreadable";
 
 /// Whether the spec on disk is the one that is acted on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,8 +156,14 @@ impl Maker<'_> {
     fn pool_rollup(&mut self, spec: &Spec, latched: bool, exhausted: bool) {
         let memory = self.inputs.memory;
         let degraded = spec.sessions.keys().filter(|name| is_degraded(name, self.inputs)).count();
-        let message = format!("{degraded} of {} sessions", spec.sessions.len());
-        self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);
+        let unreadable = self.inputs.planned.report.waiting.iter().find(|waiting| waiting.reason == STATE_UNREADABLE);
+        match unreadable {
+            Some(waiting) => self.set(&ObjectRef::Pool, ConditionKind::Degraded, Truth::True, STATE_UNREADABLE, waiting.message.clone()),
+            None => {
+                let message = format!("{degraded} of {} sessions", spec.sessions.len());
+                self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);
+            }
+        }
         let count = |truth| spec.sessions.keys().filter(|name| readiness(name, self.inputs).0 == truth).count();
         let (ready, not_ready, unknown) = (count(Truth::True), count(Truth::False), count(Truth::Unknown));
         let (status, reason) = if latched {
@@ -176,15 +185,15 @@ impl Maker<'_> {
     }
 
     fn account(&mut self, account: &Account) {
-        let Inputs { seen, standing, quota, now, .. } = *self.inputs;
+        let Inputs { seen, memory, standing, quota, now, .. } = *self.inputs;
         let object = &ObjectRef::Account(account.name.clone());
-        let login = seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login);
-        let (status, reason, message) = match login {
-            Some(LoginView::Valid { expires_at: Some(until) }) if *until <= now.wall => {
+        let refused = memory.refused_logins.get(&account.name).is_some_and(|login| login.state == Refused::Confirmed);
+        let (status, reason, message) = match &login_of(seen, memory, &account.name) {
+            LoginView::Valid { expires_at: Some(until) } if *until <= now.wall => {
                 let message = format!("it ended at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
                 (Truth::False, "LoginEnded", message)
             }
-            Some(LoginView::Valid { expires_at: Some(until) }) if login_stage(*until, now.wall).is_some() => {
+            LoginView::Valid { expires_at: Some(until) } if login_stage(*until, now.wall).is_some() => {
                 let message = format!(
                     "ends {}, at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
                     ends_in(*until, now.wall),
@@ -192,16 +201,16 @@ impl Maker<'_> {
                 );
                 (Truth::True, "EndsSoon", message)
             }
-            Some(LoginView::Valid { expires_at: Some(until) }) => (Truth::True, "LoggedIn", format!("until {until:.0}")),
-            Some(LoginView::Valid { expires_at: None }) => (Truth::True, "LoggedIn", String::new()),
-            Some(LoginView::Missing) => {
+            LoginView::Valid { expires_at: Some(until) } => (Truth::True, "LoggedIn", format!("until {until:.0}")),
+            LoginView::Valid { expires_at: None } => (Truth::True, "LoggedIn", String::new()),
+            LoginView::Missing => {
                 (Truth::False, "LoginMissing", format!("run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()))
             }
-            Some(LoginView::Dead { reason }) => {
+            LoginView::Dead { reason } => {
                 let message = format!("{reason}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
-                (Truth::False, "LoginDead", message)
+                (Truth::False, if refused { "LoginRefused" } else { "LoginDead" }, message)
             }
-            Some(LoginView::Unknown) | None => (Truth::Unknown, "LoginUnknown", "it has not been looked at".to_owned()),
+            LoginView::Unknown => (Truth::Unknown, "LoginUnknown", "it has not been looked at".to_owned()),
         };
         self.set(object, ConditionKind::LoginValid, status, reason, message);
         match quota.get(&account.name) {

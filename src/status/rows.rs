@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Inputs};
+use super::{Conditions, Inputs, ProjectRow, project_rows};
 use crate::{
     model::{
         AccountName, Activity, Condition, ConditionKind, ConversationId, Generation, LinkName, ObjectRef, Percent, Pid, PoolId, PoolName,
-        ReadingSource, SessionName, SwapId, Truth, WindowKind,
+        ReadingSource, SessionName, SwapId, TaskId, Truth, WindowKind,
     },
     observed::{LoginView, Seen},
     plan::{Latch, Waiting},
@@ -38,6 +38,9 @@ pub struct Status {
     pub sessions: Vec<SessionRow>,
     /// Only those that are not as they must be.
     pub links: Vec<LinkRow>,
+    /// The registered projects.
+    #[serde(default)]
+    pub projects: Vec<ProjectRow>,
     /// The swap that is open.
     pub swap: Option<SwapRow>,
     /// Durable degraded conditions, by object.
@@ -109,6 +112,9 @@ pub struct SessionRow {
     pub since: Option<Timestamp>,
     /// Tokens in its context.
     pub context_tokens: Option<u64>,
+    /// The task that it has.
+    #[serde(default)]
+    pub task: Option<TaskId>,
     /// The conversation that it is bound to.
     pub conversation: Option<ConversationId>,
     /// Its agent's process.
@@ -170,6 +176,7 @@ pub fn status(inputs: &Inputs<'_>, conditions: &Conditions) -> Status {
         accounts: spec.accounts.iter().map(|account| account_row(inputs, account, conditions)).collect(),
         sessions: spec.sessions.keys().map(|name| session_row(inputs, name, conditions)).collect(),
         links: link_rows(inputs, conditions),
+        projects: project_rows(spec, seen, memory, &planned.report),
         swap: memory.swap.as_ref().map(|swap| SwapRow {
             id: swap.plan.id,
             from: swap.plan.from.clone(),
@@ -249,6 +256,12 @@ fn session_row(inputs: &Inputs<'_>, name: &SessionName, conditions: &Conditions)
             }),
         since: agent.and_then(|agent| agent.activity_since),
         context_tokens: agent.and_then(|agent| agent.context_tokens),
+        task: inputs
+            .memory
+            .tasks
+            .iter()
+            .find(|(_, record)| record.open().is_some_and(|attempt| attempt.session == *name))
+            .map(|(task, _)| task.clone()),
         conversation: record.map(|record| record.conversation),
         pid: agent.and_then(|agent| agent.process).map(|process| process.pid),
         attached: pane.map_or(0, |pane| pane.attached),

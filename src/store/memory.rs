@@ -22,6 +22,8 @@ const EXHAUSTED: &str = "exhausted";
 const SWAPS_CLEARED: &str = "swaps-cleared";
 const ROOM: &str = "room";
 const LOGINS_WARNED: &str = "logins-warned";
+const SERVER: &str = "server";
+const REFUSED_LOGINS: &str = "refused-logins";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {
@@ -41,6 +43,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.swaps_cleared_at = fact(connection, SWAPS_CLEARED)?;
     memory.room_since = fact(connection, ROOM)?;
     memory.logins_warned = fact(connection, LOGINS_WARNED)?.unwrap_or_default();
+    memory.server = fact(connection, SERVER)?;
+    memory.refused_logins = fact(connection, REFUSED_LOGINS)?.unwrap_or_default();
     memory.tasks =
         rows(connection, "SELECT id, record FROM task", |row| Ok((row.get::<_, Named<TaskId>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?;
     memory.sessions = rows(connection, "SELECT name, record FROM session", |row| {
@@ -92,6 +96,9 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
         }
         MemoryChange::SetRoomSince(Some(at)) => run(keep, params![ROOM, Json(at)])?,
         MemoryChange::SetRoomSince(None) => forget(ROOM)?,
+        MemoryChange::SetServer(server) => run(keep, params![SERVER, Json(server)])?,
+        MemoryChange::SetRefusedLogins(logins) if logins.is_empty() => forget(REFUSED_LOGINS)?,
+        MemoryChange::SetRefusedLogins(logins) => run(keep, params![REFUSED_LOGINS, Json(logins)])?,
         MemoryChange::PutTask(task, record) => {
             run("INSERT OR REPLACE INTO task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
         }

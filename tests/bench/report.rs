@@ -31,5 +31,6 @@ pub fn publish(rows: &[Row], whole: bool) -> Fallible<()> {
     };
     let (head, rest) = page.split_once(BEGIN).ok_or("docs/benchmarks.md has lost its first marker")?;
     let (_, tail) = rest.split_once(END).ok_or("docs/benchmarks.md has lost its second marker")?;
-    fs::write(&path, format!("{head}{BEGIN}\n\n{table}\n{END}{tail}")).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    fs::write(&path, format!("{head}{BEGIN}\n\n{table}\n{END}{tail}"))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claude_failover::sim::Source;
+use claude_failover::{model::EventReason, sim::Source};
 
 use crate::lab::{LONG, Lab, POOL};
 
@@ -70,6 +70,21 @@ fn an_agent_that_ends_again_and_again_is_left_alone_and_said() {
     lab.run(LONG);
     assert_eq!((lab.effects(), lab.events().len()), before, "{}", lab.story());
     lab.assert_promises("quarantined");
+}
+
+/// However often the server goes: its sessions have not ended by themselves, and none is given up for it.
+#[test]
+fn a_server_that_is_lost_again_and_again_quarantines_nobody() {
+    let lab = converged();
+    for _ in 0..7 {
+        lab.world.borrow_mut().person().kill_server();
+        lab.run(Duration::from_secs(30));
+    }
+    let losses = lab.events().into_iter().filter(|stored| stored.event.reason == EventReason::ServerLost);
+    let told: u64 = losses.map(|stored| stored.count).sum();
+    assert_eq!(told, 7, "{}", lab.story());
+    assert!(lab.memory().attempts.is_empty(), "{}", lab.story());
+    lab.assert_converged("the server lives");
 }
 
 #[test]

@@ -96,6 +96,24 @@ fn a_way_back_that_fails_is_latched_for_good() {
     lab.assert_promises("latched");
 }
 
+/// The API refuses a login whose file looks as valid as ever: once all agents were told so, the pool leaves for the other account.
+#[test]
+fn a_login_that_every_agent_is_refused_is_left() {
+    let lab = converged();
+    lab.world.borrow_mut().person().refuse_login("/lab/primary".as_ref(), true);
+    for session in ["s-0", "s-1", "s-2"] {
+        lab.world.borrow_mut().person().prompt(session, Duration::from_mins(1));
+    }
+    lab.run(LONG);
+    assert_eq!(lab.verdicts(), [], "s-3 has nothing against it\n{}", lab.story());
+    lab.world.borrow_mut().person().prompt("s-3", Duration::from_mins(1));
+    lab.run(Duration::from_mins(5));
+    lab.assert_converged("the login is refused");
+    assert_eq!(lab.verdicts(), [SwapVerdict::Committed], "{}", lab.story());
+    assert_eq!(lab.active().as_str(), "backup");
+    assert!(lab.memory().refused_logins.contains_key(&AccountName::new("primary").unwrap()));
+}
+
 /// The moment the active link leads to `home`, regular files stand where the links were.
 fn break_behind_flip(lab: &Lab, home: &'static str, links: &'static [&'static str]) {
     fn watch(world: &mut claude_failover::sim::World, home: &'static str, links: &'static [&'static str]) {

@@ -1,6 +1,10 @@
 //! The shared links: what is ours is put right, what is not is never lost, and nothing is started over what is wrong.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -133,4 +137,22 @@ fn a_shared_root_that_lost_its_marker_is_not_an_empty_one() {
     wait_until("every session to be ready", || pool.sessions_ready());
     pool.assert_whole("a", 1);
     pool.assert_kept(&before);
+}
+
+#[test]
+fn a_shared_root_with_content_is_taken_over_at_an_operators_word() {
+    let pool = Pool::new(1);
+    let old = pool.path("shared/projects/old");
+    fs::create_dir_all(&old).expect("made");
+    fs::write(old.join("talk.jsonl"), "kept").expect("written");
+    fs::set_permissions(pool.path("shared"), fs::Permissions::from_mode(0o700)).expect("set");
+    pool.cli(&["apply", "--yes"]).says("adopt shared-root");
+    assert!(pool.agents().is_empty(), "nothing is started over it");
+    pool.cli(&["adopt", "shared-root"]).expect(1).says("carries no pool's marker").says("--yes");
+    assert!(!pool.path("shared/.claude-failover").exists(), "looking takes nothing over");
+    pool.cli(&["adopt", "shared-root", "--yes"]).expect(0);
+    pool.cli(&["apply", "--yes"]).expect(0);
+    pool.assert_whole("a", 1);
+    assert_eq!(fs::read_to_string(old.join("talk.jsonl")).expect("there"), "kept");
+    pool.cli(&["adopt", "shared-root", "--yes"]).expect(0).says("already");
 }

@@ -4,10 +4,12 @@
 //! transcripts byte by byte, the store through the CLI, exit codes), and leaves no process behind, also when it fails.
 
 mod apply;
+mod blind;
 mod killed;
 mod links;
 mod pool;
 mod rollback;
 mod run;
 mod swap;
+mod tasks;
 mod witness;

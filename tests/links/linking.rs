@@ -181,6 +181,27 @@ fn a_root_with_a_half_written_marker_is_empty_and_gets_its_marker() {
 }
 
 #[test]
+fn a_root_that_holds_something_is_taken_over_only_when_it_is_ours_and_safe() {
+    let world = World::new();
+    let root = world.home.join("shared");
+    let adopt = Effect::AdoptSharedRoot { root: root.clone(), pool: POOL };
+    refused(&adopt);
+    fs::create_dir(&root).expect("made");
+    refused(&adopt);
+    file(&root.join("precious"), "kept", 0);
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o775)).expect("set");
+    let before = tree(&root);
+    refused(&adopt);
+    assert_eq!(tree(&root), before, "nothing was written where others may write");
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
+    assert_eq!(run(&adopt), Outcome::Changed);
+    assert_eq!(claude_failover::host::links::observe_root(&root).expect("a look"), RootView::Marked(POOL));
+    assert_eq!(fs::read(root.join("precious")).expect("there"), b"kept");
+    assert_eq!(run(&adopt), Outcome::Unchanged);
+    refused(&Effect::AdoptSharedRoot { root, pool: PoolId(uuid::Uuid::from_u128(99)) });
+}
+
+#[test]
 fn two_pools_never_both_get_one_root() {
     for _ in 0..50 {
         let world = World::new();

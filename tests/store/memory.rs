@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use claude_failover::{
     model::{Generation, ObjectRef, SwapId},
-    plan::{Active, Attempts, Cordon, Latch, MemoryChange, Suspension},
+    observed::LoginView,
+    plan::{Active, Attempts, Cordon, Latch, MemoryChange, Refused, RefusedLogin, ServerRecord, Suspension},
     store::{Batch, Handled, Reader, StoreError},
     swap::SwapEvent,
 };
@@ -54,6 +55,14 @@ fn change() -> impl Strategy<Value = MemoryChange> {
             MemoryChange::SetExhausted(nanoseconds.map(|count| jiff::Timestamp::from_nanosecond(count.into()).expect("a time")))
         }),
         (1..40_u64).prop_map(|id| MemoryChange::CloseSwap(summary(id))),
+        (prop::option::of(1..9), 0..9_i64).prop_map(|(pid, since)| {
+            MemoryChange::SetServer(ServerRecord { pid: pid.map(claude_failover::model::Pid), since: at(since) })
+        }),
+        prop::collection::btree_map(name().prop_map(account), 0..9_i64, 0..3).prop_map(|logins| {
+            let login = LoginView::Valid { expires_at: None };
+            let refused = |since| RefusedLogin { since: at(since), login: login.clone(), state: Refused::Suspected };
+            MemoryChange::SetRefusedLogins(logins.into_iter().map(|(name, since)| (name, refused(since))).collect())
+        }),
         (0..9_i64).prop_map(|second| MemoryChange::ClearSwaps(at(second))),
     ]
 }

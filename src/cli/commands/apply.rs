@@ -9,6 +9,7 @@ use crate::{
     cli::{CliError, Context, Exit, args::ApplyArgs, context::SpecAtHand, output::Printer, render, saved_plan::SavedPlan, times},
     engine::{Answer, Command, Engine},
     host::real::{RealHost, Station},
+    store::{Reader, StoreError},
 };
 
 /// Plans, shows, asks, and acts.
@@ -17,7 +18,14 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
     let found = context.spec()?;
     let within = times::duration(&args.timeout)?;
     let station = context.station(&found.loaded.spec.pool)?;
+    if matches!(Reader::attach(&station.state), Err(StoreError::Older { .. })) {
+        // An older version's state is brought up to date by opening it.
+        drop(context.store(&station)?);
+    }
     let (view, planned) = plan::preview(context, &found, &station)?;
+    if let Some(why) = view.blindness() {
+        return Err(CliError::Refused(format!("{why}; nothing was done")));
+    }
     if let Some(saved) = &saved {
         saved.check(&SavedPlan::new(view.spec(), view.seen(), view.memory(), planned.clone()))?;
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::block_on;
 use crate::{
     cli::{CliError, Context, Exit, args::OutputArgs, render},
+    engine::{EngineError, recall},
     host::{
         agent::{launch, login},
         links,
@@ -22,7 +23,7 @@ use crate::{
     observed::LoginView,
     plan::RESERVED_DESCRIPTORS,
     spec::Spec,
-    store::StateDir,
+    store::{Reader, StateDir, StoreError},
 };
 
 /// How a check came out.
@@ -63,6 +64,7 @@ pub fn run(context: &Context, args: OutputArgs) -> Result<Exit, CliError> {
     let station = context.station(&spec.pool)?;
     let mut findings = Findings::default();
     check_files(spec, &station, &mut findings);
+    check_state(&station, &mut findings);
     check_machine(spec, &mut findings);
     block_on(async {
         check_tmux(spec, &station, &mut findings).await;
@@ -92,6 +94,17 @@ fn table(findings: &[Finding]) -> String {
         vec![render::paint(style, word), finding.check.clone(), render::escape(&finding.message)]
     });
     render::table(&["", "CHECK", "FOUND"], rows)
+}
+
+/// Whether the pool's memory can be read: without it nothing is done.
+fn check_state(station: &Station, findings: &mut Findings) {
+    match Reader::attach(&station.state).map_err(EngineError::store("open the memory")).and_then(|reader| recall(&reader)) {
+        Ok(_) => findings.add("state", Verdict::Ok, format!("{} reads", station.state.display())),
+        Err(EngineError::Store { source: StoreError::Missing { .. }, .. }) => {
+            findings.add("state", Verdict::Ok, "none yet; `apply` or `run` makes it")
+        }
+        Err(error) => findings.add("state", Verdict::Error, error_line(&error)),
+    }
 }
 
 async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {

@@ -39,12 +39,12 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     let spec = &found.loaded.spec;
     let object = object(spec, &args.object)?;
     let station = context.station(&spec.pool)?;
-    let mut explanation = block_on(async {
+    let (mut explanation, blind) = block_on(async {
         let mut view = context.view(spec, &station)?;
         let planned = view.preview().await;
         view.refresh_conditions();
         let of = |waiting: &crate::plan::Waiting| format!("{}: {}", waiting.reason, waiting.message);
-        Ok::<_, CliError>(Explanation {
+        let explanation = Explanation {
             evidence: view.evidence(&object),
             conditions: view.conditions_of(&object),
             planned: planned
@@ -57,7 +57,8 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
             waiting: planned.report.waiting.iter().chain(&planned.report.warnings).filter(|entry| entry.object == object).map(of).collect(),
             events: Vec::new(),
             object: object.clone(),
-        })
+        };
+        Ok::<_, CliError>((explanation, view.blindness().is_some()))
     })??;
     if let Some(daemon) = context.daemon(&station)?
         && let Answer::Done { lines, .. } = daemon
@@ -71,7 +72,7 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
         explanation.events = reader.events(&query).unwrap_or_default();
     }
     context.out.show(args.output.output, &explanation, |_| render::explain::explain(&explanation, Timestamp::now()))?;
-    Ok(Exit::Ok)
+    Ok(if blind { Exit::Degraded } else { Exit::Ok })
 }
 
 /// An object by its full name, or a session or an account by its bare one.

@@ -6,7 +6,8 @@ use super::{ANSWER_WITHIN, block_on, finish, request};
 use crate::{
     cli::{
         CliError, Context, Exit,
-        args::{ClearArgs, CordonArgs, ObjectArgs, SessionArgs, SuspendArgs},
+        args::{AdoptArgs, ClearArgs, CordonArgs, ObjectArgs, SuspendArgs},
+        context::SpecAtHand,
         output::Printer,
         times,
     },
@@ -16,54 +17,74 @@ use crate::{
 };
 
 /// `adopt`
-pub fn adopt(context: &Context, args: &SessionArgs) -> Result<Exit, CliError> {
-    let session = SessionName::new(args.session.as_str()).map_err(|error| CliError::Usage(error.to_string()))?;
-    let answer = ask(context, Command::Adopt { session })?;
+pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
+    let found = context.spec_in_force()?;
+    let name = SessionName::new(args.object.strip_prefix("session/").unwrap_or(&args.object));
+    let declared = name.as_ref().is_ok_and(|name| found.loaded.spec.sessions.contains_key(name));
+    if args.object != "shared-root" || declared {
+        let session = name.map_err(|error| CliError::Usage(error.to_string()))?;
+        let answer = ask(context, found, Command::Adopt { session })?;
+        return finish(context, answer);
+    }
+    if !args.yes {
+        let looked = ask(context, found.clone(), Command::AdoptSharedRoot { look_only: true })?;
+        if !confirmed(context, &looked, "Take it over with all that it holds?")? {
+            return finish(context, looked);
+        }
+    }
+    let answer = ask(context, found, Command::AdoptSharedRoot { look_only: false })?;
     finish(context, answer)
+}
+
+/// Shows what was seen. Whether there is something to do, and the person says that it be done.
+fn confirmed(context: &Context, looked: &Answer, question: &str) -> Result<bool, CliError> {
+    let Answer::Done { lines, degraded: true, .. } = looked else { return Ok(false) };
+    for line in lines {
+        context.out.tell(&crate::cli::render::escape(line));
+    }
+    if Printer::confirm(question)? { Ok(true) } else { Err(CliError::Declined) }
 }
 
 /// `suspend`
 pub fn suspend(context: &Context, args: &SuspendArgs) -> Result<Exit, CliError> {
     let until = args.until.as_deref().map(|text| times::point(text, Timestamp::now(), true)).transpose()?;
-    let answer = ask(context, Command::Suspend { reason: args.reason.clone(), until })?;
+    let answer = ask(context, context.spec_in_force()?, Command::Suspend { reason: args.reason.clone(), until })?;
     finish(context, answer)
 }
 
 /// `resume`
 pub fn resume(context: &Context) -> Result<Exit, CliError> {
-    let answer = ask(context, Command::Resume)?;
+    let answer = ask(context, context.spec_in_force()?, Command::Resume)?;
     finish(context, answer)
 }
 
 /// `cordon`
 pub fn cordon(context: &Context, args: &CordonArgs) -> Result<Exit, CliError> {
-    let object = super::explain::object(&context.spec_in_force()?.loaded.spec, &args.object)?;
-    let answer = ask(context, Command::Cordon { object, reason: args.reason.clone() })?;
+    let found = context.spec_in_force()?;
+    let object = super::explain::object(&found.loaded.spec, &args.object)?;
+    let answer = ask(context, found, Command::Cordon { object, reason: args.reason.clone() })?;
     finish(context, answer)
 }
 
 /// `uncordon`
 pub fn uncordon(context: &Context, args: &ObjectArgs) -> Result<Exit, CliError> {
-    let object = super::explain::object(&context.spec_in_force()?.loaded.spec, &args.object)?;
-    let answer = ask(context, Command::Uncordon { object })?;
+    let found = context.spec_in_force()?;
+    let object = super::explain::object(&found.loaded.spec, &args.object)?;
+    let answer = ask(context, found, Command::Uncordon { object })?;
     finish(context, answer)
 }
 
 /// `clear`: what is seen is shown before anything is cleared.
 pub fn clear(context: &Context, args: &ClearArgs) -> Result<Exit, CliError> {
-    let object = super::explain::object(&context.spec_in_force()?.loaded.spec, &args.object)?;
+    let found = context.spec_in_force()?;
+    let object = super::explain::object(&found.loaded.spec, &args.object)?;
     if !args.yes {
-        let looked = ask(context, Command::Clear { object: object.clone(), look_only: true })?;
-        if let Answer::Done { lines, degraded, .. } = &looked {
-            for line in lines {
-                context.out.tell(&crate::cli::render::escape(line));
-            }
-            if *degraded && !Printer::confirm(&format!("Clear {object}?"))? {
-                return Err(CliError::Declined);
-            }
+        let looked = ask(context, found.clone(), Command::Clear { object: object.clone(), look_only: true })?;
+        if !confirmed(context, &looked, &format!("Clear {object}?"))? {
+            return finish(context, looked);
         }
     }
-    let answer = ask(context, Command::Clear { object, look_only: false })?;
+    let answer = ask(context, found, Command::Clear { object, look_only: false })?;
     finish(context, answer)
 }
 
@@ -77,8 +98,7 @@ pub fn reconcile(context: &Context) -> Result<Exit, CliError> {
 }
 
 /// Sends a command to the daemon, or carries it out here, and says which.
-fn ask(context: &Context, command: Command) -> Result<Answer, CliError> {
-    let found = context.spec_in_force()?;
+pub(super) fn ask(context: &Context, found: SpecAtHand, command: Command) -> Result<Answer, CliError> {
     let station = context.station(&found.loaded.spec.pool)?;
     let request = request(command);
     if let Some(daemon) = context.daemon(&station)? {

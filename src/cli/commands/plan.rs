@@ -22,6 +22,10 @@ pub fn run(context: &Context, args: &PlanArgs) -> Result<Exit, CliError> {
     let found = context.spec()?;
     let station = context.station(&found.loaded.spec.pool)?;
     let (view, planned) = preview(context, &found, &station)?;
+    if view.blindness().is_some() {
+        context.out.show(args.output.output, &planned, |_| render::plan::plan(&planned, &Beside::default()))?;
+        return Ok(Exit::Degraded);
+    }
     if let Some(path) = &args.out {
         SavedPlan::new(view.spec(), view.seen(), view.memory(), planned.clone()).write(path)?;
         context.out.tell(&format!("saved to {}; apply it with `claude-failover apply {}`", path.display(), path.display()));

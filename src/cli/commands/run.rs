@@ -17,14 +17,17 @@ use crate::{
         times,
     },
     control::Server,
-    engine::{Channels, Engine, Signal, SpecRead, Witness},
+    engine::{Channels, Engine, Signal, SpecRead, View, Watched, Witness, recall},
     host::{
-        real::RealHost,
+        real::{RealHost, Station},
         specfile::{Surroundings, directories_to_watch},
         watch::Watch,
     },
     model::error_line,
+    observed::Snapshot,
     plan::MAX_FACT_AGE,
+    spec::Spec,
+    store::Store,
 };
 
 /// Runs until it is told to stop. Sessions outlive it.
@@ -49,14 +52,13 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
         }
     };
     let station = context.station_in(state)?;
-    let store = context.store(&station)?;
+    let store = match open(context, &station) {
+        Err(error) if !leaves_sight(&error) => return Err(error),
+        opened => opened,
+    };
     block_on(async {
         let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         host.listen();
-        let mut engine = Engine::start(host, store, spec, &accepted).map_err(CliError::Engine)?;
-        if let Some(diagnostic) = refused {
-            engine.reject_spec(diagnostic).map_err(CliError::Engine)?;
-        }
         let (commands, receiver) = mpsc::channel(64);
         let (signals, signal_receiver) = mpsc::channel(16);
         let (status, _) = watch::channel(None);
@@ -64,9 +66,22 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
         let serving = tokio::spawn(server.serve(commands));
         listen_for_signals(&signals)?;
         tokio::spawn(watch_spec(path.clone(), around.clone(), signals));
-        let channels = Channels { commands: receiver, signals: signal_receiver, status, read_spec: Box::new(move || read(&path, &around)) };
+        let mut channels =
+            Channels { commands: receiver, signals: signal_receiver, status, read_spec: Box::new(move || read(&path, &around)) };
         tracing::info!(state = %station.state.display(), socket = %control_socket(&station).display(), "running");
-        let result = engine.run(channels, resync, &mut Systemd).await;
+        let mut systemd = Systemd::default();
+        let (host, store) = match store {
+            Ok(store) => (host, store),
+            Err(problem) => match watch_until_open(context, &station, host, &spec, problem, &mut channels, &mut systemd).await? {
+                Some(found) => found,
+                None => return Ok(()),
+            },
+        };
+        let mut engine = Engine::start(host, store, spec, &accepted).map_err(CliError::Engine)?;
+        if let Some(diagnostic) = refused {
+            engine.reject_spec(diagnostic).map_err(CliError::Engine)?;
+        }
+        let result = engine.run(channels, resync, &mut systemd).await;
         serving.abort();
         // Awaited so that the socket is gone when we are.
         let _ = serving.await;
@@ -74,6 +89,46 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
         result.map_err(CliError::Engine)
     })??;
     Ok(Exit::Ok)
+}
+
+/// The store, with a memory that reads.
+fn open(context: &Context, station: &Station) -> Result<Store, CliError> {
+    let store = context.store(station)?;
+    recall(&store).map_err(CliError::Engine)?;
+    Ok(store)
+}
+
+const fn leaves_sight(error: &CliError) -> bool {
+    match error {
+        CliError::Store(error) => error.leaves_sight(),
+        CliError::Engine(error) => error.leaves_sight(),
+        _ => false,
+    }
+}
+
+/// Watches the pool until its state can be used, which is tried every few seconds. `None` when it was told to stop.
+async fn watch_until_open(
+    context: &Context,
+    station: &Station,
+    host: RealHost,
+    spec: &Spec,
+    problem: CliError,
+    channels: &mut Channels,
+    systemd: &mut Systemd,
+) -> Result<Option<(RealHost, Store)>, CliError> {
+    let words = |problem: &CliError| format!("the pool's memory cannot be used: {}", error_line(problem));
+    tracing::error!("{}; the pool is only watched until it can", words(&problem));
+    let mut view = View::blind(host, spec.clone(), words(&problem), Snapshot::default());
+    loop {
+        if view.watch(channels, systemd).await == Watched::Stopped {
+            return Ok(None);
+        }
+        match open(context, station) {
+            Ok(store) => return Ok(Some((view.into_host(), store))),
+            Err(error) if leaves_sight(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn read(path: &std::path::Path, around: &Surroundings) -> SpecRead {
@@ -134,12 +189,17 @@ async fn watch_spec(path: std::path::PathBuf, around: Surroundings, signals: mps
 }
 
 /// systemd, if it started us: ready after the first pass, fed by progress.
-struct Systemd;
+#[derive(Default)]
+struct Systemd {
+    ready: bool,
+}
 
 impl Witness for Systemd {
     fn ready(&mut self) {
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
-        tracing::info!("ready");
+        if !std::mem::replace(&mut self.ready, true) {
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+            tracing::info!("ready");
+        }
     }
 
     fn progress(&mut self, line: &str) {

@@ -12,6 +12,7 @@ pub(in crate::cli) mod goldens;
 pub mod plan;
 pub mod status;
 mod table;
+pub mod task;
 
 use std::fmt::Write as _;
 

@@ -8,7 +8,7 @@ use super::{escape, paint, paragraph, plan::spoken, relative, style, table};
 use crate::{
     model::{Condition, ConditionKind, Percent, Truth, WindowKind},
     plan::{ends_in, login_stage},
-    status::{AccountRow, SessionRow, Status, WindowRow},
+    status::{AccountRow, ProjectRow, SessionRow, Status, WindowRow},
 };
 
 /// A status older than this is said to be old: the daemon that published it is stuck or gone.
@@ -51,8 +51,12 @@ pub fn status(status: &Status, now: Timestamp, wide: bool) -> String {
     }
     text.push('\n');
     accounts(&mut text, &status.accounts, now, wide);
+    if !status.projects.is_empty() {
+        text.push('\n');
+        projects(&mut text, &status.projects, wide);
+    }
     text.push('\n');
-    sessions(&mut text, &status.sessions, now, wide);
+    sessions(&mut text, status, now, wide);
     for (title, entries) in [("Waiting", &status.waiting), ("Warnings", &status.warnings)] {
         if !entries.is_empty() {
             let _ = writeln!(text, "\n{}", paint(style::HEAD, title));
@@ -176,12 +180,33 @@ fn reset_words(window: &WindowRow, now: Timestamp) -> String {
     window.resets_at.map_or_else(String::new, |at| if at <= now { "has reset".to_owned() } else { format!("resets {}", relative(at, now)) })
 }
 
-fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bool) {
+fn projects(text: &mut String, projects: &[ProjectRow], wide: bool) {
+    let mut heading = vec!["PROJECT", "WAITING", "UNDER WAY", "FAILED", "DONE", "HELD"];
+    if wide {
+        heading.push("PATH");
+    }
+    let rows = projects.iter().map(|project| {
+        let mut row = vec![project.name.to_string()];
+        row.extend([project.waiting, project.under_way, project.failed, project.done].map(|count| count.to_string()));
+        row.push(escape(project.holds.as_deref().unwrap_or("-")));
+        if wide {
+            row.push(escape(&project.path.display().to_string()));
+        }
+        row
+    });
+    text.push_str(&table(&heading, rows));
+}
+
+fn sessions(text: &mut String, status: &Status, now: Timestamp, wide: bool) {
     let mut heading = vec!["SESSION", "ACCOUNT", "ACTIVITY", "SINCE", "CONTEXT", "STATE"];
+    let with_tasks = !status.projects.is_empty();
+    if with_tasks {
+        heading.push("TASK");
+    }
     if wide {
         heading.extend(["PID", "ATTACHED", "CONVERSATION"]);
     }
-    let rows = sessions.iter().map(|session| {
+    let rows = status.sessions.iter().map(|session| {
         let mut row = vec![
             session.name.to_string(),
             session.account.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
@@ -190,6 +215,9 @@ fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bo
             session.context_tokens.map_or_else(|| "-".to_owned(), tokens),
             state_words(session),
         ];
+        if with_tasks {
+            row.push(session.task.as_ref().map_or_else(|| "-".to_owned(), |task| escape(&task.to_string())));
+        }
         if wide {
             row.push(session.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()));
             row.push(session.attached.to_string());

@@ -113,7 +113,16 @@ fn the_task_is_the_one_whose_marker_carries_the_claim() {
 fn a_broken_or_foreign_file_says_nothing_and_is_replaced() {
     let project = Project::new();
     let long = format!("{{\"state\":\"idle\",\"heartbeat\":\"{}\",\"x\":\"{}\"}}", at(0), "x".repeat(70_000));
-    for content in ["", "{", "null", "[]", "{\"state\":\"idle\"}", "{\"state\":\"dreaming\",\"heartbeat\":\"2026-11-22T10:00:00Z\"}", "\0\u{1b}", &long] {
+    for content in [
+        "",
+        "{",
+        "null",
+        "[]",
+        "{\"state\":\"idle\"}",
+        "{\"state\":\"dreaming\",\"heartbeat\":\"2026-11-22T10:00:00Z\"}",
+        "\0\u{1b}",
+        &long,
+    ] {
         fs::write(project.file(), content).expect("written");
         assert_eq!(read(project.0.path(), &name("s1")), None, "{content:.40}");
         project.note("s1", "UserPromptSubmit", &prompt("go"), 1);

@@ -49,6 +49,14 @@ pub enum LinkError {
         /// What it is.
         found: LinkView,
     },
+    /// The shared root is to be taken over and is not safe.
+    #[error("the shared root {} cannot be taken over: {problem}", path.display())]
+    UnsafeRoot {
+        /// The root.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The shared root is not the one that we may work in.
     #[error("the shared root {} is {}{}; nothing was changed in it. Is the right share mounted there?", path.display(), root_words(found), marker_words(*expected))]
     NotOurRoot {
@@ -68,7 +76,7 @@ pub enum LinkError {
         source: serde_json::Error,
     },
     /// The file system has no `RENAME_NOREPLACE` or no `RENAME_EXCHANGE` (renameat2(2)): NFS, for one.
-    #[error("the file system of {} cannot rename without overwriting; keep account homes and the shared root on a local file system", path.display())]
+    #[error("the file system of {} cannot rename without overwriting; keep account homes, the shared root and queues on a local file system", path.display())]
     NoSafeRename {
         /// What was to be renamed.
         path: PathBuf,

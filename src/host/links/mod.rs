@@ -16,16 +16,18 @@
 //! # Does not
 //! Decide what is to be done with what it finds, or retry.
 
-mod dir;
+pub(in crate::host) mod dir;
 mod error;
 mod link;
 mod look;
 mod merge;
 mod root;
+mod stamp;
 
 pub use error::LinkError;
 pub use look::{HomeGround, observe_home, observe_link, verify};
 pub use root::observe_root;
+pub(in crate::host) use stamp::Stamp;
 
 use crate::plan::{Effect, Failure, Outcome};
 
@@ -33,6 +35,7 @@ use crate::plan::{Effect, Failure, Outcome};
 pub fn perform(effect: &Effect) -> Option<Outcome> {
     let result = match effect {
         Effect::InitSharedRoot { root, pool } => root::init(root, *pool),
+        Effect::AdoptSharedRoot { root, pool } => root::adopt(root, *pool),
         Effect::CreateTarget { root, target, kind } => root::create_target(root, target, *kind),
         Effect::CreateLink { path, target } => link::create(path, target),
         Effect::RepointLink { path, expect, target } => link::repoint(path, expect, target),

@@ -16,7 +16,7 @@ use super::{
     Change, LinkError,
     dir::{Dir, Entry, Renamed},
     error::Stopped,
-    look::view,
+    look::{observe_home, view},
 };
 use crate::{
     model::PoolId,
@@ -108,6 +108,29 @@ pub(super) fn init(root: &Path, pool: PoolId) -> Result<Change, Stopped> {
     let dir = Dir::open(root)?;
     write_marker(&dir, pool)?;
     // Another pool may have been quicker; its marker was not replaced.
+    match view_root(&dir)? {
+        RootView::Marked(found) if found == pool => dir.sync().map(|()| Change::Made).map_err(Stopped::unsynced),
+        found => Err(refused(found)),
+    }
+}
+
+/// Puts the pool's marker into a root that holds something and carries none: an operator has looked at it and said so. Only a directory of
+/// ours that nobody else may write to is taken, and a marker that stands there is never replaced.
+pub(super) fn adopt(root: &Path, pool: PoolId) -> Result<Change, Stopped> {
+    let refused = |found| Stopped::from(LinkError::NotOurRoot { path: root.to_owned(), expected: Some(pool), found });
+    match observe_root(root)? {
+        RootView::Marked(found) if found == pool => return Ok(Change::None),
+        RootView::Unmarked => {}
+        found => return Err(refused(found)),
+    }
+    if let Some(problem) = observe_home(root)?.unsafe_mode {
+        return Err(LinkError::UnsafeRoot { path: root.to_owned(), problem }.into());
+    }
+    let dir = Dir::open(root)?;
+    match view_root(&dir)? {
+        RootView::Unmarked => write_marker(&dir, pool)?,
+        found => return Err(refused(found)),
+    }
     match view_root(&dir)? {
         RootView::Marked(found) if found == pool => dir.sync().map(|()| Change::Made).map_err(Stopped::unsynced),
         found => Err(refused(found)),

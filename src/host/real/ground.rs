@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 use super::Station;
 use crate::{
     host::agent::settings::Settings,
-    model::{AccountName, LinkName, PoolId},
+    model::{AccountName, LinkName, PoolId, ProjectName},
     plan::{LinkNeed, link_needs},
     spec::{Spec, Tmux},
 };
@@ -21,7 +21,8 @@ pub(super) struct Ground {
     pub targets: Vec<(LinkName, PathBuf)>,
     pub active_link: Option<PathBuf>,
     pub workdirs: Vec<PathBuf>,
-    pub projects: Vec<PathBuf>,
+    /// The projects whose queues are looked at.
+    pub queues: Vec<(ProjectName, PathBuf)>,
     pub command: Vec<String>,
     pub operator: BTreeMap<String, String>,
     pub environment: BTreeMap<OsString, OsString>,
@@ -51,7 +52,7 @@ impl Ground {
             targets: spec.shared.links.iter().map(|name| (name.clone(), spec.shared.root.join(name.as_str()))).collect(),
             active_link: spec.active_link.clone(),
             workdirs,
-            projects: spec.projects.iter().map(|project| project.path.clone()).collect(),
+            queues: spec.projects.iter().map(|project| (project.name.clone(), project.path.clone())).collect(),
             command: spec.agent.command.clone(),
             operator: spec.agent.environment.clone(),
             environment: station.environment.clone(),

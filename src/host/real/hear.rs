@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Place, RealHost, track::UNSETTLED_PAUSE};
+use super::{Place, RealHost, queues, track::UNSETTLED_PAUSE};
 use crate::{
     host::{
         Host as _, Wake,
         intake::{Kind, Message},
         process::Exit,
-        ready,
+        queue, ready,
         watch::Hint,
     },
     model::{Monotonic, Pid},
@@ -41,6 +41,9 @@ impl RealHost {
         if !self.tracks.unsettled.is_empty() {
             until = until.min(UNSETTLED_PAUSE);
         }
+        if self.queues.unsettled {
+            until = until.min(queue::REST);
+        }
         let end = now.plus(until);
         let mut gather = GATHER;
         // What says nothing new, such as an idle agent's status line, is no reason to end the wait; nor can any number of them put its end off.
@@ -66,8 +69,13 @@ impl RealHost {
         }
         // From here on nothing is awaited, so that nothing that was heard can be lost.
         let mut wakes = std::mem::take(&mut self.heard);
-        if wakes.remove(&Wake::Timer) && !self.tracks.unsettled.is_empty() {
-            wakes.insert(Wake::Agents);
+        if wakes.remove(&Wake::Timer) {
+            if !self.tracks.unsettled.is_empty() {
+                wakes.insert(Wake::Agents);
+            }
+            if self.queues.unsettled {
+                wakes.insert(Wake::Queues);
+            }
         }
         if wakes.is_empty() {
             wakes.insert(Wake::Timer);
@@ -141,6 +149,7 @@ impl RealHost {
                     match place {
                         Place::Home => drop(self.heard.insert(Wake::Homes)),
                         Place::Links | Place::ActiveLink => drop(self.heard.insert(Wake::Links)),
+                        Place::Queue | Place::Project => drop(self.heard.insert(Wake::Queues)),
                         Place::Readings => {
                             if let Some(ground) = &self.ground {
                                 // A file is at hand: reading it at once costs nothing and asks nobody.
@@ -170,6 +179,8 @@ impl RealHost {
         match place {
             Place::Readings => is_named(&ground.file),
             Place::ActiveLink => is_named(&ground.active_link),
+            Place::Queue => queues::is_meant(name),
+            Place::Project => name == queue::QUEUE,
             Place::Home | Place::Register | Place::Links => true,
         }
     }
@@ -222,8 +233,7 @@ mod tests {
     };
 
     fn host(dir: &Path) -> RealHost {
-        let station =
-            Station { state: dir.to_owned(), runtime: dir.to_owned(), program: "/bin/true".into(), environment: BTreeMap::new() };
+        let station = Station { state: dir.to_owned(), runtime: dir.to_owned(), program: "/bin/true".into(), environment: BTreeMap::new() };
         RealHost::new(station).expect("a host")
     }
 
@@ -263,7 +273,11 @@ mod tests {
         say(42, 1);
         let last = say(42, 2);
         assert_eq!(hear(&mut host, 100).await, BTreeSet::from([Wake::Timer]), "the same figure is none");
-        assert_eq!(host.readings.take()[&account].windows[&WindowKind::FiveHour].measured_at, last, "but its time is kept for the next look");
+        assert_eq!(
+            host.readings.take()[&account].windows[&WindowKind::FiveHour].measured_at,
+            last,
+            "but its time is kept for the next look"
+        );
         say(42, 3);
         assert_eq!(hear(&mut host, 0).await, BTreeSet::from([Wake::Timer]), "it does not put the end of the wait off");
         say(43, 4);

@@ -14,6 +14,7 @@ mod ground;
 mod hear;
 mod observe;
 mod perform;
+mod queues;
 mod readings;
 mod track;
 
@@ -27,7 +28,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::{ground::Ground, readings::Readings, track::Tracks};
+use self::{ground::Ground, queues::Queues, readings::Readings, track::Tracks};
 use super::{
     Host, Look, Wake,
     intake::Intake,
@@ -111,6 +112,10 @@ enum Place {
     ActiveLink,
     /// The directory that the file with the readings stands in.
     Readings,
+    /// A directory of a project's queue.
+    Queue,
+    /// The directory that a queue stands in.
+    Project,
 }
 
 /// This machine.
@@ -123,6 +128,7 @@ pub struct RealHost {
     watch: Option<Watch<Place>>,
     tracks: Tracks,
     readings: Readings,
+    queues: Queues,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -142,6 +148,7 @@ impl RealHost {
             watch: None,
             tracks: Tracks::default(),
             readings: Readings::default(),
+            queues: Queues::default(),
             heard: BTreeSet::new(),
         })
     }
@@ -171,6 +178,7 @@ impl RealHost {
             wanted.extend(path.as_deref().and_then(Path::parent).map(|directory| (directory.to_owned(), place)));
         }
         wanted.push((ground.root.clone(), Place::Links));
+        wanted.extend(queues::places(ground));
         for (_, home) in &ground.homes {
             wanted.push((super::agent::register::directory(home), Place::Register));
             wanted.push((home.clone(), Place::Home));
@@ -197,7 +205,7 @@ impl Host for RealHost {
             }
         }
         let workdirs = spec.sessions.iter().map(|(name, session)| (name.clone(), session.workdir.clone())).collect();
-        self.tracks.look_for_status_files(workdirs, ground.projects.clone());
+        self.tracks.look_for_status_files(workdirs, ground.queues.iter().map(|(_, path)| path.clone()).collect());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }

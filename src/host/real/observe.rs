@@ -48,7 +48,8 @@ impl RealHost {
                 }),
             })
         };
-        let (tmux, homes, links, transcripts) = tokio::join!(tmux, homes, links, transcripts);
+        let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
+        let (tmux, homes, links, transcripts, queues) = tokio::join!(tmux, homes, links, transcripts, tasks);
         if let Some(tmux) = tmux {
             seen.tmux = tmux;
         }
@@ -68,6 +69,9 @@ impl RealHost {
                 (seen.shared_root, seen.active_link) = (Seen::Unknown(why.clone()), Seen::Unknown(why));
             }
             None => {}
+        }
+        if let Some(queues) = queues {
+            seen.queues = queues;
         }
         if let Some(transcripts) = transcripts {
             seen.transcripts.extend(transcripts);
@@ -127,7 +131,7 @@ impl RealHost {
 }
 
 /// Runs blocking work on a thread of its own, at most for [`FILES_WITHIN`]. A thread that hangs longer is left behind.
-async fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unseen> {
+pub(super) async fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unseen> {
     match tokio::time::timeout(FILES_WITHIN, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Unseen::Failed { source_name: what.to_owned(), message: error.to_string() }),

@@ -65,6 +65,7 @@ impl RealHost {
         for (index, effect) in effects.iter().enumerate() {
             match effect {
                 Effect::InitSharedRoot { .. }
+                | Effect::AdoptSharedRoot { .. }
                 | Effect::CreateTarget { .. }
                 | Effect::CreateLink { .. }
                 | Effect::RepointLink { .. }
@@ -94,6 +95,10 @@ impl RealHost {
             let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
             let done = change_files(files.into_iter().map(|(_, effect)| effect).collect()).await;
             fill(&mut outcomes, &indexes, done.unwrap_or_else(|| vec![cannot_tell(CHANGE_WITHIN); count]));
+            if effects.iter().any(|effect| matches!(effect, Effect::CreateQueue { .. })) {
+                // What is dropped into it is to be heard of.
+                self.watch_places();
+            }
         }
         if !stops.is_empty() {
             let (indexes, processes): (Vec<_>, Vec<(ProcessId, Duration)>) = stops.into_iter().unzip();

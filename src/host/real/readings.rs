@@ -38,7 +38,16 @@ impl Default for Readings {
     fn default() -> Self {
         // Unbounded, and bounded all the same: one reading for each account and source is under way at a time.
         let (sender, receiver) = mpsc::unbounded_channel();
-        Self { waiting: BTreeMap::new(), told: BTreeMap::new(), news: false, ended: Vec::new(), sender, receiver, api: None, failing: BTreeMap::new() }
+        Self {
+            waiting: BTreeMap::new(),
+            told: BTreeMap::new(),
+            news: false,
+            ended: Vec::new(),
+            sender,
+            receiver,
+            api: None,
+            failing: BTreeMap::new(),
+        }
     }
 }
 

@@ -140,6 +140,16 @@ fn failures_back_off_and_success_forgives() {
 }
 
 #[test]
+fn an_account_that_was_never_read_is_tried_again_soon() {
+    let mut case = Case::new(&[QuotaSource::Cli]);
+    case.polled(QuotaSource::Cli, 0, PollOutcome::Failed);
+    let (minutes, reason) = case.minutes_to_next(0);
+    assert!((3..4).contains(&minutes) && reason == PollReason::BackingOff, "{minutes} {reason:?}");
+    case.usage = five_hour(20, 0, 300);
+    assert!(case.minutes_to_next(0).0 >= 5, "something is known of this one");
+}
+
+#[test]
 fn the_second_source_steps_in_only_when_the_first_keeps_failing() {
     let mut case = Case::new(&[QuotaSource::Cli, QuotaSource::Api]);
     case.polled(QuotaSource::Cli, 0, PollOutcome::Failed);

@@ -6,7 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Grounds;
-use crate::{model::AccountName, plan::SwapSummary, swap::SwapVerdict};
+use crate::{
+    model::{AccountName, Now},
+    plan::{Memory, SwapSummary},
+    swap::SwapVerdict,
+};
 
 /// How long a pair rests after its swap failed.
 pub const PAIR_COOLDOWN: Duration = Duration::from_mins(30);
@@ -17,6 +21,17 @@ pub const REVERSAL: Duration = Duration::from_mins(30);
 fn counted<'a>(grounds: &Grounds<'a>) -> impl Iterator<Item = &'a SwapSummary> {
     let cleared = grounds.memory.swaps_cleared_at;
     grounds.memory.swaps.iter().rev().filter(move |swap| cleared.is_none_or(|at| swap.closed_at > at))
+}
+
+/// Whether a closed swap holds a pair or the pool back now, so that clearing the pool would change something.
+pub fn is_braked(memory: &Memory, now: Now) -> bool {
+    let counts = |swap: &&SwapSummary| memory.swaps_cleared_at.is_none_or(|at| swap.closed_at > at);
+    let brakes = |swap: &SwapSummary| match swap.verdict {
+        SwapVerdict::RolledBack | SwapVerdict::Abandoned => now.since_wall(swap.closed_at) < PAIR_COOLDOWN,
+        SwapVerdict::Committed => now.since_wall(swap.closed_at) < REVERSAL,
+        SwapVerdict::Latched => false,
+    };
+    memory.swaps.iter().filter(counts).any(brakes)
 }
 
 /// `at` plus `by`, if that is still to come.

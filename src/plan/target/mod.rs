@@ -31,7 +31,7 @@ use crate::{
     swap::SwapCause,
 };
 
-pub use history::{PAIR_COOLDOWN, REVERSAL};
+pub use history::{PAIR_COOLDOWN, REVERSAL, is_braked};
 pub use standing::{Refusal, Standing};
 
 /// What is known of an account's home. Whoever fills it in turns a stale look into an unknown one.

@@ -124,6 +124,59 @@ fn a_lost_server_is_told() {
     );
     world.learn();
     assert!(world.absorb().is_empty(), "told once");
+    assert!(world.memory.attempts.is_empty(), "the server's end is no exit of theirs");
+}
+
+/// The handles of the processes tell before tmux is looked at again.
+#[test]
+fn a_server_whose_loss_is_seen_behind_the_exits_is_told_once_and_counts_nothing() {
+    let mut world = World::converged(2);
+    for round in 0..6 {
+        world.look_again(at(round * 60));
+        for name in ["s-0", "s-1"] {
+            exited(&mut world, name, 129);
+        }
+        assert!(!reasons(&world.absorb()).iter().any(|(_, reason)| *reason == EventReason::ServerLost));
+        world.learn();
+        world.look_again(at(round * 60 + 1));
+        world.tmux().server = None;
+        let panes = std::mem::take(&mut world.tmux().panes);
+        assert_eq!(reasons(&world.absorb()), [("server".to_owned(), EventReason::ServerLost)], "round {round}");
+        world.learn();
+        assert!(world.memory.attempts.is_empty(), "round {round}: {:?}", world.memory.attempts);
+        // Another server, and each session is started in it.
+        let pid = Pid(60 + i32::try_from(round).expect("small"));
+        world.tmux().server = Some(crate::observed::ServerView { pid, version: "3.5a".to_owned(), descriptor_limit: None });
+        world.tmux().panes = panes;
+        for name in ["s-0", "s-1"] {
+            let started = at(round * 60 + 2).wall;
+            let process = Some(ProcessId { pid: Pid(3_000), started: started.as_second().unsigned_abs() });
+            world.agent(name).process = process;
+            let record = world.record(name);
+            (record.process, record.started_at, record.ended) = (process, started, false);
+        }
+        world.learn();
+    }
+}
+
+#[test]
+fn one_that_outlives_its_server_for_a_moment_ended_with_it() {
+    let mut world = World::converged(1);
+    world.tmux().server = Some(crate::observed::ServerView { pid: Pid(60), version: "3.5a".to_owned(), descriptor_limit: None });
+    world.tmux().panes.clear();
+    assert_eq!(reasons(&world.absorb()), [("server".to_owned(), EventReason::ServerLost)]);
+    world.learn();
+    world.look_again(at(20));
+    exited(&mut world, "s-0", 129);
+    assert_eq!(world.absorb().events[0].message, "its agent ended with the tmux server");
+    world.learn();
+    assert!(world.memory.attempts.is_empty());
+    // One that is started in the new server and whose session is closed has ended by itself.
+    world.record("s-0").started_at = at(30).wall;
+    world.record("s-0").ended = false;
+    world.look_again(at(40));
+    world.learn();
+    assert_eq!(world.memory.attempts[&object("s-0")].exits.len(), 1);
 }
 
 #[test]

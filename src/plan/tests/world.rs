@@ -14,7 +14,7 @@ use crate::{
         AgentView, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, Seen, ServerView, Snapshot,
         TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
     },
-    plan::{Absorbed, Active, Memory, MemoryChange, Plan, Planned, SessionRecord, absorb, link_needs, lint, plan},
+    plan::{Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb, link_needs, lint, plan},
     spec::{
         Account, AdoptMode, Agent, Failback, PermissionMode, Quota, QuotaSource, Restart, Session, Shared, SocketSpec, Spec, SwapPolicy,
         Thresholds, Tmux,
@@ -124,6 +124,7 @@ impl World {
         memory.spec = Some(spec.digest());
         memory.active = Some(Active { account: account("primary"), since: at(-86_400).wall });
         memory.links.insert(ACTIVE_LINK.into());
+        memory.server = Some(ServerRecord { pid: Some(Pid(50)), since: at(-90_000).wall });
         let now = at(0);
         let mut world = Self { seen: Snapshot::default(), spec, memory, now };
         let server = ServerView { pid: Pid(50), version: "3.5a".to_owned(), descriptor_limit: Some(65_536) };
@@ -333,6 +334,19 @@ impl World {
     pub fn lint(&self, plan: &Plan) -> Vec<&'static str> {
         let findings = lint(plan, &self.spec, &self.seen, &self.memory, self.now).err().unwrap_or_default();
         findings.into_iter().map(|finding| finding.rule).collect()
+    }
+
+    /// Everything is looked at again at that instant, and is as before.
+    pub fn look_again(&mut self, at: Now) {
+        self.now = at;
+        for agent in self.seen.agents.values_mut() {
+            if let Seen::Known(fact) = agent {
+                fact.at = at;
+            }
+        }
+        if let Seen::Known(fact) = &mut self.seen.tmux {
+            fact.at = at;
+        }
     }
 
     pub fn absorb(&self) -> Absorbed {

@@ -1,0 +1,5 @@
+//! Queues: tasks as files, their markers, and what becomes of them.
+
+mod acting;
+mod looking;
+mod world;
