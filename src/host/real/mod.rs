@@ -129,6 +129,8 @@ pub struct RealHost {
     tracks: Tracks,
     readings: Readings,
     queues: Queues,
+    /// The words on the pool that status lines show, as they were last written.
+    pool_line: String,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -149,6 +151,7 @@ impl RealHost {
             tracks: Tracks::default(),
             readings: Readings::default(),
             queues: Queues::default(),
+            pool_line: String::new(),
             heard: BTreeSet::new(),
         })
     }

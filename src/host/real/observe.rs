@@ -7,7 +7,7 @@ use crate::{
     host::{
         Look,
         agent::{home, login, transcript},
-        intake::Intake,
+        intake::{Intake, pool_line},
         links,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
@@ -78,12 +78,28 @@ impl RealHost {
         }
         if look.agents || look.everything {
             self.look_at_agents(memory, look.everything, now, seen);
+            self.tell_pool(seen);
         }
         if look.usage || look.everything {
             for (account, usage) in self.readings.take() {
                 seen.usage.entry(account).or_default().merge(&usage);
             }
         }
+    }
+
+    /// Keeps the words true that status lines show of the pool. A daemon alone writes them.
+    fn tell_pool(&mut self, seen: &Snapshot) {
+        if self.intake.is_none() {
+            return;
+        }
+        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(|agent| agent.activity));
+        if words == self.pool_line {
+            return;
+        }
+        if let Err(error) = pool_line::write(&pool_line::path(&self.station.intake_socket()), &words) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the words for status lines cannot be written");
+        }
+        self.pool_line = words;
     }
 
     fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
