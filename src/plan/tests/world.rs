@@ -94,6 +94,7 @@ pub fn spec(sessions: usize) -> Spec {
             permission_mode: PermissionMode::AcceptEdits,
             trust_workdirs: true,
             environment: BTreeMap::new(),
+            status_line: Vec::new(),
             stop_grace: Duration::from_secs(10),
         },
         sessions: (0..sessions).map(declared).collect(),
@@ -224,6 +225,7 @@ impl World {
             workdir: "/work".into(),
             process: Some(process),
             ended: false,
+            stopped: false,
             spoken: false,
             started_at: at(-7_200).wall,
         };
