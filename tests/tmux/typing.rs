@@ -85,7 +85,7 @@ async fn refused(server: &mut TmuxServer, op: TmuxOp, why: &str) {
     let outcome = perform(server, op).await;
     let failure = failure(&outcome);
     assert_eq!(failure.happened, Happened::No);
-    assert!(failure.message.contains(why), "{}", failure.message);
+    assert!(failure.message().contains(why), "{}", failure.message());
 }
 
 /// A second view of the server that never gets a connection.
