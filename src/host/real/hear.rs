@@ -30,6 +30,7 @@ enum Heard {
     Message(Box<Message>),
     Files(BTreeSet<Hint<Place>>),
     Reading,
+    Checkpoint,
     Time,
 }
 
@@ -126,6 +127,8 @@ impl RealHost {
             } => Heard::Files(changes),
             // Cancel-safe: results stay in the channel.
             () = self.readings.arrived() => Heard::Reading,
+            // Cancel-safe: results stay in the channel.
+            () = self.checkpoints.arrived() => Heard::Checkpoint,
             () = tokio::time::sleep(within) => Heard::Time,
         }
     }
@@ -135,6 +138,7 @@ impl RealHost {
         match heard {
             Heard::Tmux => drop(self.heard.insert(Wake::Tmux)),
             Heard::Time => drop(self.heard.insert(Wake::Timer)),
+            Heard::Checkpoint => drop(self.heard.insert(Wake::Checkpoints)),
             Heard::Reading => drop(self.heard.insert(if self.readings.take_news() { Wake::Readings } else { Wake::Polls })),
             Heard::Deaths(exits) => {
                 self.tracks.died(&exits);
