@@ -157,7 +157,12 @@ fn a_look_at_tmux_that_fails_or_shows_nothing_ends_nobody() {
         assert_eq!(reasons(&absorbed), [], "look {number}");
         world.learn();
         assert!(world.memory.attempts.is_empty() && world.memory.sessions.values().all(|record| !record.ended && record.process.is_some()));
-        let started = world.plan().plan.actions.iter().any(|(_, action)| matches!(action.verb, Verb::Start | Verb::Restart));
+        let started = world
+            .plan()
+            .plan
+            .actions
+            .iter()
+            .any(|(_, action)| matches!((&action.object, action.verb), (ObjectRef::Session(_), Verb::Create | Verb::Restart)));
         assert!(!started, "look {number}: an agent that may live gets no second one");
     }
 }
