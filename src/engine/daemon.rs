@@ -216,7 +216,7 @@ enum Event {
 
 /// After effects, what they may have touched is looked at again.
 fn after_effects(files: bool) -> Look {
-    Look { tmux: true, agents: true, homes: files, links: files, queues: files, usage: true, ..Look::default() }
+    Look { tmux: true, agents: true, homes: files, links: files, checkpoints: files, queues: files, usage: true, ..Look::default() }
 }
 
 fn look_of(wakes: &BTreeSet<Wake>) -> Look {

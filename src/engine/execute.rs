@@ -139,6 +139,8 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::MergeDirectory { .. }
         | Effect::PrepareHome { .. }
         | Effect::RecordActive { .. }
+        | Effect::RestoreSession { .. }
+        | Effect::RemoveCheckpoints { .. }
         | Effect::CreateQueue { .. }
         | Effect::ClaimTask { .. }
         | Effect::RenewClaim { .. }

@@ -25,7 +25,9 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::CreateTarget { .. }
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
-        | Effect::CreateQueue { .. } => Vec::new(),
+        | Effect::CreateQueue { .. }
+        | Effect::RemoveCheckpoints { .. }
+        | Effect::RestoreSession { .. } => Vec::new(),
         Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
         | Effect::RenewClaim { .. }
@@ -95,6 +97,8 @@ pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
         Effect::CreateQueue { .. } => EventReason::QueueCreated,
+        Effect::RemoveCheckpoints { .. } => EventReason::Tidied,
+        Effect::RestoreSession { .. } => EventReason::CheckpointRestored,
         Effect::ClaimTask { .. } | Effect::TypePrompt { .. } | Effect::RenewClaim { .. } => EventReason::TaskClaimed,
         Effect::ReleaseTask { .. } | Effect::MoveTask { .. } => EventReason::TaskReleased,
         Effect::FinishTask { .. } => EventReason::TaskDone,

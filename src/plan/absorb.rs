@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs, logins::learn_logins,
+    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, absorb_checkpoints, death_words, link_is_right, link_needs,
+    logins::learn_logins,
 };
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
@@ -54,6 +55,9 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    let restored = absorb_checkpoints(spec, seen, memory, now);
+    absorbed.changes.extend(restored.changes);
+    absorbed.events.extend(restored.events);
     let (refused, told) = learn_logins(spec, seen, memory, now);
     absorbed.changes.extend(refused);
     absorbed.events.extend(told);

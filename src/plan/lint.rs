@@ -139,7 +139,15 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                     "a prompt is typed into an agent that is not known to be idle",
                 );
             }
+            Effect::RemoveCheckpoints { session, checkpoints } => {
+                let taken = seen.checkpoints.get(session).and_then(Seen::value).map_or(&[][..], |view| &view.taken);
+                check(checkpoints.iter().all(|id| taken.contains(id)), "a checkpoint is removed that was not seen");
+                let returns = spec.sessions.contains_key(session) || memory.sessions.contains_key(session);
+                let newest = taken.last().is_some_and(|newest| checkpoints.contains(newest));
+                check(!returns || !newest, "the newest checkpoint of a session is removed");
+            }
             Effect::StartServer
+            | Effect::RestoreSession { .. }
             | Effect::CreateQueue { .. }
             | Effect::RenewClaim { .. }
             | Effect::ReleaseTask { .. }

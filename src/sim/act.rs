@@ -29,7 +29,7 @@ pub(super) enum Begun {
 }
 
 /// A refusal: nothing was done.
-fn refused(why: impl Into<String>) -> Outcome {
+pub(super) fn refused(why: impl Into<String>) -> Outcome {
     failed(Happened::No, why)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn failed(happened: Happened, why: impl Into<String>) -> Outcome {
 }
 
 /// The outcome of a check and a change: `Err` is what speaks against it.
-type Tried = Result<Outcome, Outcome>;
+pub(super) type Tried = Result<Outcome, Outcome>;
 
 impl World {
     /// Begins an effect; all but the end of a process is over at once.
@@ -62,6 +62,8 @@ impl World {
             Effect::AdoptSession { session_id, pane, mark } => self.adopt(session_id, pane, mark),
             Effect::ReleaseSession { session_id, mark } => self.release(session_id, mark),
             Effect::CloseSession { session_id, mark } => self.close(session_id, mark),
+            Effect::RemoveCheckpoints { session, checkpoints } => Ok(self.remove_checkpoints(session, checkpoints)),
+            Effect::RestoreSession { session: _, from: _, conversation, workdir } => self.check_restore(*conversation, workdir),
             Effect::CreateQueue { .. }
             | Effect::ClaimTask { .. }
             | Effect::RenewClaim { .. }

@@ -11,6 +11,7 @@ mod logins;
 mod properties;
 mod removals;
 mod sessions;
+mod tidying;
 pub mod world;
 
 use super::*;
