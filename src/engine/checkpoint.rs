@@ -31,13 +31,11 @@ pub(super) struct Checkpointing {
     next: Option<Timestamp>,
     /// Whether the last one could not be kept, so that it is said once.
     failing: bool,
-    /// What the sessions that are at a task must know when they go on.
-    ground_truths: BTreeMap<SessionName, String>,
 }
 
 impl Checkpointing {
     pub const fn new(begun: Now) -> Self {
-        Self { states: BTreeMap::new(), begun, next: None, failing: false, ground_truths: BTreeMap::new() }
+        Self { states: BTreeMap::new(), begun, next: None, failing: false }
     }
 }
 
@@ -109,10 +107,10 @@ impl<H: Host> Engine<H> {
                 CheckpointEnd::Unchanged(_) | CheckpointEnd::Nothing => {}
             }
             self.checkpointing.failing = matches!(how, CheckpointEnd::Failed(_));
-            self.checkpointing.ground_truths.insert(name.clone(), ground_truth(checkpoint));
+            self.view.ground_truth.insert(name.clone(), ground_truth(checkpoint));
         }
         let at_a_task: Vec<_> = self.view.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
-        self.checkpointing.ground_truths.retain(|name, _| at_a_task.contains(&name));
+        self.view.ground_truth.retain(|name, _| at_a_task.contains(&name));
         self.learn(Vec::new(), events);
         ended
     }

@@ -103,6 +103,7 @@ impl<H: Host> Engine<H> {
             process: None,
             started_at: self.view.wall(),
             ended: true,
+            stopped: true,
             spoken: true,
         })
     }

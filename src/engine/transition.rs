@@ -12,7 +12,7 @@ use crate::{
         ensure_links, launch, link_needs,
     },
     store::Batch,
-    swap::{Bound, Decision, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict, next},
+    swap::{Bound, Decision, Place, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict, next},
 };
 
 /// A swap has a few journal entries for each session; more rounds than this in one pass are a bug, not work.
@@ -153,17 +153,19 @@ impl<H: Host> Engine<H> {
             closed_at: at,
         };
         let mut changes = vec![MemoryChange::CloseSwap(summary)];
+        // One that was given up and has no agent is down because of the swap, whatever its restart policy says of ends of its own.
+        let lost = swap.moves.iter().filter(|(_, moved)| moved.place == Place::Lost).map(|(name, _)| name);
+        let down = lost.filter(|name| self.view.seen.agents.get(*name).and_then(Seen::value).is_none_or(|agent| agent.process.is_none()));
+        changes.extend(down.filter_map(|name| record::stopped_for_swap(name, &self.view.memory)));
         if verdict == SwapVerdict::Latched {
             let causes = [swap.turned_back.as_deref(), rollback_error].into_iter().flatten().map(ToOwned::to_owned).collect();
-            let places: Vec<_> = swap.moves.iter().map(|(name, moved)| format!("{name}: {:?}", moved.place)).collect();
-            let evidence = format!(
-                "swap {} from {} to {}; active link {:?}; {}",
-                swap.plan.id,
-                swap.plan.from,
-                swap.plan.to,
-                self.view.seen.active_link.value(),
-                places.join(", ")
-            );
+            let places: Vec<_> = swap.moves.keys().map(|name| format!("{name}: {}", self.view.whereabouts(name))).collect();
+            let link = match self.view.seen.active_link.value() {
+                Some(view) => super::explain::link_words(view),
+                None => "not known".to_owned(),
+            };
+            let SwapPlan { id, from, to, .. } = &swap.plan;
+            let evidence = format!("swap {id} from {from} to {to}; active link: {link}; {}", places.join(", "));
             let latch = Latch { reason: "PartialSwap".to_owned(), causes, evidence, since: at };
             changes.push(MemoryChange::PutLatch(ObjectRef::Pool, latch));
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::PathBuf,
 };
 
@@ -122,6 +123,48 @@ pub struct AgentView {
     pub prompts: Vec<PromptView>,
     /// When a turn of this very process last ended, as its hook said.
     pub turn_ended_at: Option<Timestamp>,
+    /// What each source says of its activity. The first one decided; the others are kept so that a disagreement can be seen.
+    pub evidence: Vec<ActivitySign>,
+}
+
+/// What one source says of an agent's activity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivitySign {
+    /// Which source.
+    pub source: ActivitySource,
+    /// What that would make the agent do, were it alone.
+    pub activity: Activity,
+    /// In the source's own words.
+    pub says: String,
+    /// When it said so, or since when it says so; `None` when it does not tell.
+    pub at: Option<Timestamp>,
+}
+
+/// Where knowledge of an agent's activity comes from, the best source first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ActivitySource {
+    /// Its process, as the kernel tells.
+    Process,
+    /// The CLI's register of live processes.
+    Register,
+    /// The CLI's word of a limit or a refused login, in the transcript.
+    Transcript,
+    /// The hooks that it ran.
+    Hook,
+    /// `.agent-queue/status.json` of its project.
+    StatusFile,
+}
+
+impl fmt::Display for ActivitySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Process => "process",
+            Self::Register => "register",
+            Self::Transcript => "transcript",
+            Self::Hook => "hook",
+            Self::StatusFile => "status file",
+        })
+    }
 }
 
 /// What a start hook said: the CLI's own word on which conversation a process opened.

@@ -18,8 +18,8 @@ pub use checkpoint::{
     FoundCheckpoint, GitState, TaskAtHand, ToolAtHand,
 };
 pub use facts::{
-    AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, ServerView, Snapshot,
-    StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
+    ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView,
+    ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use queue::{FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader};
 pub use seen::{Fact, Seen, Unseen};

@@ -42,6 +42,7 @@ pub fn absorb_checkpoints(spec: &Spec, seen: &Snapshot, memory: &Memory, now: No
             process: None,
             started_at: now.wall,
             ended: true,
+            stopped: false,
             spoken: true,
         };
         absorbed.changes.push(MemoryChange::PutSession(session.name.clone(), record));

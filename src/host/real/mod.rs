@@ -17,6 +17,7 @@ mod perform;
 mod queues;
 mod readings;
 mod track;
+mod typing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -132,6 +133,8 @@ pub struct RealHost {
     checkpoints: Checkpoints,
     checkpoint_shelf: Arc<Mutex<Shelf>>,
     queues: Queues,
+    /// The words on the pool that status lines show, as they were last written.
+    pool_line: String,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -154,6 +157,7 @@ impl RealHost {
             checkpoints: Checkpoints::default(),
             checkpoint_shelf: Arc::default(),
             queues: Queues::default(),
+            pool_line: String::new(),
             heard: BTreeSet::new(),
         })
     }
@@ -209,6 +213,8 @@ impl Host for RealHost {
                 }
             }
         }
+        let workdirs = spec.sessions.iter().map(|(name, session)| (name.clone(), session.workdir.clone())).collect();
+        self.tracks.look_for_status_files(workdirs, ground.queues.iter().map(|(_, path)| path.clone()).collect());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }

@@ -126,13 +126,17 @@ fn the_open_attempt_is_what_a_session_is_at() {
         claimed_at: at(0).wall,
         typed: 1,
         typed_at: None,
+        process: None,
         delivered_at: None,
+        taken_at: None,
         follow_ups: 0,
         lease_until: at(60).wall,
+        done_before: None,
+        failed_before: None,
         end: None,
     };
     let before = signs_of(&world);
-    world.memory.tasks.insert(task.clone(), TaskRecord { attempts: vec![attempt], not_before: None });
+    world.memory.tasks.insert(task.clone(), TaskRecord { attempts: vec![attempt], ..TaskRecord::default() });
     assert_ne!(signs_of(&world), before);
     let of = |name: &str| {
         let draft = draft(&world.spec, &world.seen, &world.memory, &session(name), CheckpointCause::ByHand, at(0));
