@@ -75,7 +75,9 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 // An agent without a pane cannot be worked with any more.
                 let orphan = facts.pane(session).is_none();
                 check(quiet || (orphan && says_so(action)), "a working agent is stopped");
-                if !spec.sessions.contains_key(session) {
+                if !spec.sessions.contains_key(session) && orphan {
+                    check(memory.removal_seen.contains(session), "a removal must be seen twice");
+                } else if !spec.sessions.contains_key(session) {
                     removed.insert(session);
                     check(facts.may_prune(session), "an undeclared session is stopped that was not seen twice, or while prune is off");
                 }

@@ -22,6 +22,11 @@ impl World {
         self.checkpoints.get(session).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether there is no room for checkpoints from now on.
+    pub const fn set_disk_full(&mut self, full: bool) {
+        self.disk_full = full;
+    }
+
     pub(super) fn take_checkpoint(&mut self, mut draft: Checkpoint) {
         let root = self.spec.as_ref().map(|spec| spec.shared.root.clone()).unwrap_or_default();
         let path = Self::transcript_path(&root, &draft.workdir, draft.conversation);
@@ -35,6 +40,7 @@ impl World {
         let digest = draft.digest();
         let how = match taken.last() {
             Some((id, newest)) if newest.digest() == digest => CheckpointEnd::Unchanged(id.clone()),
+            _ if self.disk_full => CheckpointEnd::Failed("no room".to_owned()),
             newest => {
                 let after = newest.and_then(|(id, _)| id.taken_at().checked_add(std::time::Duration::from_millis(1)).ok());
                 let id = CheckpointId::new(after.map_or(draft.taken_at, |after| after.max(draft.taken_at)), &digest);

@@ -132,7 +132,10 @@ fn with_its_state_lost_the_pool_goes_on_with_the_conversations_of_its_checkpoint
     pool.start_daemon();
     // The shared root still carries the lost identity; who knows that it is this pool's says so, as docs/recovery.md tells.
     let identity = pool.status()["poolId"].as_str().expect("it has one").to_owned();
-    pool.put("shared/.claude-failover", &identity);
+    let marker = fs::read_to_string(pool.path("shared/.claude-failover")).expect("readable");
+    let mut marker: Value = serde_json::from_str(&marker).expect("JSON");
+    marker["pool"] = identity.into();
+    pool.put("shared/.claude-failover", &marker.to_string());
     wait_until("the pool to be ready", || pool.agents().len() == 2 && pool.condition("Ready") == "True");
     pool.assert_whole("a", 2);
     pool.assert_kept(&before);
@@ -201,6 +204,7 @@ fn a_restore_is_refused_while_the_agent_works_or_the_transcript_is_missing() {
     fs::rename(&transcript, pool.path("aside.jsonl")).expect("moved");
     pool.cli(&["checkpoint", "restore", "s-0", &first]).expect(1).says("no transcript");
     fs::rename(pool.path("aside.jsonl"), &transcript).expect("moved back");
+    wait_until("the agent to be idle", || pool.register_statuses() == ["idle"]);
     pool.behave("a", &serde_json::json!({"turnMillis": 60_000}));
     pool.send("s-0", "a long turn");
     wait_until("the turn", || pool.register_statuses() == ["busy"]);
