@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{
-    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs, logins::learn_logins,
+    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs,
+    logins::learn_logins,
+    tasks::{TaskGrounds, absorb_tasks},
 };
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
@@ -25,7 +27,7 @@ pub struct Absorbed {
 }
 
 impl Absorbed {
-    fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
+    pub(super) fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
         self.events.push(Event { at: now.wall, object, reason, severity, message });
     }
 
@@ -54,6 +56,13 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    for (object, attempts) in &memory.attempts {
+        if let Some(bounded) = attempts.bounded(now)
+            && !absorbed.changes.iter().any(|change| touches(change, object))
+        {
+            absorbed.changes.push(MemoryChange::PutAttempts(object.clone(), bounded));
+        }
+    }
     let (refused, told) = learn_logins(spec, seen, memory, now);
     absorbed.changes.extend(refused);
     absorbed.events.extend(told);
@@ -63,7 +72,12 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         absorbed.changes.push(MemoryChange::SetSuspension(None));
         absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
     }
+    absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed
+}
+
+fn touches(change: &MemoryChange, object: &ObjectRef) -> bool {
+    matches!(change, MemoryChange::PutAttempts(changed, _) | MemoryChange::ClearAttempts(changed) if changed == object)
 }
 
 /// A link that is exactly as declared is ours from then on, whoever made it: what changes it later is drift, and a shared root without its
@@ -107,6 +121,7 @@ fn absorb_agent(
         next.account = account;
     }
     next.ended = agent.process.is_none();
+    next.stopped &= agent.process.is_none();
     // A look may still be about the conversation before this one: the file's name tells.
     let transcript = seen.transcripts.get(name).and_then(Seen::value).and_then(|transcript| transcript.mark.as_ref());
     let is_of = |mark: &TranscriptMark| mark.path.file_stem().is_some_and(|stem| *stem == *record.conversation.to_string());
@@ -224,6 +239,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             process: Some(process),
             started_at: now.wall,
             ended: false,
+            stopped: false,
             spoken: false,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));

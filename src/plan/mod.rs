@@ -13,6 +13,7 @@ mod action;
 mod backoff;
 pub mod burn;
 mod change;
+pub mod checkpoints;
 mod effect;
 mod ensure;
 mod filter;
@@ -27,6 +28,7 @@ pub mod poll;
 mod removals;
 mod sessions;
 pub mod target;
+pub mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 

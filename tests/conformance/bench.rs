@@ -310,6 +310,7 @@ impl<B: Bench> Stage<B> {
             workdir: self.spec.sessions[&session(name)].workdir.clone(),
             process: None,
             ended: false,
+            stopped: false,
             spoken: false,
             started_at: self.host.now().wall,
         };

@@ -30,6 +30,7 @@ enum Heard {
     Message(Box<Message>),
     Files(BTreeSet<Hint<Place>>),
     Reading,
+    Checkpoint,
     Time,
 }
 
@@ -126,6 +127,8 @@ impl RealHost {
             } => Heard::Files(changes),
             // Cancel-safe: results stay in the channel.
             () = self.readings.arrived() => Heard::Reading,
+            // Cancel-safe: results stay in the channel.
+            () = self.checkpoints.arrived() => Heard::Checkpoint,
             () = tokio::time::sleep(within) => Heard::Time,
         }
     }
@@ -136,6 +139,7 @@ impl RealHost {
             Heard::Tmux => drop(self.heard.insert(Wake::Tmux)),
             Heard::Time => drop(self.heard.insert(Wake::Timer)),
             Heard::Reading => drop(self.heard.insert(Wake::Readings)),
+            Heard::Checkpoint => drop(self.heard.insert(Wake::Checkpoints)),
             Heard::Deaths(exits) => {
                 self.tracks.died(&exits);
                 self.heard.insert(Wake::Agents);

@@ -1,16 +1,27 @@
 //! Looks.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use super::{RealHost, ground::Ground, track::Looked};
+use super::{
+    RealHost,
+    ground::Ground,
+    track::{Looked, lock},
+};
 use crate::{
     host::{
         Look,
         agent::{home, login, transcript},
-        links,
+        checkpoint, links,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
-    observed::{HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen},
+    observed::{
+        CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen,
+    },
     plan::{Memory, TargetKind},
 };
 
@@ -45,7 +56,12 @@ impl RealHost {
             })
         };
         let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
-        let (tmux, homes, links, transcripts, queues) = tokio::join!(tmux, homes, links, transcripts, tasks);
+        let names = Arc::clone(&self.checkpoint_shelf);
+        let checkpoints = async { if look.checkpoints { Some(look_at_checkpoints(names, &ground, memory, now).await) } else { None } };
+        let (tmux, homes, links, transcripts, queues, checkpoints) = tokio::join!(tmux, homes, links, transcripts, tasks, checkpoints);
+        if let Some(checkpoints) = checkpoints {
+            seen.checkpoints = checkpoints;
+        }
         if let Some(tmux) = tmux {
             seen.tmux = tmux;
         }
@@ -204,6 +220,24 @@ fn look_at_target(path: &std::path::Path) -> std::io::Result<TargetView> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(TargetView::Absent),
         Err(error) => Err(error),
     }
+}
+
+/// When nothing can be listed, that is said of the sessions that nothing else is known of: they must not be begun anew.
+async fn look_at_checkpoints(
+    shelf: Arc<Mutex<checkpoint::files::Shelf>>,
+    ground: &Arc<Ground>,
+    memory: &Memory,
+    now: Now,
+) -> BTreeMap<SessionName, Seen<CheckpointsView>> {
+    let unknown: Vec<SessionName> = ground.sessions.iter().filter(|name| !memory.sessions.contains_key(*name)).cloned().collect();
+    let asked = unknown.clone();
+    let ground = Arc::clone(ground);
+    let work = move || {
+        checkpoint::look(&mut lock(&shelf), &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)
+            .map_err(|error| Unseen::Failed { source_name: "checkpoints".to_owned(), message: error_line(&error) })
+    };
+    let found = within("checkpoints", work).await.and_then(|found| found);
+    found.unwrap_or_else(|why| asked.into_iter().map(|name| (name, Seen::Unknown(why.clone()))).collect())
 }
 
 /// What a transcript is found by, and the mark that it is compared with.

@@ -224,6 +224,7 @@ impl World {
             workdir: "/work".into(),
             process: Some(process),
             ended: false,
+            stopped: false,
             spoken: false,
             started_at: at(-7_200).wall,
         };
