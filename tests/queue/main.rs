@@ -7,4 +7,5 @@ mod archiving;
 mod killed;
 mod looking;
 mod mounted;
+mod waking;
 mod world;
