@@ -27,8 +27,8 @@ const POOL: PoolId = PoolId(uuid::Uuid::from_u128(7));
 
 fn spec(world: &World, projects: &[&Path]) -> Spec {
     let base = world.outside.display();
-    let projects: String =
-        projects.iter().enumerate().map(|(index, path)| format!("    - {{ name: p{index}, path: {} }}\n", path.display())).collect();
+    let project = |(index, path): (usize, &&Path)| format!("    - {{ name: p{index}, path: {} }}\n", path.display());
+    let projects = projects.iter().enumerate().map(project).collect::<Vec<_>>().concat();
     let text = format!(
         "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: {{ name: agents }}\nspec:\n  accounts:\n    - {{ name: primary, home: {base}/a }}\n    - {{ name: backup, home: {base}/b }}\n  shared: {{ root: {base}/shared, links: [projects, file-history, tasks] }}\n  tmux: {{ socket: {base}/s }}\n  sessions:\n    - {{ names: \"s-{{0..1}}\", workdir: {base}, dispatch: true }}\n  projects:\n{projects}"
     );

@@ -67,7 +67,7 @@ impl World {
     pub fn put(&self, path: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.at(path);
         fs::write(&path, text).expect("a file");
-        age(&path, Duration::from_secs(60));
+        age(&path, Duration::from_mins(1));
         path
     }
 

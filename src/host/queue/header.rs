@@ -68,7 +68,7 @@ fn split<'a>(task: &TaskName, bytes: &'a [u8]) -> Result<(Option<&'a str>, &'a [
     let header = header.get(..length).unwrap_or_default();
     let text = std::str::from_utf8(header).map_err(|error| {
         let before = header.get(..error.valid_up_to()).unwrap_or_default();
-        let line = 2 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + before.split(|byte| *byte == b'\n').count();
         format!("{task}:{line}: the front matter is not UTF-8")
     })?;
     Ok((Some(text), rest))

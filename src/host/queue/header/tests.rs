@@ -99,7 +99,8 @@ fn a_mistake_names_the_file_and_the_line() {
 
 #[test]
 fn a_hostile_header_costs_little() {
-    let bomb: String = (0..60).map(|level| format!("a{level}: &a{level} [*a{0}, *a{0}, *a{0}]\n", level.max(1) - 1)).collect();
+    let bomb: String =
+        (0..60).map(|level| format!("a{level}: &a{level} [*a{0}, *a{0}, *a{0}]\n", level.max(1) - 1)).collect::<Vec<_>>().concat();
     let began = std::time::Instant::now();
     for header in [bomb, "[".repeat(10_000), "a: ".repeat(5_000), "? ".repeat(5_000), "&a ".repeat(4_000), "- ".repeat(8_000)] {
         let found = why(format!("---\n{header}\n---\ndo it\n"));
