@@ -125,6 +125,8 @@ pub enum Wake {
     Readings,
     /// Checkpoints ended.
     Checkpoints,
+    /// A reading that was started has ended, and said nothing new.
+    Polls,
     /// The deadline passed.
     Timer,
 }

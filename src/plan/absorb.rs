@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs,
+    login_ends::absorb_logins,
     logins::learn_logins,
     tasks::{TaskGrounds, absorb_tasks},
 };
@@ -42,6 +43,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     let mut absorbed = Absorbed::default();
     let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
     absorb_links(spec, seen, memory, &mut absorbed);
+    absorb_logins(spec, seen, memory, now, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
         let lost = absorb_server(tmux, memory, now, &mut absorbed);
         for (name, record) in &memory.sessions {

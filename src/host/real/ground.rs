@@ -71,6 +71,7 @@ impl Ground {
                 socket: station.intake_socket(),
                 spool: station.spool(),
                 homes: homes.iter().cloned().collect(),
+                status_line: spec.agent.status_line.clone(),
             },
             settings_path: station.settings(),
             file: spec.quota.file.clone(),

@@ -133,6 +133,8 @@ pub struct RealHost {
     checkpoints: Checkpoints,
     checkpoint_shelf: Arc<Mutex<Shelf>>,
     queues: Queues,
+    /// The words on the pool that status lines show, as they were last written.
+    pool_line: String,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -155,6 +157,7 @@ impl RealHost {
             checkpoints: Checkpoints::default(),
             checkpoint_shelf: Arc::default(),
             queues: Queues::default(),
+            pool_line: String::new(),
             heard: BTreeSet::new(),
         })
     }

@@ -16,7 +16,9 @@ use crate::{
     host::{
         Look,
         agent::{home, login, transcript},
-        checkpoint, links,
+        checkpoint,
+        intake::{Intake, pool_line},
+        links,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
     observed::{
@@ -34,6 +36,9 @@ impl RealHost {
         if look.everything {
             // What was missing or replaced is watched again.
             self.watch_places();
+            if let Some(Err(error)) = self.intake.as_mut().map(Intake::ensure) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot take reports of agents; looks have to do");
+            }
         }
         let Some(ground) = self.ground.clone() else { return };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
@@ -90,12 +95,28 @@ impl RealHost {
         }
         if look.agents || look.everything {
             self.look_at_agents(memory, look.everything, now, seen);
+            self.tell_pool(seen);
         }
         if look.usage || look.everything {
             for (account, usage) in self.readings.take() {
                 seen.usage.entry(account).or_default().merge(&usage);
             }
         }
+    }
+
+    /// Keeps the words true that status lines show of the pool. A daemon alone writes them.
+    fn tell_pool(&mut self, seen: &Snapshot) {
+        if self.intake.is_none() {
+            return;
+        }
+        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(|agent| agent.activity));
+        if words == self.pool_line {
+            return;
+        }
+        if let Err(error) = pool_line::write(&pool_line::path(&self.station.intake_socket()), &words) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the words for status lines cannot be written");
+        }
+        self.pool_line = words;
     }
 
     fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
@@ -255,8 +276,9 @@ async fn look_at_transcripts(ground: &Ground, memory: &Memory, look: &Look, now:
     let names: Vec<_> = wanted.iter().map(|(name, ..)| name.clone()).collect();
     let projects = ground.root.join("projects");
     let work = move || {
+        let mut finder = transcript::Finder::new(&projects);
         let look = |(name, conversation, workdir, mark): Wanted| {
-            (name, seen("transcript", transcript::look(&projects, &workdir, conversation, mark.as_ref()), now))
+            (name, seen("transcript", finder.look(&workdir, conversation, mark.as_ref()), now))
         };
         wanted.into_iter().map(look).collect()
     };
