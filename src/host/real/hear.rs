@@ -199,6 +199,11 @@ impl RealHost {
             self.tracks.said(process, word);
         }
         let report = &message.report;
+        match (&message.kind, &report.prompt) {
+            (Kind::Hook(event), Some(prompt)) if event == "UserPromptSubmit" => self.tracks.prompted(process, prompt, message.at),
+            (Kind::Hook(event), _) if matches!(event.as_str(), "Stop" | "StopFailure") => self.tracks.turn_ended(process, message.at),
+            _ => {}
+        }
         // An idle agent's status line comes every minute and mostly says nothing new.
         let hook = message.kind != Kind::StatusLine;
         if self.tracks.spoke(process, report.transcript.as_deref(), report.context_tokens, hook) {
