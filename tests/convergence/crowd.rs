@@ -116,7 +116,8 @@ fn ten_thousand_tasks_are_done_once_each_whatever_breaks() {
 fn check(lab: &Lab) {
     let (done, failed, inbox, markers) = places(lab);
     assert_eq!((inbox.len(), markers), (0, 0), "left behind: {inbox:?}");
-    let wanted = |failing: bool| (0..TASKS).filter(|number| fails(*number) == failing).map(|number| name(number).to_string()).collect::<Vec<_>>();
+    let wanted =
+        |failing: bool| (0..TASKS).filter(|number| fails(*number) == failing).map(|number| name(number).to_string()).collect::<Vec<_>>();
     assert_eq!(failed, wanted(true));
     assert_eq!(done, wanted(false));
     assert_eq!(lab.memory().tasks.len(), 0);
@@ -129,10 +130,8 @@ fn check(lab: &Lab) {
     let mut fates: BTreeMap<String, usize> = BTreeMap::new();
     for stored in &events {
         let event = &stored.event;
-        let ends_attempt = matches!(
-            event.reason,
-            EventReason::TaskDone | EventReason::TaskReleased | EventReason::TaskFailed | EventReason::TaskVanished
-        );
+        let ends_attempt =
+            matches!(event.reason, EventReason::TaskDone | EventReason::TaskReleased | EventReason::TaskFailed | EventReason::TaskVanished);
         if let (true, Some(claim)) = (ends_attempt, event.message.split_once("claim ").and_then(|(_, rest)| rest.get(..12))) {
             *ends.entry(ClaimId(claim.to_owned())).or_default() += 1;
         }
