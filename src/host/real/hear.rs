@@ -303,7 +303,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut host = host(dir.path());
         host.note(Heard::Files(BTreeSet::from([Hint { tag: Place::Home, name: None }])));
-        let deadline = host.now().mono.plus(Duration::from_secs(60));
+        let deadline = host.now().mono.plus(Duration::from_mins(1));
         {
             // As the loop does when a command comes in while more is gathered: the wait is begun, and dropped.
             let mut wait = std::pin::pin!(host.hear(deadline));

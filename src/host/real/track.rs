@@ -43,6 +43,8 @@ pub(super) struct Tracks {
     projects: Vec<PathBuf>,
     /// Processes whose register or transcript is to be read again.
     dirty: BTreeSet<Pid>,
+    /// Whether ends are waited for. A host that only looks once opens no handles.
+    pub watches: bool,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
     /// What the registers said last. It is shared with the checks before a start, which run on a thread of their own.
@@ -251,7 +253,7 @@ impl Tracks {
             // bears its number is somebody else.
             return Ok(Track::ended(Some(pid), death));
         }
-        if !deaths.watch(process).map_err(failed)? {
+        if self.watches && !deaths.watch(process).map_err(failed)? {
             return Ok(Track::ended(Some(pid), None));
         }
         let before = self.by_session.get(name).filter(|track| track.process == Some(process));
