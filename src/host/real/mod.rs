@@ -17,6 +17,7 @@ mod perform;
 mod queues;
 mod readings;
 mod track;
+mod turns;
 mod typing;
 
 use std::{
