@@ -146,8 +146,7 @@ impl Learner<'_, '_> {
                 None => self.record.gone_since = Some(now),
                 Some(since) if later(since, GONE) <= now => {
                     self.end(AttemptVerdict::Vanished, "its file is gone".to_owned());
-                    let message =
-                        format!("its file is gone from the inbox, and is neither in done/ nor in failed/; {session} had it");
+                    let message = format!("its file is gone from the inbox, and is neither in done/ nor in failed/; {session} had it");
                     self.tell(EventReason::TaskVanished, Severity::Warning, message);
                 }
                 Some(_) => {}
