@@ -144,7 +144,8 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::FinishTask { .. }
         | Effect::FailTask { .. }
         | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. } => false,
+        | Effect::MoveTask { .. }
+        | Effect::ArchiveDone { .. } => false,
         Effect::InitSharedRoot { .. }
         | Effect::AdoptSharedRoot { .. }
         | Effect::CreateTarget { .. }
@@ -152,7 +153,9 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::RepointLink { .. }
         | Effect::MergeDirectory { .. }
         | Effect::PrepareHome { .. }
-        | Effect::RecordActive { .. } => true,
+        | Effect::RecordActive { .. }
+        | Effect::RestoreSession { .. }
+        | Effect::RemoveCheckpoints { .. } => true,
     }
 }
 
@@ -168,5 +171,6 @@ const fn changes_queues(effect: &Effect) -> bool {
             | Effect::FailTask { .. }
             | Effect::RetryTask { .. }
             | Effect::MoveTask { .. }
+            | Effect::ArchiveDone { .. }
     )
 }

@@ -30,6 +30,8 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
         | Effect::CreateQueue { .. }
+        | Effect::RemoveCheckpoints { .. }
+        | Effect::RestoreSession { .. }
         | Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
         | Effect::RenewClaim { .. }
@@ -37,7 +39,8 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::FinishTask { .. }
         | Effect::FailTask { .. }
         | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. } => Vec::new(),
+        | Effect::MoveTask { .. }
+        | Effect::ArchiveDone { .. } => Vec::new(),
     }
 }
 
@@ -57,6 +60,7 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         process: None,
         started_at: at,
         ended: false,
+        stopped: false,
         spoken: launch.mode == LaunchMode::Resume,
     };
     MemoryChange::PutSession(launch.session.clone(), record)
@@ -65,7 +69,13 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
 /// We stopped it: that it is gone is no exit of its own.
 pub(super) fn stopped(session: &SessionName, memory: &Memory) -> Option<MemoryChange> {
     let record = memory.sessions.get(session).filter(|record| !record.ended)?;
-    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ended: true, ..record.clone() }))
+    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ended: true, stopped: true, ..record.clone() }))
+}
+
+/// A swap has left it without an agent: the swap's doing, and no end of its own.
+pub(super) fn stopped_for_swap(session: &SessionName, memory: &Memory) -> Option<MemoryChange> {
+    let record = memory.sessions.get(session).filter(|record| !record.stopped)?;
+    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ended: true, stopped: true, ..record.clone() }))
 }
 
 /// What only an interrupted intent knows: that a conversation may have begun. Without it, the next start would begin it a second time.
@@ -105,6 +115,8 @@ fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReaso
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
         Effect::CreateQueue { .. } => EventReason::QueueCreated,
+        Effect::RemoveCheckpoints { .. } => EventReason::Tidied,
+        Effect::RestoreSession { .. } => EventReason::CheckpointRestored,
         Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
         | Effect::RenewClaim { .. }
@@ -113,6 +125,7 @@ fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReaso
         | Effect::FailTask { .. }
         | Effect::RetryTask { .. }
         | Effect::MoveTask { .. } => return tasks::tell(action, effect, memory),
+        Effect::ArchiveDone { .. } => EventReason::Tidied,
     };
     Some((reason, Severity::Normal))
 }

@@ -9,8 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ClaimId, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TaskName, TmuxSessionId, error_chain},
-    observed::{FileIdentity, Mark, Marker},
+    model::{
+        AccountName, ClaimId, ConversationId, Month, PaneId, Pid, PoolId, ProcessId, SessionName, TaskName, TmuxSessionId, error_chain,
+    },
+    observed::{CheckpointId, FileIdentity, Mark, Marker},
     spec::PermissionMode,
 };
 
@@ -131,6 +133,25 @@ pub enum Effect {
         /// The mark that it must carry.
         mark: Mark,
     },
+    /// Remove checkpoints of a session. Unchanged when none of them is there.
+    RemoveCheckpoints {
+        /// Whose.
+        session: SessionName,
+        /// Which.
+        checkpoints: Vec<CheckpointId>,
+    },
+    /// Bind a session to the conversation of a checkpoint. The host only verifies that the conversation has a transcript and that no process
+    /// has it open; the engine then writes the store.
+    RestoreSession {
+        /// The session.
+        session: SessionName,
+        /// The checkpoint.
+        from: CheckpointId,
+        /// The conversation.
+        conversation: ConversationId,
+        /// The directory that it was begun in.
+        workdir: PathBuf,
+    },
     /// Record the account that the pool works under. The host only verifies `needs`; the engine then writes the store.
     RecordActive {
         /// The account.
@@ -222,6 +243,15 @@ pub enum Effect {
         to: PathBuf,
         /// The task, which must have no marker.
         task: TaskName,
+    },
+    /// Put tasks of `done/` into the archive of their month, and take away those that are in it unchanged. Tasks that are gone are passed over.
+    ArchiveDone {
+        /// The project's directory.
+        project: PathBuf,
+        /// The month whose archive it is.
+        month: Month,
+        /// The tasks.
+        tasks: Vec<TaskName>,
     },
 }
 

@@ -10,7 +10,7 @@ use std::{
 use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan};
 use crate::{
     model::{AccountName, ConversationId, Now, SessionName, TmuxSessionId},
-    observed::{AgentView, Mark, PaneView, Snapshot},
+    observed::{AgentView, Mark, PaneView, Seen, Snapshot},
     spec::Spec,
 };
 
@@ -73,7 +73,9 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 // An agent without a pane cannot be worked with any more.
                 let orphan = facts.pane(session).is_none();
                 check(quiet || (orphan && says_so(action)), "a working agent is stopped");
-                if !spec.sessions.contains_key(session) {
+                if !spec.sessions.contains_key(session) && orphan {
+                    check(memory.removal_seen.contains(session), "a removal must be seen twice");
+                } else if !spec.sessions.contains_key(session) {
                     removed.insert(session);
                     check(facts.may_prune(session), "an undeclared session is stopped that was not seen twice, or while prune is off");
                 }
@@ -123,8 +125,16 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(complete, "an account is declared active without all its links");
                 check(memory.swap.is_none(), "the active account is changed while a swap is open");
             }
+            Effect::RemoveCheckpoints { session, checkpoints } => {
+                let taken = seen.checkpoints.get(session).and_then(Seen::value).map_or(&[][..], |view| &view.taken);
+                check(checkpoints.iter().all(|id| taken.contains(id)), "a checkpoint is removed that was not seen");
+                let returns = spec.sessions.contains_key(session) || memory.sessions.contains_key(session);
+                let newest = taken.last().is_some_and(|newest| checkpoints.contains(newest));
+                check(!returns || !newest, "the newest checkpoint of a session is removed");
+            }
             // Of these there is a check of its own.
             Effect::StartServer
+            | Effect::RestoreSession { .. }
             | Effect::CreateQueue { .. }
             | Effect::ClaimTask { .. }
             | Effect::TypePrompt { .. }
@@ -133,7 +143,8 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
             | Effect::FinishTask { .. }
             | Effect::FailTask { .. }
             | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. } => {}
+            | Effect::MoveTask { .. }
+            | Effect::ArchiveDone { .. } => {}
         }
     }
     if removed.len() > spec.max_prune {

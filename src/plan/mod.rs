@@ -13,23 +13,27 @@ mod action;
 mod backoff;
 pub mod burn;
 mod change;
+pub mod checkpoints;
 mod effect;
 mod ensure;
 mod filter;
 mod homes;
 mod links;
 mod lint;
+mod login_ends;
 mod logins;
 mod memory;
 mod needs;
 mod planner;
 pub mod poll;
 mod removals;
+mod restoring;
 mod sessions;
 pub mod target;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tidy;
 
 pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, unspoken_transcripts, wanted_transcripts};
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
@@ -40,6 +44,7 @@ pub use ensure::{WrongLink, ensure_active_link, ensure_links};
 pub use filter::{filter, pool_wide_hold};
 pub use links::QUARANTINE;
 pub use lint::{Finding, lint};
+pub use login_ends::{LoginWarning, ends_in, stage as login_stage};
 pub use logins::{CONFIRM, Refused, RefusedLogin, login_of};
 pub use memory::{
     Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskAttempt,
@@ -47,4 +52,5 @@ pub use memory::{
 };
 pub use needs::{link_need, link_needs};
 pub use planner::{MAX_FACT_AGE, link_is_right, plan};
+pub use restoring::absorb_checkpoints;
 pub use sessions::{RESERVED_DESCRIPTORS, death_words, launch};

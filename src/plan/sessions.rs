@@ -3,6 +3,7 @@
 use super::{
     Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb, link_needs,
     planner::{AgentNow, MAX_FACT_AGE, Planner, action},
+    restoring::may_begin,
 };
 use crate::{
     model::{Activity, ConversationId, ObjectRef, ProcessId},
@@ -188,9 +189,10 @@ impl Planner<'_> {
             Restart::OnFailure => death.code == Some(0),
             Restart::Never => true,
         };
-        // The policy is about an end of its own. One that was last started with other settings, or under another account, was ended by us
-        // to be started anew.
-        let as_started = pane.mark.as_ref() == Some(&mark) && record.is_none_or(|record| record.account == account.name);
+        // The policy is about an end of its own. One that we stopped, that was last started with other settings, or under another account, was
+        // ended to be started anew: a swap that went back may have left it so.
+        let is_as_it_was = |record: &SessionRecord| record.account == account.name && !record.stopped;
+        let as_started = pane.mark.as_ref() == Some(&mark) && record.is_none_or(is_as_it_was);
         if stays && as_started {
             self.wait(
                 object,
@@ -221,6 +223,10 @@ impl Planner<'_> {
             let message =
                 format!("its conversation {conversation} is open in session {rival}; it is started once that session has left it");
             self.wait(object, "ConversationOpen", message);
+            return None;
+        }
+        if let (None, Err(message)) = (record, may_begin(self.seen, &session.name)) {
+            self.wait(object, "CheckpointsUnknown", message);
             return None;
         }
         let mode = if record.is_some() { self.conversation_mode(session, conversation)? } else { LaunchMode::Fresh };

@@ -59,6 +59,9 @@ impl World {
                 seen.queues.insert(project.name.clone(), fact);
             }
         }
+        if look.checkpoints {
+            self.show_checkpoints(&spec, memory, now, seen);
+        }
         if look.usage || look.everything {
             for (account, usage) in std::mem::take(&mut self.readings) {
                 seen.usage.entry(account).or_default().merge(&usage);
@@ -126,6 +129,7 @@ impl World {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            evidence: Vec::new(),
         };
         match process {
             None => gone,
@@ -205,7 +209,7 @@ impl World {
     }
 
     /// The mark of the first `length` bytes of a transcript; `None` when it has none or fewer.
-    fn transcript_mark(&self, path: &Path, length: usize) -> Option<TranscriptMark> {
+    pub(super) fn transcript_mark(&self, path: &Path, length: usize) -> Option<TranscriptMark> {
         let bytes = self.files.read(path).filter(|bytes| !bytes.is_empty())?;
         let kept = if length == usize::MAX { bytes } else { bytes.get(..length)? };
         Some(TranscriptMark {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
     observed::{LoginView, Seen, Snapshot, TmuxView},
-    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Planned, Refused, Waiting, login_of},
+    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage},
     spec::{Account, Spec},
     swap::Place,
 };
@@ -125,13 +125,19 @@ impl Maker<'_> {
             }
         }
         let report = &planned.report;
+        // What is old and about to be cleaned away makes nothing differ from the spec, and neither does a task on its way, or one that waits.
+        let pending =
+            planned.plan.actions.iter().filter(|(phase, _)| !matches!(phase, Phase::Settle | Phase::Dispatch | Phase::Tidy)).count();
+        let is_task = |entry: &&Waiting| matches!(entry.object, ObjectRef::Task(_));
+        let is_work = |entry: &&Waiting| is_task(entry) || matches!(entry.object, ObjectRef::Project(_));
+        let waits = report.waiting.iter().find(|entry| !is_work(entry)).or_else(|| report.warnings.iter().find(|entry| !is_task(entry)));
         let (status, reason, message) = if self.inputs.tmux().is_none() {
             (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned())
         } else if memory.swap.is_some() {
             (Truth::False, "Swapping", "a swap is open".to_owned())
-        } else if !planned.plan.is_empty() {
-            (Truth::False, "ChangesPending", format!("changes to be made: {}", planned.plan.actions.len()))
-        } else if let Some(first) = report.waiting.first().or(report.warnings.first()) {
+        } else if pending > 0 {
+            (Truth::False, "ChangesPending", format!("changes to be made: {pending}"))
+        } else if let Some(first) = waits {
             (Truth::False, first.reason.as_str(), format!("{}: {}", first.object, first.message))
         } else {
             (Truth::True, "InSync", "everything is as declared".to_owned())
@@ -192,6 +198,14 @@ impl Maker<'_> {
             LoginView::Valid { expires_at: Some(until) } if *until <= now.wall => {
                 let message = format!("it ended at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
                 (Truth::False, "LoginEnded", message)
+            }
+            LoginView::Valid { expires_at: Some(until) } if login_stage(*until, now.wall).is_some() => {
+                let message = format!(
+                    "ends {}, at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
+                    ends_in(*until, now.wall),
+                    account.home.display()
+                );
+                (Truth::True, "EndsSoon", message)
             }
             LoginView::Valid { expires_at: Some(until) } => (Truth::True, "LoggedIn", format!("until {until:.0}")),
             LoginView::Valid { expires_at: None } => (Truth::True, "LoggedIn", String::new()),

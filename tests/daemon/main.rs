@@ -5,6 +5,7 @@
 
 mod apply;
 mod blind;
+mod checkpoints;
 mod killed;
 mod links;
 mod pool;

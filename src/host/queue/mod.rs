@@ -24,6 +24,7 @@
 //! Decide which task goes where, or when one is lost.
 
 mod add;
+mod archive;
 mod ends;
 mod error;
 mod header;
@@ -33,6 +34,7 @@ mod place;
 mod relocate;
 
 pub use add::add;
+pub use archive::ARCHIVE;
 pub use error::QueueError;
 pub use look::{MAX_TASK, QueueCache, REST, look};
 pub use marker::ENDING as MARKER_ENDING;
@@ -64,6 +66,7 @@ pub fn perform(effect: &Effect) -> Option<Outcome> {
             let to = Queue::open(to)?;
             relocate::move_task(&queue.child(INBOX)?, &to.child(INBOX)?, task)
         }),
+        Effect::ArchiveDone { project, month, tasks } => within(project, |queue| archive::archive(queue, month, tasks)),
         _ => return None,
     };
     Some(match result {

@@ -17,12 +17,13 @@ mod perform;
 mod queues;
 mod readings;
 mod track;
+mod typing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 use self::{ground::Ground, queues::Queues, readings::Readings, track::Tracks};
 use super::{
     Host, Look, Wake,
+    checkpoint::{Checkpoints, files::Shelf},
     intake::Intake,
     process::{DeathWatch, ProcessError},
     tmux::{RuntimeDirectory, Socket, TmuxConfig, TmuxError, TmuxServer},
@@ -38,7 +40,7 @@ use super::{
 };
 use crate::{
     model::{AccountName, Monotonic, Now, PollOutcome, PoolId},
-    observed::Snapshot,
+    observed::{Checkpoint, EndedCheckpoint, Snapshot},
     plan::{Effect, Memory, Outcome},
     spec::{QuotaSource, Spec, Tmux},
 };
@@ -128,7 +130,11 @@ pub struct RealHost {
     watch: Option<Watch<Place>>,
     tracks: Tracks,
     readings: Readings,
+    checkpoints: Checkpoints,
+    checkpoint_shelf: Arc<Mutex<Shelf>>,
     queues: Queues,
+    /// The words on the pool that status lines show, as they were last written.
+    pool_line: String,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -148,13 +154,17 @@ impl RealHost {
             watch: None,
             tracks: Tracks::default(),
             readings: Readings::default(),
+            checkpoints: Checkpoints::default(),
+            checkpoint_shelf: Arc::default(),
             queues: Queues::default(),
+            pool_line: String::new(),
             heard: BTreeSet::new(),
         })
     }
 
     /// Begins to listen: to the reports of agents, and to changes in the homes. Only the holder of the state's lock may.
     pub fn listen(&mut self) {
+        self.tracks.watches = true;
         match Intake::bind(&self.station.intake_socket(), &self.station.spool()) {
             Ok(intake) => self.intake = Some(intake),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot take reports of agents; looks have to do"),
@@ -204,6 +214,8 @@ impl Host for RealHost {
                 }
             }
         }
+        let workdirs = spec.sessions.iter().map(|(name, session)| (name.clone(), session.workdir.clone())).collect();
+        self.tracks.look_for_status_files(workdirs, ground.queues.iter().map(|(_, path)| path.clone()).collect());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }
@@ -230,6 +242,20 @@ impl Host for RealHost {
 
     fn ended_polls(&mut self) -> Vec<(AccountName, QuotaSource, PollOutcome)> {
         self.readings.take_ended()
+    }
+
+    fn start_checkpoint(&mut self, draft: Checkpoint) {
+        if let Some(ground) = &self.ground {
+            self.checkpoints.start(draft, ground.root.join("projects"), self.station.state.clone());
+        }
+    }
+
+    fn ended_checkpoints(&mut self) -> Vec<EndedCheckpoint> {
+        self.checkpoints.take_ended()
+    }
+
+    async fn finish_checkpoints(&mut self, within: Duration) {
+        self.checkpoints.finish(within).await;
     }
 
     async fn wake(&mut self, deadline: Monotonic) -> BTreeSet<Wake> {

@@ -13,25 +13,37 @@ use crate::{
     host::{
         agent::{
             AgentError,
-            activity::{Register, Signs, activity},
+            activity::{Judgement, Register, Signs, Word, judge},
             register, tail,
         },
+        intake::status_file,
         process::{self, DeathWatch, Exit, ProcessState},
     },
-    model::{AccountUsage, Activity, Now, Pid, ProcessId, SessionName, error_line},
-    observed::{AgentView, Death, PaneView, RegisterView, Seen, StartReport, Unseen},
+    model::{AccountUsage, Activity, ClaimId, Now, Pid, ProcessId, SessionName, error_line},
+    observed::{AgentView, Death, PaneView, PromptView, RegisterView, Seen, StartReport, Unseen},
 };
 
 /// Everything known of agent processes.
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
     by_session: BTreeMap<SessionName, Track>,
+    /// The session of each process that was looked at; its track has the last word.
+    sessions: BTreeMap<ProcessId, SessionName>,
     /// Processes that ended and that a pane may still name, with how they ended.
     ended: BTreeMap<ProcessId, Option<Death>>,
     /// What start hooks reported, by process: a report may come before the process was first looked at.
     starts: BTreeMap<ProcessId, StartReport>,
+    /// What is known of the turns of processes; for the same reason.
+    turns: BTreeMap<ProcessId, Turns>,
+    /// What hooks said last of what their agents do, by process.
+    words: BTreeMap<ProcessId, Word>,
+    /// Where the status file of a session may be: its start directory, and the registered projects.
+    workdirs: BTreeMap<SessionName, PathBuf>,
+    projects: Vec<PathBuf>,
     /// Processes whose register or transcript is to be read again.
     dirty: BTreeSet<Pid>,
+    /// Whether ends are waited for. A host that only looks once opens no handles.
+    pub watches: bool,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
     /// What the registers said last. It is shared with the checks before a start, which run on a thread of their own.
@@ -55,6 +67,34 @@ struct Track {
     timed: bool,
 }
 
+/// What was heard of the turns of one process.
+#[derive(Debug, Clone, Default)]
+struct Turns {
+    /// Claims in its prompts, oldest first, each once.
+    prompts: Vec<PromptView>,
+    ended_at: Option<Timestamp>,
+}
+
+impl Turns {
+    /// How many prompts are kept.
+    const PROMPTS: usize = 8;
+
+    /// Notes the claims of a prompt. Reports may come late: those of a time without a daemon come from the spool.
+    fn take(&mut self, claims: Vec<ClaimId>, at: Timestamp) {
+        for claim in claims {
+            let at = self.prompts.iter().find(|prompt| prompt.claim == claim).map_or(at, |before| before.at.max(at));
+            self.prompts.retain(|prompt| prompt.claim != claim);
+            self.prompts.push(PromptView { claim, at });
+        }
+        self.prompts.sort_by_key(|prompt| prompt.at);
+        self.prompts.drain(..self.prompts.len().saturating_sub(Self::PROMPTS));
+    }
+
+    fn end(&mut self, at: Timestamp) {
+        self.ended_at = self.ended_at.max(Some(at));
+    }
+}
+
 /// What a look at one agent brought.
 pub(super) enum Looked {
     /// Nothing can have changed since it was last read.
@@ -68,6 +108,10 @@ pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many ends and start reports are remembered.
 const REMEMBERED: usize = 20_000;
+/// How many projects are asked about one session.
+const PROJECTS: usize = 64;
+/// How long a process that cannot be made out is looked at again and again; then the regular looks have to do.
+const SETTLES: Duration = Duration::from_mins(2);
 
 impl Tracks {
     /// Notes processes that ended.
@@ -95,10 +139,54 @@ impl Tracks {
         }
     }
 
+    /// Notes what a hook said of the agent's activity. Hooks may be heard late: the newest word counts.
+    pub fn said(&mut self, process: ProcessId, word: Word) {
+        if self.words.get(&process).is_none_or(|held| held.at <= word.at) {
+            self.words.insert(process, word);
+        }
+        while self.words.len() > REMEMBERED {
+            self.words.pop_first();
+        }
+    }
+
+    /// Notes where the status file of each session may be.
+    pub fn look_for_status_files(&mut self, workdirs: BTreeMap<SessionName, PathBuf>, projects: Vec<PathBuf>) {
+        (self.workdirs, self.projects) = (workdirs, projects);
+    }
+
+    /// What the status files say of a session, the newest word of all. Asked only where the register is silent.
+    fn status_file(&self, name: &SessionName) -> Option<Word> {
+        let places: BTreeSet<&PathBuf> = self.workdirs.get(name).into_iter().chain(&self.projects).take(PROJECTS).collect();
+        places.into_iter().filter_map(|place| status_file::read(place, name)).max_by_key(|word| word.at)
+    }
+
+    /// Notes what a hook said of a prompt that its process took.
+    pub fn prompted(&mut self, process: ProcessId, prompt: &str, at: Timestamp) {
+        let claims = ClaimId::all_in(prompt);
+        if !claims.is_empty() {
+            self.dirty.insert(process.pid);
+            self.turns_of(process).take(claims, at);
+        }
+    }
+
+    /// Notes that a hook said that a turn is over.
+    pub fn turn_ended(&mut self, process: ProcessId, at: Timestamp) {
+        self.dirty.insert(process.pid);
+        self.turns_of(process).end(at);
+    }
+
+    fn turns_of(&mut self, process: ProcessId) -> &mut Turns {
+        if !self.turns.contains_key(&process) && self.turns.len() >= REMEMBERED {
+            self.turns.pop_first();
+        }
+        self.turns.entry(process).or_default()
+    }
+
     /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
     /// behind a status line only when it said something new.
     pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>, hook: bool) -> bool {
-        let Some(track) = self.by_session.values_mut().find(|track| track.process == Some(process)) else { return hook };
+        let track = self.sessions.get(&process).and_then(|name| self.by_session.get_mut(name));
+        let Some(track) = track.filter(|track| track.process == Some(process)) else { return hook };
         let news = context_tokens.is_some() && context_tokens != track.context_tokens;
         if let Some(path) = transcript {
             track.transcript = Some(path.to_owned());
@@ -112,12 +200,14 @@ impl Tracks {
 
     /// The home of a process that is tracked, as its own environment says.
     pub fn home_of(&self, process: ProcessId) -> Option<&Path> {
-        self.by_session.values().find(|track| track.process == Some(process)).and_then(|track| track.home.as_deref())
+        let track = self.sessions.get(&process).and_then(|name| self.by_session.get(name));
+        track.filter(|track| track.process == Some(process)).and_then(|track| track.home.as_deref())
     }
 
     /// Forgets sessions that are neither seen nor remembered any more.
     pub fn retain(&mut self, keep: impl Fn(&SessionName) -> bool) {
         self.by_session.retain(|name, _| keep(name));
+        self.sessions.retain(|process, name| self.by_session.get(name).is_some_and(|track| track.process == Some(*process)));
         self.unsettled.retain(keep);
     }
 
@@ -151,6 +241,7 @@ impl Tracks {
         match self.read(name, pid, pane.is_some(), death, recorded, deaths, now) {
             Ok(track) => {
                 let view = track.view.clone();
+                self.sessions.extend(track.process.map(|process| (process, name.clone())));
                 self.by_session.insert(name.clone(), track);
                 Looked::Read(Box::new(Seen::known(view, now)))
             }
@@ -189,7 +280,7 @@ impl Tracks {
             // bears its number is somebody else.
             return Ok(Track::ended(Some(pid), death));
         }
-        if !deaths.watch(process).map_err(failed)? {
+        if self.watches && !deaths.watch(process).map_err(failed)? {
             return Ok(Track::ended(Some(pid), None));
         }
         let before = self.by_session.get(name).filter(|track| track.process == Some(process));
@@ -215,14 +306,29 @@ impl Tracks {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                evidence: Vec::new(),
             },
             home,
             timed: false,
         };
-        self.limits.extend(track.read_transcript(process, now));
+        let (limit, prompt) = track.read_transcript(process, now);
+        self.limits.extend(limit);
+        if let Some((claims, at)) = prompt {
+            // A second proof: the report of a hook may be lost. Its time is that of the first one.
+            let turns = self.turns_of(process);
+            let news = claims.into_iter().filter(|claim| turns.prompts.iter().all(|known| known.claim != *claim)).collect();
+            turns.take(news, at);
+        }
+        if let Some(turns) = self.turns.get(&process) {
+            track.view.prompts.clone_from(&turns.prompts);
+            track.view.turn_ended_at = turns.ended_at;
+        }
         let entry = track.home.as_deref().map(|home| lock(&self.shelf).read(home, process));
-        track.take_register(entry, process, now);
-        if track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown) {
+        let silent = !matches!(entry, Some(Ok(Some(_))));
+        let status_file = if silent { self.status_file(name) } else { None };
+        track.take_register(entry, self.words.get(&process), status_file.as_ref(), process, now);
+        let unclear = track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown);
+        if unclear && age(process, now) < SETTLES {
             self.unsettled.insert(name.clone());
         }
         Ok(track)
@@ -277,24 +383,35 @@ impl Track {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                evidence: Vec::new(),
             },
             timed: false,
         }
     }
 
-    /// Limits and refusals count only when they are of this very process: a transcript outlives accounts.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> Option<(PathBuf, AccountUsage)> {
-        let facts = tail::tail(self.transcript.as_ref()?).ok().flatten()?;
+    /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
+    /// whoever took it.
+    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<(Vec<ClaimId>, Timestamp)>) {
+        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else { return (None, None) };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
         let limit = facts.limit.filter(|limit| limit.at >= since);
         self.limit_until = limit.as_ref().and_then(|limit| limit.resets_at);
         self.login_dead = facts.login_refused.is_some_and(|at| at >= since);
         self.context_tokens = facts.context_tokens.or(self.context_tokens);
-        Some((self.home.clone()?, limit?.usage()?))
+        let usage = limit.and_then(|limit| Some((self.home.clone()?, limit.usage()?)));
+        let claims = facts.prompt.as_deref().map(ClaimId::all_in).filter(|claims| !claims.is_empty());
+        (usage, claims.zip(facts.prompt_at))
     }
 
-    fn take_register(&mut self, entry: Option<Result<Option<RegisterView>, AgentError>>, process: ProcessId, now: Now) {
-        let found = match &entry {
+    fn take_register(
+        &mut self,
+        entry: Option<Result<Option<RegisterView>, AgentError>>,
+        hook: Option<&Word>,
+        status_file: Option<&Word>,
+        process: ProcessId,
+        now: Now,
+    ) {
+        let register = match &entry {
             Some(Ok(Some(view))) => Register::Entry(view),
             Some(Ok(None)) | None => Register::Absent,
             Some(Err(_)) => Register::Unreadable,
@@ -302,21 +419,24 @@ impl Track {
         let signs = Signs {
             alive: Some(true),
             age: age(process, now),
-            register: found,
+            register,
+            hook,
+            status_file,
             limit_until: self.limit_until,
             login_dead: self.login_dead,
         };
-        let (what, since) = activity(&signs, now.wall);
-        self.view.activity = what;
+        let Judgement { activity, since, evidence, timed } = judge(&signs, now.wall);
+        self.view.activity = activity;
         self.view.activity_since = since;
+        self.view.evidence = evidence;
         self.view.context_tokens = self.context_tokens;
-        self.timed = matches!(what, Activity::Starting | Activity::LimitHit | Activity::Unknown);
+        self.timed = timed;
         self.view.register = entry.and_then(Result::ok).flatten();
     }
 }
 
 /// What is on the shelf is whole at any time, also after a panic elsewhere.
-pub(super) fn lock(shelf: &Mutex<register::Shelf>) -> MutexGuard<'_, register::Shelf> {
+pub(super) fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

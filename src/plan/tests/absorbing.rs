@@ -63,6 +63,17 @@ fn an_agent_that_has_run_for_long_leaves_its_exits_behind() {
 }
 
 #[test]
+fn a_wait_that_a_clock_set_back_made_endless_is_bounded_once() {
+    let mut world = World::converged(1);
+    let ahead = Attempts { failures: 3, not_before: Some(at(500_000).wall), ..Attempts::default() };
+    world.memory.attempts.insert(ObjectRef::SharedRoot, ahead);
+    world.learn();
+    assert_eq!(world.memory.attempts[&ObjectRef::SharedRoot].not_before, Some(at(375).wall));
+    world.look_again(at(60));
+    assert!(world.absorb().is_empty(), "once");
+}
+
+#[test]
 fn what_is_not_known_teaches_nothing() {
     let changes: [fn(&mut World); 3] = [
         |world| world.seen.tmux = unseen(),
@@ -125,6 +136,35 @@ fn a_lost_server_is_told() {
     world.learn();
     assert!(world.absorb().is_empty(), "told once");
     assert!(world.memory.attempts.is_empty(), "the server's end is no exit of theirs");
+}
+
+/// A look that fails, or that shows a server without panes while the agents live, is no death: nothing is told, counted or begun anew.
+#[test]
+fn a_look_at_tmux_that_fails_or_shows_nothing_ends_nobody() {
+    let looks: [fn(&mut World); 4] = [
+        |world| world.seen.tmux = unseen(),
+        |world| {
+            world.seen.tmux = unseen();
+            world.seen.agents.values_mut().for_each(|agent| *agent = unseen());
+        },
+        |world| world.seen.agents.values_mut().for_each(|agent| *agent = unseen()),
+        |world| world.tmux().panes.clear(),
+    ];
+    for (number, look) in looks.into_iter().enumerate() {
+        let mut world = World::converged(2);
+        look(&mut world);
+        let absorbed = world.absorb();
+        assert_eq!(reasons(&absorbed), [], "look {number}");
+        world.learn();
+        assert!(world.memory.attempts.is_empty() && world.memory.sessions.values().all(|record| !record.ended && record.process.is_some()));
+        let started = world
+            .plan()
+            .plan
+            .actions
+            .iter()
+            .any(|(_, action)| matches!((&action.object, action.verb), (ObjectRef::Session(_), Verb::Create | Verb::Restart)));
+        assert!(!started, "look {number}: an agent that may live gets no second one");
+    }
 }
 
 /// The handles of the processes tell before tmux is looked at again.

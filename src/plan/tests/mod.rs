@@ -7,10 +7,12 @@ mod filtering;
 mod homes;
 mod links;
 mod linting;
+mod login_ends;
 mod logins;
 mod properties;
 mod removals;
 mod sessions;
+mod tidying;
 pub mod world;
 
 use super::*;
