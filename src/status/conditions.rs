@@ -125,15 +125,19 @@ impl Maker<'_> {
             }
         }
         let report = &planned.report;
-        // What is old and about to be cleaned away makes nothing differ from the spec.
-        let pending = planned.plan.actions.iter().filter(|(phase, _)| *phase != Phase::Tidy).count();
+        // What is old and about to be cleaned away makes nothing differ from the spec, and neither does a task on its way, or one that waits.
+        let pending =
+            planned.plan.actions.iter().filter(|(phase, _)| !matches!(phase, Phase::Settle | Phase::Dispatch | Phase::Tidy)).count();
+        let is_task = |entry: &&Waiting| matches!(entry.object, ObjectRef::Task(_));
+        let is_work = |entry: &&Waiting| is_task(entry) || matches!(entry.object, ObjectRef::Project(_));
+        let waits = report.waiting.iter().find(|entry| !is_work(entry)).or_else(|| report.warnings.iter().find(|entry| !is_task(entry)));
         let (status, reason, message) = if self.inputs.tmux().is_none() {
             (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned())
         } else if memory.swap.is_some() {
             (Truth::False, "Swapping", "a swap is open".to_owned())
         } else if pending > 0 {
             (Truth::False, "ChangesPending", format!("changes to be made: {pending}"))
-        } else if let Some(first) = report.waiting.first().or(report.warnings.first()) {
+        } else if let Some(first) = waits {
             (Truth::False, first.reason.as_str(), format!("{}: {}", first.object, first.message))
         } else {
             (Truth::True, "InSync", "everything is as declared".to_owned())
