@@ -11,6 +11,7 @@ use crate::{
     plan::{Finding, Memory, Planned, absorb, filter, lint, plan, undeclared_sessions, wanted_transcripts},
     spec::Spec,
     status::{Conditions, Inputs, SpecState, Status, conditions, status},
+    store::Store,
     swap::SwapCause,
 };
 
@@ -55,6 +56,13 @@ impl<H: Host> View<H> {
             swap_waits: None,
             blind: None,
         }
+    }
+
+    /// The same, with the times at which conditions flipped, as `store` remembers them.
+    #[must_use]
+    pub fn remembering<Access>(mut self, store: &Store<Access>) -> Self {
+        self.conditions = super::publish::remembered(store);
+        self
     }
 
     /// Looks and plans, and writes nothing. A removal counts as confirmed: somebody is looking at it.
@@ -200,6 +208,11 @@ impl<H: Host> View<H> {
 
     pub(super) async fn look(&mut self, look: &Look) {
         self.host.observe(&self.memory, look, &mut self.seen).await;
+    }
+
+    /// Both clocks of the host.
+    pub fn now(&self) -> Now {
+        self.host.now()
     }
 
     pub(super) fn wall(&self) -> Timestamp {

@@ -12,3 +12,4 @@ mod rollback;
 mod run;
 mod swap;
 mod witness;
+mod words;
