@@ -1,12 +1,12 @@
 //! What the engine knows and plans, without the right to write: all that a dry run needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, Severity},
+    model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{Seen, Snapshot},
     plan::{Finding, Memory, Planned, absorb, filter, lint, plan, undeclared_sessions, wanted_transcripts},
     spec::Spec,
@@ -82,6 +82,13 @@ impl<H: Host> View<H> {
         let planned = self.plan_now();
         self.planned = planned.clone();
         planned
+    }
+
+    /// Plans anew as if an operator had confirmed that every undeclared session may be stopped. Answers the plan and which sessions they are.
+    pub fn preview_confirmed(&mut self) -> (Planned, BTreeSet<SessionName>) {
+        self.memory.prune_confirmed.clone_from(&self.memory.removal_seen);
+        self.planned = self.plan_now();
+        (self.planned.clone(), self.memory.prune_confirmed.clone())
     }
 
     /// Notes the undeclared sessions in the copy of the memory that this process holds, as a first pass would have done.

@@ -149,7 +149,7 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
             | Effect::MoveTask { .. } => {}
         }
     }
-    if removed.len() > spec.max_prune {
+    if removed.iter().filter(|session| !memory.prune_confirmed.contains(**session)).count() > spec.max_prune {
         findings.push(Finding { object: "pool".to_owned(), rule: "more sessions are pruned in one pass than maxPrune allows" });
     }
     if findings.is_empty() { Ok(()) } else { Err(findings) }
