@@ -1,8 +1,12 @@
 //! The command line.
 
+mod task;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use task::{TaskAddArgs, TaskArgs, TaskCancelArgs, TaskCommand, TaskListArgs, TaskMoveArgs, TaskOrderArgs, TaskShowArgs};
 
 use super::Exit;
 
@@ -128,8 +132,12 @@ pub enum Command {
     Clear(ClearArgs),
     /// Have the daemon look at everything now.
     Reconcile,
+    /// Put tasks into queues, see how they stand, and have a say about single ones.
+    Task(TaskArgs),
     /// Attach the terminal to a session.
     Attach(SessionArgs),
+    /// What was kept of each session, to take it up again.
+    Checkpoint(CheckpointArgs),
     /// Check the host: tmux, CLI, homes, logins, limits, clock, permissions.
     Doctor(OutputArgs),
     /// Units of systemd for the daemon and for the tmux server.
@@ -339,6 +347,49 @@ pub struct ClearArgs {
     /// Do not ask.
     #[arg(short = 'y', long)]
     pub yes: bool,
+}
+
+/// `checkpoint`
+#[derive(Debug, Args)]
+pub struct CheckpointArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CheckpointCommand,
+}
+
+/// `checkpoint …`
+#[derive(Debug, Subcommand)]
+pub enum CheckpointCommand {
+    /// List what was kept.
+    Ls {
+        /// Only of this session.
+        #[arg(value_name = "SESSION")]
+        session: Option<String>,
+        /// The form of the output.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show all that is needed to take a session over by hand.
+    Show {
+        /// The session.
+        #[arg(value_name = "SESSION")]
+        session: String,
+        /// Which one; the newest good one when absent.
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// The form of the output.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Keep what there is now.
+    Take {
+        /// Of these sessions.
+        #[arg(value_name = "SESSION", required_unless_present = "all")]
+        sessions: Vec<String>,
+        /// Of all sessions.
+        #[arg(long, conflicts_with = "sessions")]
+        all: bool,
+    },
 }
 
 /// `service`

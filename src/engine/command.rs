@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ObjectRef, SessionName, SpecDigest},
+    model::{AccountName, ObjectRef, ProjectName, SessionName, SpecDigest, TaskId},
     plan::Planned,
-    status::Status,
+    status::{Status, TaskDetail},
 };
 
 /// A command with what makes it safe to repeat.
@@ -31,6 +31,30 @@ pub enum Command {
     Status,
     /// What would be done now.
     Plan,
+    /// The tasks of all projects.
+    Tasks {
+        /// Also those that are done.
+        all: bool,
+    },
+    /// Offer a failed task again, with all its attempts.
+    RetryTask {
+        /// Which.
+        task: TaskId,
+    },
+    /// Take a task out of the queue. The session that has it is not interrupted.
+    CancelTask {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// Move a task that nobody has to another project.
+    MoveTask {
+        /// Which.
+        task: TaskId,
+        /// Where to.
+        to: ProjectName,
+    },
     /// Read the spec again, look at everything, act, and say what was done. Refused when the spec's digest is another one.
     Apply {
         /// The digest that the sender has shown to its user, if it did.
@@ -79,6 +103,11 @@ pub enum Command {
         /// Which.
         object: ObjectRef,
     },
+    /// Take checkpoints now.
+    TakeCheckpoints {
+        /// Of which sessions; all declared ones when empty.
+        sessions: Vec<SessionName>,
+    },
     /// Look again, show what is seen, and clear a latch or a quarantine.
     Clear {
         /// Which object's.
@@ -95,6 +124,7 @@ impl Command {
             self,
             Self::Status
                 | Self::Plan
+                | Self::Tasks { .. }
                 | Self::Swap { dry_run: true, .. }
                 | Self::Clear { look_only: true, .. }
                 | Self::AdoptSharedRoot { look_only: true }
@@ -110,6 +140,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// The plan.
     Planned(Box<Planned>),
+    /// The tasks, each with all its attempts.
+    Tasks(Vec<TaskDetail>),
     /// It was done, or there was nothing to do.
     Done {
         /// One line for each thing that was done or found.

@@ -1,10 +1,12 @@
 //! What is known of one object, as lines: what is wanted, what was seen and when, what is remembered.
 
+use jiff::Timestamp;
+
 use super::View;
 use crate::{
     host::Host,
     model::{AccountName, LinkName, ObjectRef, ProjectName, SessionName, TaskId},
-    observed::{HomeView, LinkView, LoginView, RootView, Seen, Snapshot},
+    observed::{AgentView, HomeView, LinkView, LoginView, MarkerView, RootView, Seen, Snapshot},
     plan::{Memory, link_need, login_of, target},
     spec::Spec,
 };
@@ -134,16 +136,74 @@ impl<H: Host> View<H> {
     }
 
     fn project_evidence(&self, name: &ProjectName, lines: &mut Vec<String>) {
-        match self.spec.project(name) {
-            Some(project) => lines.push(format!("wanted: the queue of {}", project.path.display())),
-            None => lines.push("the spec does not declare it".to_owned()),
+        let Some(project) = self.spec.project(name) else {
+            lines.push("the spec does not register it".to_owned());
+            return;
+        };
+        lines.push(format!(
+            "wanted: the tasks of {}, {} attempts of {:.0?} each",
+            project.path.display(),
+            project.attempts,
+            project.timeout
+        ));
+        let serving: Vec<&str> =
+            self.spec.sessions.values().filter(|session| self.spec.serves(session, project)).map(|session| session.name.as_str()).collect();
+        lines.push(if serving.is_empty() {
+            "no session serves it; declare one with `dispatch: true`".to_owned()
+        } else {
+            format!("served by {}", serving.join(", "))
+        });
+        let queue = self.seen.queues.get(name);
+        lines.push(match queue {
+            None => "its queue has not been looked at".to_owned(),
+            Some(queue) => format!(
+                "seen: {}",
+                seen_words(queue, |queue| format!(
+                    "{} in the inbox, {} markers, {} failed, {} done",
+                    queue.inbox.len(),
+                    queue.markers.len(),
+                    queue.failed.len(),
+                    queue.done.len()
+                ))
+            ),
+        });
+        if let Some(queue) = queue.and_then(Seen::value) {
+            lines.extend(queue.ignored.iter().map(|(file, why)| format!("not taken: {file}: {why}")));
+        }
+        for (task, record) in self.memory.tasks.iter().filter(|(task, _)| task.project == *name) {
+            if let Some(attempt) = record.open() {
+                lines.push(format!("{} has {} since {}", attempt.session, task.name, attempt.claimed_at));
+            }
         }
     }
 
     fn task_evidence(&self, task: &TaskId, lines: &mut Vec<String>) {
-        if let Some(record) = self.memory.tasks.get(task) {
-            lines.push(format!("attempts: {}", record.attempts.len()));
+        let Some(detail) = self.tasks(true).into_iter().find(|detail| detail.row.task == *task) else {
+            lines.push("it is in no queue of this pool".to_owned());
+            return;
+        };
+        lines.push(format!("{}, in {}", detail.row.state.as_str(), detail.path.display()));
+        lines.extend(detail.row.why.map(|why| format!("why: {why}")));
+        let queue = self.seen.queues.get(&task.project).and_then(Seen::value);
+        if let Some(marker) = queue.and_then(|queue| queue.markers.get(&task.name)) {
+            lines.push(match marker {
+                MarkerView::Marker(marker) => format!(
+                    "its marker names session {}, attempt {}, claim {}, lease until {}",
+                    marker.session, marker.attempt, marker.claim, marker.lease_until
+                ),
+                MarkerView::Unreadable { why, .. } => format!("its marker cannot be read: {why}"),
+            });
         }
+        for (at, attempt) in detail.record.attempts.iter().enumerate() {
+            let delivered = match (attempt.delivered_at, attempt.typed) {
+                (Some(at), _) => format!("taken by the agent at {at}"),
+                (None, 0) => "not typed yet".to_owned(),
+                (None, typed) => format!("typed {typed} times, not seen to arrive"),
+            };
+            let end = attempt.end.as_ref().map_or_else(|| "under way".to_owned(), |end| format!("{} at {}", end.message, end.at));
+            lines.push(format!("attempt {} by {} ({}): {delivered}; {end}", at + 1, attempt.session, attempt.claim));
+        }
+        lines.extend(detail.record.not_before.map(|at| format!("not offered again before {at}")));
     }
 
     fn session_evidence(&self, name: &SessionName, lines: &mut Vec<String>) {
@@ -168,6 +228,7 @@ impl<H: Host> View<H> {
                 let agent = &fact.value;
                 let process = agent.process.map_or_else(|| "none".to_owned(), |process| process.pid.to_string());
                 lines.push(format!("agent: process {process}, {}", agent.activity));
+                activity_evidence(agent, self.wall(), lines);
                 lines.extend(agent.home.iter().map(|home| format!("its environment names the home {}", home.display())));
                 if let Some(register) = &agent.register {
                     lines.push(format!(
@@ -189,6 +250,19 @@ impl<H: Host> View<H> {
         if let Some(moved) = self.memory.swap.as_ref().and_then(|swap| swap.moves.get(name)) {
             lines.push(format!("in the open swap: {:?}", moved.place));
         }
+    }
+}
+
+/// Who says what of its activity: first the source that decided, then the others, and whether they agree.
+fn activity_evidence(agent: &AgentView, now: Timestamp, lines: &mut Vec<String>) {
+    for (at, sign) in agent.evidence.iter().enumerate() {
+        let age = sign.at.map_or_else(String::new, |at| format!(" at {at:.0}, {} s ago", now.duration_since(at).as_secs()));
+        let verdict = match at {
+            0 => "decides",
+            _ if sign.activity == agent.activity => "agrees",
+            _ => "disagrees",
+        };
+        lines.push(format!("its {} says \"{}\"{age}: {} ({verdict})", sign.source, sign.says.escape_debug(), sign.activity));
     }
 }
 

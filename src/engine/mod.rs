@@ -12,6 +12,7 @@
 
 mod adopt;
 mod blind;
+mod checkpoint;
 mod choice;
 mod command;
 pub mod daemon;
@@ -20,6 +21,7 @@ mod execute;
 mod explain;
 mod observe;
 mod operate;
+mod orders;
 mod pass;
 mod poll;
 mod publish;
@@ -57,14 +59,13 @@ pub struct Engine<H> {
     /// Since when this process looks: time in which nobody looked counts for no deadline of a swap.
     looking_since: Timestamp,
     polls: BTreeMap<AccountName, PollState>,
-    /// When each account reaches a threshold at its present rate, as of its newest readings.
-    reaches: BTreeMap<AccountName, Timestamp>,
     /// The readings as they were last recorded.
     recorded_usage: BTreeMap<AccountName, AccountUsage>,
     /// What was learnt from the last look. It is taken over already, and written with the next intents or at the end of the pass: one sync less
     /// between the end of an agent and the start of its successor.
     learnt: Batch,
     unwritten_flips: publish::UnwrittenFlips,
+    checkpointing: checkpoint::Checkpointing,
 }
 
 impl<H: Host> Engine<H> {
@@ -82,16 +83,16 @@ impl<H: Host> Engine<H> {
         let polls = poll::remembered(&store);
         let conditions = publish::remembered(&store);
         let view = View { conditions, ..View::new(host, spec, memory, seen) };
-        let looking_since = view.wall();
+        let begun = view.host.now();
         let mut engine = Self {
             view,
             store,
-            looking_since,
+            looking_since: begun.wall,
             polls,
-            reaches: BTreeMap::new(),
             recorded_usage,
             learnt: Batch::default(),
             unwritten_flips: publish::UnwrittenFlips::default(),
+            checkpointing: checkpoint::Checkpointing::new(begun),
         };
         engine.accept(accepted)?;
         engine.settle_intents()?;

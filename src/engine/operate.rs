@@ -61,6 +61,10 @@ impl<H: Host> Engine<H> {
         let answer = match &request.command {
             Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
             Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
+            Command::Tasks { all } => Ok(Answer::Tasks(self.view.tasks(*all))),
+            Command::RetryTask { task } => self.retry_task(request, task).await,
+            Command::CancelTask { task, reason } => self.cancel_task(request, task, reason).await,
+            Command::MoveTask { task, to } => self.move_task(request, task, to).await,
             Command::Apply { expect, confirm_prune } => match self.other_spec(expect.as_ref()) {
                 Some(refused) => Ok(refused),
                 None => {
@@ -76,6 +80,7 @@ impl<H: Host> Engine<H> {
             Command::Resume => self.resume(request),
             Command::Cordon { object, reason } => self.cordon(request, object, reason),
             Command::Uncordon { object } => self.uncordon(request, object),
+            Command::TakeCheckpoints { sessions } => self.checkpoint_by_hand(request, sessions).await,
             Command::Clear { object, look_only } => self.clear(request, object, *look_only).await,
         };
         answer.map(Begun::Answered)

@@ -201,6 +201,8 @@ impl<H: Host> Engine<H> {
             self.start_server_if_absent().await;
         }
         let (indexes, effects): (Vec<_>, Vec<_>) = effects.into_iter().unzip();
+        let stopped: Vec<_> = effects.iter().filter_map(stopped_by).collect();
+        self.checkpoint_before_stop(&stopped).await;
         let outcomes = self.view.host.perform(&effects).await;
         let marks = self.marks_of_stopped(&effects).await;
         for ((index, effect), outcome) in indexes.into_iter().zip(&effects).zip(outcomes) {
@@ -247,8 +249,7 @@ impl<H: Host> Engine<H> {
 
     /// The transcripts of sessions that were just stopped, as they are now: these bytes must be kept. Answers those that could be looked at.
     async fn marks_of_stopped(&mut self, effects: &[Effect]) -> Vec<SessionName> {
-        let stopped = |effect: &Effect| if let Effect::StopAgent { session, .. } = effect { Some(session.clone()) } else { None };
-        let names: Vec<_> = effects.iter().filter_map(stopped).collect();
+        let names: Vec<_> = effects.iter().filter_map(stopped_by).collect();
         if names.is_empty() {
             return names;
         }
@@ -344,6 +345,10 @@ impl<H: Host> Engine<H> {
             None => StepResult::Failed { error: "the host gave no outcome".to_owned(), in_doubt: true },
         }
     }
+}
+
+fn stopped_by(effect: &Effect) -> Option<SessionName> {
+    if let Effect::StopAgent { session, .. } = effect { Some(session.clone()) } else { None }
 }
 
 fn failed(failure: &Failure) -> StepResult {

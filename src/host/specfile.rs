@@ -189,7 +189,7 @@ impl SpecFiles {
     pub fn load(&self) -> Result<Loaded, Rejected> {
         match load(&self.sources, &self.place) {
             Ok(mut loaded) => {
-                let missing = missing_workdirs(&loaded);
+                let missing = missing_directories(&loaded);
                 loaded.warnings = loaded.warnings.with(missing.into_iter().chain(self.ignored.iter().cloned()));
                 Ok(loaded)
             }
@@ -273,18 +273,30 @@ fn describe(kind: FileType) -> &'static str {
     }
 }
 
-/// Warnings of start directories that do not exist, one for each line of sessions.
-fn missing_workdirs(loaded: &Loaded) -> Vec<Diagnostic> {
-    let sessions = FieldPath::root().field("spec").field("sessions");
-    let missing = loaded.groups.iter().enumerate().filter(|(_, group)| !group.workdir.is_dir());
+/// Warnings of directories that do not exist: the start directory of each line of sessions, and each project.
+fn missing_directories(loaded: &Loaded) -> Vec<Diagnostic> {
+    let spec = FieldPath::root().field("spec");
+    let (sessions, projects) = (spec.field("sessions"), spec.field("projects"));
+    let workdirs = loaded
+        .groups
+        .iter()
+        .enumerate()
+        .map(|(index, group)| (&group.workdir, sessions.item(index).field("workdir"), "start directory", Code::WorkdirMissing));
+    let paths = loaded
+        .spec
+        .projects
+        .iter()
+        .enumerate()
+        .map(|(index, project)| (&project.path, projects.item(index).field("path"), "project's directory", Code::ProjectMissing));
+    let missing = workdirs.chain(paths).filter(|(path, ..)| !path.is_dir());
     missing
-        .map(|(index, group)| {
-            let place = match loaded.origins.of(&sessions.item(index).field("workdir")) {
+        .map(|(path, at, what, code)| {
+            let place = match loaded.origins.of(&at) {
                 Origin::Written(place) => Some(place.clone()),
                 Origin::Default => None,
             };
-            let message = format!("the start directory {} does not exist on this host", group.workdir.display());
-            Diagnostic::new(Code::WorkdirMissing, message).at(place).hint("make it, or correct the path")
+            let message = format!("the {what} {} does not exist on this host", path.display());
+            Diagnostic::new(code, message).at(place).hint("make it, or correct the path")
         })
         .collect()
 }

@@ -130,6 +130,8 @@ reasons! {
     TaskCancelled,
     /// An operator offered a failed task again.
     TaskRetried,
+    /// An operator moved a task to another project.
+    TaskMoved,
     /// The file of a task that was claimed is gone.
     TaskVanished,
     /// A checkpoint of a session was taken.

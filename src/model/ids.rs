@@ -39,6 +39,9 @@ pub enum NameError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The text is no month.
+    #[error("{0:?} is no month; one is written 2026-11")]
+    BadMonth(String),
     /// The text is a path component that must never be linked, or no plain component at all.
     #[error("{name:?} cannot be a shared link: {why}")]
     BadLink {

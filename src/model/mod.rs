@@ -15,6 +15,7 @@ mod condition;
 mod digest;
 mod event;
 mod ids;
+mod month;
 mod object;
 mod percent;
 mod schema;
@@ -31,6 +32,7 @@ pub use ids::{
     AccountName, ConversationId, Generation, LinkName, NameError, PaneId, Pid, PoolId, PoolName, ProcessId, ProjectName, SessionName,
     SpecDigest, StartDigest, SwapId, TmuxSessionId,
 };
+pub use month::Month;
 pub use object::{ObjectRef, ObjectRefError};
 pub use percent::{Percent, PercentError};
 pub use task::{ClaimId, TaskId, TaskName};

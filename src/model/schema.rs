@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    AccountName, ConversationId, LinkName, ObjectRef, Percent, PoolId, PoolName, ProjectName, SessionName, TaskId, TaskName, WindowKind,
+    AccountName, ConversationId, LinkName, Month, ObjectRef, Percent, PoolId, PoolName, ProjectName, SessionName, TaskId, TaskName,
+    WindowKind,
 };
 
 macro_rules! texts {
@@ -32,6 +33,7 @@ texts! {
     SessionName "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$" "The name of a session.",
     ProjectName "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$" "The name of a registered project.",
     TaskName "^[^./][^/]*[.]md$" "The file name of a task, escaped as in a URL.",
+    Month "^[0-9]{4}-(0[1-9]|1[0-2])$" "A month of the calendar, in UTC.",
     TaskId "^[^/]+/[^/]+$" "A task: PROJECT/NAME.md.",
     LinkName "^[^/]{1,255}$" "The name of a shared link: one plain path component.",
     ObjectRef "^(pool|server|shared-root|active-link|account/[^/]+|link/[^/]+/[^/]+|session/[^/]+|project/[^/]+|task/[^/]+/[^/]+)$" "What something is about, as `explain` takes it.",
@@ -59,6 +61,6 @@ mod tests {
         for (kind, pattern) in PATTERNS {
             assert!(pattern.starts_with('^') && pattern.ends_with('$'), "{kind}: {pattern}");
         }
-        assert_eq!(PATTERNS.len(), 11);
+        assert_eq!(PATTERNS.len(), 12);
     }
 }

@@ -125,6 +125,11 @@ impl WindowReading {
         }
     }
 
+    /// Whether both say the same share of the same window, whenever and by whomever it was measured.
+    pub fn has_figures_of(&self, other: &Self) -> bool {
+        self.used == other.used && (self.resets_at == other.resets_at || self.is_same_window(other))
+    }
+
     /// Whether `reading`, of the same second, counts in its place: the larger share does, and a later window.
     fn gives_way(&self, reading: &Self) -> bool {
         match (self.resets_at, reading.resets_at) {

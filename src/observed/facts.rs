@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::PathBuf,
 };
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{PromptView, QueueView, Seen};
+use super::{CheckpointsView, PromptView, QueueView, Seen};
 use crate::model::{
     AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, ProjectName, SessionName,
     StartDigest, TmuxSessionId,
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub active_link: Seen<LinkView>,
     /// Each project's queue.
     pub queues: BTreeMap<ProjectName, Seen<QueueView>>,
+    /// The checkpoints of each session that has some, and of each declared one that nothing is remembered of.
+    pub checkpoints: BTreeMap<SessionName, Seen<CheckpointsView>>,
     /// The newest readings of each account.
     pub usage: BTreeMap<AccountName, AccountUsage>,
 }
@@ -120,6 +123,48 @@ pub struct AgentView {
     pub prompts: Vec<PromptView>,
     /// When a turn of this very process last ended, as its hook said.
     pub turn_ended_at: Option<Timestamp>,
+    /// What each source says of its activity. The first one decided; the others are kept so that a disagreement can be seen.
+    pub evidence: Vec<ActivitySign>,
+}
+
+/// What one source says of an agent's activity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivitySign {
+    /// Which source.
+    pub source: ActivitySource,
+    /// What that would make the agent do, were it alone.
+    pub activity: Activity,
+    /// In the source's own words.
+    pub says: String,
+    /// When it said so, or since when it says so; `None` when it does not tell.
+    pub at: Option<Timestamp>,
+}
+
+/// Where knowledge of an agent's activity comes from, the best source first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ActivitySource {
+    /// Its process, as the kernel tells.
+    Process,
+    /// The CLI's register of live processes.
+    Register,
+    /// The CLI's word of a limit or a refused login, in the transcript.
+    Transcript,
+    /// The hooks that it ran.
+    Hook,
+    /// `.agent-queue/status.json` of its project.
+    StatusFile,
+}
+
+impl fmt::Display for ActivitySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Process => "process",
+            Self::Register => "register",
+            Self::Transcript => "transcript",
+            Self::Hook => "hook",
+            Self::StatusFile => "status file",
+        })
+    }
 }
 
 /// What a start hook said: the CLI's own word on which conversation a process opened.
@@ -166,7 +211,7 @@ pub enum RegisterStatus {
 }
 
 /// What identifies a transcript and the bytes that it must keep.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TranscriptMark {
     /// The resolved path.
     pub path: PathBuf,

@@ -8,13 +8,18 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod checkpoint;
 mod facts;
 mod queue;
 mod seen;
 
+pub use checkpoint::{
+    BadCheckpoint, Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointIdError, CheckpointsView, EndedCheckpoint,
+    FoundCheckpoint, GitState, TaskAtHand, ToolAtHand,
+};
 pub use facts::{
-    AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, ServerView, Snapshot,
-    StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
+    ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView,
+    ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use queue::{FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader};
 pub use seen::{Fact, Seen, Unseen};

@@ -1,6 +1,9 @@
 //! What is seen of a project's queue: `<project>/.agent-queue/`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -15,18 +18,28 @@ pub struct QueueView {
     pub project_exists: bool,
     /// Whether all the directories of the queue exist.
     pub exists: bool,
-    /// The files of the inbox that have come to rest and may be tasks, by name.
+    /// The files of the inbox that have come to rest and may be tasks, by name; of those with a marker, all.
     pub inbox: BTreeMap<TaskName, InboxView>,
+    /// Tasks of the inbox that are there and cannot be offered: just being written, too large, a directory. They are not gone; ask
+    /// [`Self::stands`].
+    pub restless: BTreeSet<TaskName>,
     /// The markers beside them, by the task that they mark.
     pub markers: BTreeMap<TaskName, MarkerView>,
-    /// The files in `done/`, with when they were last changed.
+    /// The files in `done/`, with when they were put there, or changed since.
     pub done: BTreeMap<TaskName, Timestamp>,
-    /// The tasks in `failed/`, with when they were put there.
+    /// The tasks in `failed/`, with when they were put there, or changed since.
     pub failed: BTreeMap<TaskName, Timestamp>,
-    /// Entries of the inbox that are not taken, each with why; at most 100.
+    /// Entries of the inbox that are not taken, by their names as messages show them, each with why; at most 100.
     pub ignored: BTreeMap<String, String>,
     /// Whether a file in the inbox has not come to rest yet: it is to be looked at again in a moment.
     pub unsettled: bool,
+}
+
+impl QueueView {
+    /// Whether anything has the task's name in the inbox, settled or not: what stands there was neither finished nor removed.
+    pub fn stands(&self, task: &TaskName) -> bool {
+        self.inbox.contains_key(task) || self.restless.contains(task)
+    }
 }
 
 /// A task's file.

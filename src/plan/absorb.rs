@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{
-    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs, logins::learn_logins,
+    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs,
+    login_ends::absorb_logins,
+    logins::learn_logins,
+    tasks::{TaskGrounds, absorb_tasks},
 };
 use crate::{
     model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
@@ -25,7 +28,7 @@ pub struct Absorbed {
 }
 
 impl Absorbed {
-    fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
+    pub(super) fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
         self.events.push(Event { at: now.wall, object, reason, severity, message });
     }
 
@@ -40,6 +43,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     let mut absorbed = Absorbed::default();
     let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
     absorb_links(spec, seen, memory, &mut absorbed);
+    absorb_logins(spec, seen, memory, now, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
         let lost = absorb_server(tmux, memory, now, &mut absorbed);
         for (name, record) in &memory.sessions {
@@ -70,6 +74,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         absorbed.changes.push(MemoryChange::SetSuspension(None));
         absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
     }
+    absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed
 }
 

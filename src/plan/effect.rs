@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ClaimId, ConversationId, PaneId, Pid, PoolId, ProcessId, SessionName, TaskName, TmuxSessionId, error_chain},
+    model::{
+        AccountName, ClaimId, ConversationId, Month, PaneId, Pid, PoolId, ProcessId, SessionName, TaskName, TmuxSessionId, error_chain,
+    },
     observed::{FileIdentity, Mark, Marker},
     spec::PermissionMode,
 };
@@ -222,6 +224,15 @@ pub enum Effect {
         to: PathBuf,
         /// The task, which must have no marker.
         task: TaskName,
+    },
+    /// Put tasks of `done/` into the archive of their month, and take away those that are in it unchanged. Tasks that are gone are passed over.
+    ArchiveDone {
+        /// The project's directory.
+        project: PathBuf,
+        /// The month whose archive it is.
+        month: Month,
+        /// The tasks.
+        tasks: Vec<TaskName>,
     },
 }
 

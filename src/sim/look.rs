@@ -52,6 +52,16 @@ impl World {
         if look.links {
             self.show_links(&spec, now, seen);
         }
+        if look.queues {
+            let blind = self.is_blind(Source::Queues);
+            for project in &spec.projects {
+                let fact = if blind { timed_out("queues") } else { Seen::known(self.queue_view(&project.path), now) };
+                seen.queues.insert(project.name.clone(), fact);
+            }
+        }
+        if look.checkpoints {
+            self.show_checkpoints(&spec, memory, now, seen);
+        }
         if look.usage || look.everything {
             for (account, usage) in std::mem::take(&mut self.readings) {
                 seen.usage.entry(account).or_default().merge(&usage);
@@ -119,6 +129,7 @@ impl World {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            evidence: Vec::new(),
         };
         match process {
             None => gone,
@@ -134,6 +145,11 @@ impl World {
                     activity: self.activity(process),
                     activity_since: registered.map(|agent| Self::wall_at(agent.since)),
                     context_tokens: agent.and_then(|agent| self.context_tokens(agent.conversation)),
+                    prompts: agent
+                        .and_then(|agent| self.talks.get(&agent.conversation))
+                        .map(|talk| talk.prompts.clone())
+                        .unwrap_or_default(),
+                    turn_ended_at: agent.and_then(|agent| agent.turn_ended).map(Self::wall_at),
                     ..gone
                 }
             }
@@ -193,7 +209,7 @@ impl World {
     }
 
     /// The mark of the first `length` bytes of a transcript; `None` when it has none or fewer.
-    fn transcript_mark(&self, path: &Path, length: usize) -> Option<TranscriptMark> {
+    pub(super) fn transcript_mark(&self, path: &Path, length: usize) -> Option<TranscriptMark> {
         let bytes = self.files.read(path).filter(|bytes| !bytes.is_empty())?;
         let kept = if length == usize::MAX { bytes } else { bytes.get(..length)? };
         Some(TranscriptMark {

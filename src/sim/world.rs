@@ -17,15 +17,16 @@ use super::{
     fault::FaultPlan,
     files::{Files, Node},
     process::{Manner, Phase, Process, Talk, Who},
+    queue::Queues,
     tmux::Tmux,
 };
 use crate::{
     host::Wake,
     model::{
-        AccountName, AccountUsage, ConversationId, Monotonic, Now, Percent, Pid, PollOutcome, PoolId, ReadingSource, WindowKind,
-        WindowReading,
+        AccountName, AccountUsage, ConversationId, Monotonic, Now, Percent, Pid, PollOutcome, PoolId, ReadingSource, SessionName,
+        WindowKind, WindowReading,
     },
-    observed::LoginView,
+    observed::{Checkpoint, CheckpointId, EndedCheckpoint, LoginView},
     plan::{Effect, Outcome},
     spec::{QuotaSource, Spec},
 };
@@ -48,6 +49,8 @@ pub enum Source {
     Homes,
     /// Shared root, its names, links and the active link.
     Links,
+    /// The queues of the projects.
+    Queues,
 }
 
 /// An effect that was performed, with what it answered.
@@ -95,6 +98,9 @@ pub struct World {
     polls: Vec<Poll>,
     pub(super) ended_polls: Vec<(AccountName, QuotaSource, PollOutcome)>,
     pub(super) readings: BTreeMap<AccountName, AccountUsage>,
+    /// The checkpoints on disk, oldest first.
+    pub(super) checkpoints: BTreeMap<SessionName, Vec<(CheckpointId, Checkpoint)>>,
+    pub(super) ended_checkpoints: Vec<EndedCheckpoint>,
     pub(super) faults: FaultPlan,
     pub(super) performed: Vec<Performed>,
     pub(super) crashed: bool,
@@ -106,6 +112,7 @@ pub struct World {
     pub(super) ledger: BTreeMap<u64, Vec<u8>>,
     pub(super) noticed: Vec<Violation>,
     pub(super) witness: Option<Witness>,
+    pub(super) queues: Queues,
 }
 
 impl fmt::Debug for World {
@@ -126,7 +133,8 @@ impl World {
         world.tmux.descriptor_limit = Some(1_024);
         let parents = [Some(spec.shared.root.as_path()), spec.active_link.as_deref()].into_iter().flatten().filter_map(Path::parent);
         let workdirs = spec.sessions.values().map(|session| session.workdir.as_path());
-        for directory in parents.chain(workdirs) {
+        let projects = spec.projects.iter().map(|project| project.path.as_path());
+        for directory in parents.chain(workdirs).chain(projects) {
             world.files.make_directories(directory);
         }
         for account in &spec.accounts {

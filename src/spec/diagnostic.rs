@@ -130,6 +130,8 @@ codes! {
     DwellShort = "dwell-short", Warning;
     /// A start directory does not exist on this host.
     WorkdirMissing = "workdir-missing", Warning;
+    /// A registered project's directory does not exist on this host.
+    ProjectMissing = "project-missing", Warning;
     /// A file beside the drop-ins is not read.
     IgnoredFile = "ignored-file", Warning;
 }
@@ -407,7 +409,7 @@ const MAX_MESSAGE: usize = 400;
 const MAX_QUOTE: usize = 60;
 
 /// A value as messages show it: in backquotes, shortened, control and direction-changing characters escaped.
-pub(super) fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     format!("`{}`", escaped(&shortened(value, MAX_QUOTE)))
 }
 
@@ -420,7 +422,7 @@ fn shortened(text: &str, longest: usize) -> String {
 }
 
 /// `text` with every character escaped that could steer a terminal or change the order of what is shown.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if steers(character) { shown.extend(character.escape_default()) } else { shown.push(character) }
@@ -435,7 +437,7 @@ pub(super) fn steers(character: char) -> bool {
 }
 
 /// The known word that `found` most likely stands for, if one is near enough.
-pub(super) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase();
     known
         .into_iter()

@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DurationError {
+pub(crate) enum DurationError {
     /// It does not have the form.
     #[error("a duration is whole numbers with the units d, h, m, s and ms, the largest first, such as 90s or 1h30m")]
     Form,
@@ -20,7 +20,7 @@ pub(super) enum DurationError {
 }
 
 /// Reads a duration. A day has 24 hours.
-pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
+pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
     let mut rest = text;
     let mut units = UNITS.iter();
     let mut total: u64 = 0;

@@ -5,7 +5,7 @@
 //! transcript, hooks and status line, typing, limits, a login that ends, slow and stubborn exits, and going on after an interruption.
 //!
 //! # Guarantees
-//! It reads and writes only below its home (`CLAUDE_CONFIG_DIR`, or `~/.claude`) and runs only the hooks, the status line and its own
+//! It reads and writes only below its home (`CLAUDE_CONFIG_DIR`, or `~/.claude`), but for the tasks that it is given, and runs only the hooks, the status line and its own
 //! `sleep`. It never opens a credential. An idle one costs no processor time and a few megabytes, so that a thousand fit on one machine.
 //!
 //! # Does not
@@ -28,6 +28,14 @@
 //! | `[[limit]]` | hits the 5-hour limit, which resets in half an hour |
 //! | `[[exit N]]` | ends the agent with exit code N |
 //! | `[[crash]]` | ends it as SIGKILL would: the register entry stays |
+//!
+//! A prompt that carries a claim (`[claim 0123456789ab]`) and names a file in an `inbox` is a task. The words of that file count too, and at the end of the turn the file is moved to `done` beside the inbox. These words are of tasks alone:
+//!
+//! | word | the task's file |
+//! | --- | --- |
+//! | `[[give up]]` | is moved to `failed` |
+//! | `[[forget]]` | stays where it is |
+//! | `[[forget once]]` | stays where it is until the agent is asked about it again |
 //!
 //! # `stand-in.json`
 //! An account's behaviour stands in this file in its home, and is read again whenever the file has changed. Everything is optional; a word
@@ -61,6 +69,7 @@ mod screen;
 mod session;
 mod signals;
 mod startup;
+mod task;
 mod transcript;
 mod turn;
 mod usage;

@@ -21,6 +21,7 @@ use super::{
     register::{Register, Status},
     screen::Screen,
     signals::Signals,
+    task::Assignment,
     transcript::{Tail, Transcript},
     turn::Turn,
 };
@@ -50,6 +51,10 @@ pub(super) struct Session {
     pub(super) prompts: usize,
     /// The newest prompt of this process.
     pub(super) last_prompt: Option<String>,
+    /// The task that the newest prompt with one gave.
+    pub(super) task: Option<Assignment>,
+    /// Whether the newest prompt asked about the same task as the one before.
+    pub(super) asked_again: bool,
     /// The id of the newest prompt's turn, which its hooks carry.
     pub(super) turn_id: Option<String>,
     /// A shell that outlives its turn.
@@ -100,11 +105,12 @@ pub(super) struct Parts {
     pub(super) input: Input,
     pub(super) prompts: usize,
     pub(super) resumed: bool,
+    pub(super) task: Option<Assignment>,
 }
 
 impl Session {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { behaviour, signals, runner, register, records, transcript, screen, input, prompts, resumed } = parts;
+        let Parts { behaviour, signals, runner, register, records, transcript, screen, input, prompts, resumed, task } = parts;
         Self {
             behaviour,
             signals,
@@ -119,6 +125,8 @@ impl Session {
             doing: Doing::Idle,
             prompts,
             last_prompt: None,
+            task,
+            asked_again: false,
             turn_id: None,
             background: None,
             usage_known: false,

@@ -85,6 +85,7 @@ pub(super) fn session(home: &Home, start: Start) -> Result<u8, Error> {
         input,
         prompts: history.prompts(),
         resumed,
+        task: history.task.clone(),
     });
     session.keep_as_draft(early);
     let goes_on = env::var("CLAUDE_CODE_RESUME_INTERRUPTED_TURN").is_ok_and(|value| value == "1");

@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Error, records};
+use super::{Error, records, task::Assignment};
 
 /// The file that a process appends to.
 pub(super) struct Transcript {
@@ -62,6 +62,8 @@ pub(super) struct History {
     pub(super) told_account: Option<String>,
     /// How the conversation was left.
     pub(super) tail: Tail,
+    /// The task of the newest prompt.
+    pub(super) task: Option<Assignment>,
     /// Tokens of the last real answer's request.
     pub(super) context_tokens: u64,
     /// When the last real answer came.
@@ -118,6 +120,9 @@ impl History {
                 self.tail = match &record["message"]["content"] {
                     Value::String(prompt) => {
                         let parent = text("parentUuid");
+                        if record["isMeta"] != true {
+                            self.task = Assignment::of(prompt);
+                        }
                         self.prompted_after.insert(parent.clone());
                         *last_prompt = Tail::Prompt { text: prompt.clone(), parent };
                         last_prompt.clone()

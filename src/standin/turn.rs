@@ -19,6 +19,7 @@ use super::{
     records,
     register::Status,
     session::{Doing, Session},
+    task::{Assignment, Ending},
     transcript::Tail,
 };
 
@@ -41,6 +42,7 @@ struct Words {
     limit: bool,
     exit: Option<u8>,
     crash: bool,
+    ending: Ending,
 }
 
 impl Words {
@@ -57,6 +59,9 @@ impl Words {
                 "limit" => words.limit = true,
                 "exit" => words.exit = number.trim().parse().ok(),
                 "crash" => words.crash = true,
+                "give" if number == "up" => words.ending = Ending::GivenUp,
+                "forget" if number == "once" => words.ending = Ending::ForgottenOnce,
+                "forget" => words.ending = Ending::Forgotten,
                 // Anything else is text.
                 _ => {}
             }
@@ -128,7 +133,12 @@ impl Session {
         self.register.set(Status::Busy)?;
         self.fire("UserPromptSubmit", "", json!({"prompt": text}));
         self.write(&records)?;
-        self.begin_turn(text, Words::of(text))
+        let task = Assignment::of(text);
+        // A task's own words count as if they stood in the prompt.
+        let words = task.as_ref().map_or_else(|| Words::of(text), |task| Words::of(&format!("{text}\n{}", task.text())));
+        self.asked_again = self.task.is_some() && self.task == task;
+        self.task = task;
+        self.begin_turn(text, words)
     }
 
     /// Takes up what an earlier process left. Answers whether there was anything.
@@ -139,6 +149,8 @@ impl Session {
                 // The new record takes the old one's place in the tree.
                 self.records.leaf = parent;
                 self.prompts = self.prompts.saturating_sub(1);
+                // It is the same asking, not another one.
+                self.task = None;
                 self.submit(&text)?;
                 Ok(true)
             }
@@ -155,7 +167,9 @@ impl Session {
         self.turn_id = None;
         let records = self.records.go_on(text);
         self.write(&records)?;
-        self.begin_turn(text, Words::default())
+        // What the task asks of its turn was begun already; what becomes of its file is still to come.
+        let ending = self.task.as_ref().map(|task| Words::of(&task.text()).ending).unwrap_or_default();
+        self.begin_turn(text, Words { ending, ..Words::default() })
     }
 
     fn begin_turn(&mut self, prompt: &str, words: Words) -> Result<(), Error> {
@@ -274,6 +288,9 @@ impl Session {
         let tokens = self.context_tokens();
         let record = self.records.answer(&text, tokens);
         self.write(&[record])?;
+        if let Some(task) = &self.task {
+            task.end(turn.words.ending, self.asked_again);
+        }
         let shell = turn.words.shell.map(|takes| self.runner.sleeper(takes)).transpose().map_err(Error::io("start sleep"))?;
         let background = if shell.is_some() { json!([{"type": "shell", "status": "running"}]) } else { json!([]) };
         let told = json!({"last_assistant_message": text, "stop_hook_active": false, "background_tasks": background, "session_crons": []});

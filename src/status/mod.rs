@@ -11,8 +11,10 @@
 
 mod conditions;
 mod rows;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
 pub use conditions::{Conditions, Inputs, STATE_UNREADABLE, SpecState, conditions};
 pub use rows::{AccountRow, LinkRow, SessionRow, Status, SwapRow, WindowRow, status};
+pub use tasks::{ProjectRow, TaskDetail, TaskRow, TaskState, project_rows, task_rows};

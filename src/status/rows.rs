@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Inputs};
+use super::{Conditions, Inputs, ProjectRow, project_rows};
 use crate::{
     model::{
         AccountName, Activity, Condition, ConditionKind, ConversationId, Generation, LinkName, ObjectRef, Percent, Pid, PoolId, PoolName,
-        ReadingSource, SessionName, SwapId, Truth, WindowKind,
+        ReadingSource, SessionName, SwapId, TaskId, Truth, WindowKind,
     },
-    observed::Seen,
+    observed::{LoginView, Seen},
     plan::{Latch, Waiting},
     swap::{Place, Stage},
 };
@@ -38,6 +38,9 @@ pub struct Status {
     pub sessions: Vec<SessionRow>,
     /// Only those that are not as they must be.
     pub links: Vec<LinkRow>,
+    /// The registered projects.
+    #[serde(default)]
+    pub projects: Vec<ProjectRow>,
     /// The swap that is open.
     pub swap: Option<SwapRow>,
     /// Durable degraded conditions, by object.
@@ -64,6 +67,10 @@ pub struct AccountRow {
     pub cordoned: bool,
     /// Its windows, as far as they are known.
     pub windows: Vec<WindowRow>,
+    /// When its login ends, if the CLI says.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub login_ends_at: Option<Timestamp>,
     /// Whether and why it could or could not be a target, in words.
     pub standing: String,
     /// Its conditions.
@@ -105,6 +112,9 @@ pub struct SessionRow {
     pub since: Option<Timestamp>,
     /// Tokens in its context.
     pub context_tokens: Option<u64>,
+    /// The task that it has.
+    #[serde(default)]
+    pub task: Option<TaskId>,
     /// The conversation that it is bound to.
     pub conversation: Option<ConversationId>,
     /// Its agent's process.
@@ -166,6 +176,7 @@ pub fn status(inputs: &Inputs<'_>, conditions: &Conditions) -> Status {
         accounts: spec.accounts.iter().map(|account| account_row(inputs, account, conditions)).collect(),
         sessions: spec.sessions.keys().map(|name| session_row(inputs, name, conditions)).collect(),
         links: link_rows(inputs, conditions),
+        projects: project_rows(spec, seen, memory, &planned.report),
         swap: memory.swap.as_ref().map(|swap| SwapRow {
             id: swap.plan.id,
             from: swap.plan.from.clone(),
@@ -222,6 +233,10 @@ fn account_row(inputs: &Inputs<'_>, account: &crate::spec::Account, conditions: 
             };
             usage.windows.iter().map(row).collect()
         }),
+        login_ends_at: match inputs.seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login) {
+            Some(LoginView::Valid { expires_at }) => *expires_at,
+            _ => None,
+        },
         standing: inputs.standing.get(&account.name).map(|(_, words)| words.clone()).unwrap_or_default(),
         conditions: of(&object, conditions),
     }
@@ -241,6 +256,12 @@ fn session_row(inputs: &Inputs<'_>, name: &SessionName, conditions: &Conditions)
             }),
         since: agent.and_then(|agent| agent.activity_since),
         context_tokens: agent.and_then(|agent| agent.context_tokens),
+        task: inputs
+            .memory
+            .tasks
+            .iter()
+            .find(|(_, record)| record.open().is_some_and(|attempt| attempt.session == *name))
+            .map(|(task, _)| task.clone()),
         conversation: record.map(|record| record.conversation),
         pid: agent.and_then(|agent| agent.process).map(|process| process.pid),
         attached: pane.map_or(0, |pane| pane.attached),

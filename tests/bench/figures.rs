@@ -18,6 +18,7 @@ pub enum Place {
     Repair,
     Burst,
     Swap,
+    Tasks,
     Idle,
     Planning,
 }

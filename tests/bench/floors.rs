@@ -19,6 +19,7 @@ mod repairing;
 mod report;
 mod starting;
 mod swapping;
+mod working;
 
 use std::{error::Error, process::ExitCode};
 
@@ -75,6 +76,9 @@ fn benchmark(arguments: &[String]) -> Fallible<()> {
     }
     if chosen("swap") {
         add(swapping::rows()?);
+    }
+    if chosen("tasks") {
+        add(working::rows()?);
     }
     if chosen("idle") {
         add(idling::rows()?);

@@ -102,6 +102,7 @@ fn snapshot(spec: &Spec, now: Now) -> Fallible<Snapshot> {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            evidence: Vec::new(),
         };
         seen.agents.insert(session.name.clone(), Seen::known(agent, now));
     }

@@ -42,6 +42,7 @@ pub enum Agent {
 pub struct Pool {
     pub size: usize,
     agent: Agent,
+    has_project: bool,
     directory: tempfile::TempDir,
     daemon: Option<Child>,
     /// What the sleepers say.
@@ -52,10 +53,19 @@ pub struct Pool {
 impl Pool {
     /// Writes the spec and the homes. Nothing runs yet.
     pub fn new(size: usize, agent: Agent) -> Fallible<Self> {
+        Self::made(size, agent, false)
+    }
+
+    /// The same, with a registered project whose tasks all sessions take.
+    pub fn with_project(size: usize, agent: Agent) -> Fallible<Self> {
+        Self::made(size, agent, true)
+    }
+
+    fn made(size: usize, agent: Agent, has_project: bool) -> Fallible<Self> {
         let directory = tempfile::Builder::new().prefix("bench-").tempdir()?;
         let root = directory.path();
         fs::DirBuilder::new().mode(0o700).create(root.join("run"))?;
-        for name in ["work", "spec", "link", "log"] {
+        for name in ["work", "project", "spec", "link", "log"] {
             fs::create_dir(root.join(name))?;
         }
         let now = jiff::Timestamp::now();
@@ -80,7 +90,7 @@ impl Pool {
         }
         fs::write(root.join("quota.json"), serde_json::Value::from(readings).to_string())?;
         let starts = Starts::make(&root.join("log/starts"))?;
-        let pool = Self { size, agent, directory, daemon: None, starts, generation: 0 };
+        let pool = Self { size, agent, has_project, directory, daemon: None, starts, generation: 0 };
         pool.write_spec()?;
         Ok(pool)
     }
@@ -94,11 +104,13 @@ impl Pool {
         let (size, last) = (self.size, self.size - 1);
         // Only so that the text differs: a new generation forgets exits, and with them the back-off that would be measured otherwise.
         let drain = 60 + self.generation;
+        let has_project = self.has_project;
+        let projects = if has_project { format!("[{{ path: {root}/project }}]") } else { "[]".to_owned() };
         let text = format!(
             "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: {{ name: bench }}\nspec:\n  accounts:\n    - {{ name: primary, home: \
              {root}/primary }}\n    - {{ name: backup, home: {root}/backup }}\n  activeLink: {root}/link/active\n  shared: {{ root: {root}/shared \
              }}\n  quota: {{ sources: [file], file: {root}/quota.json }}\n  swap: {{ canary: 1, batch: {size}, drain: {drain}s, failback: never \
-             }}\n  agent: {{ command: {command} }}\n  sessions:\n    - {{ names: \"s{{0..{last}}}\", workdir: {root}/work }}\n  tmux: {{ \
+             }}\n  agent: {{ command: {command} }}\n  sessions:\n    - {{ names: \"s{{0..{last}}}\", workdir: {root}/work, dispatch: {has_project} }}\n  projects: {projects}\n  tmux: {{ \
              socket: {root}/tmux.sock, historyLimit: 100 }}\n"
         );
         Ok(fs::write(self.root().join("spec/pool.yaml"), text)?)
@@ -116,6 +128,16 @@ impl Pool {
     /// The directory of the program's own sockets.
     pub fn runtime(&self) -> PathBuf {
         self.root().join("run/claude-failover")
+    }
+
+    /// The queue of the registered project.
+    pub fn queue(&self) -> PathBuf {
+        self.root().join("project/.agent-queue")
+    }
+
+    /// What the accounts share.
+    pub fn shared(&self) -> PathBuf {
+        self.root().join("shared")
     }
 
     /// The home of an account.

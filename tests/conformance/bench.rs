@@ -178,6 +178,7 @@ fn spec(ground: &Path) -> Spec {
             permission_mode: PermissionMode::AcceptEdits,
             trust_workdirs: true,
             environment: BTreeMap::new(),
+            status_line: Vec::new(),
             stop_grace: Duration::from_secs(5),
         },
         sessions: ["web1", "web10", "web2"].into_iter().map(declared).collect(),

@@ -7,7 +7,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod crowd;
 mod faults;
 mod lab;
 mod people;
 mod swaps;
+mod tasks;

@@ -5,11 +5,13 @@
 
 mod apply;
 mod blind;
+mod checkpoints;
 mod killed;
 mod links;
 mod pool;
 mod rollback;
 mod run;
 mod swap;
+mod tasks;
 mod witness;
 mod words;

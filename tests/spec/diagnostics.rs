@@ -112,6 +112,16 @@ fn mistakes() -> Vec<(&'static str, Vec<SourceText>)> {
         ("dwell too long", with("  swap: { minDwell: 6h }\n")),
         ("dwell too short", with("  swap: { minDwell: 1m }\n")),
         ("socket too long", with(&format!("  tmux: {{ socket: /run/{} }}\n", "x".repeat(120)))),
+        (
+            "duplicate project",
+            with("  projects:\n    - { path: /src/api }\n    - { path: /src/api, name: other }\n    - { path: /old/api }\n"),
+        ),
+        ("project without a usable name", with("  projects:\n    - { path: \"/src/my api\" }\n")),
+        ("projects of unknown sessions", with("  projects:\n    - { path: /src/api, sessions: [\"nobody-{0..1}\", \"s-0\", \"a{\"] }\n")),
+        (
+            "lease too short",
+            with("  projects:\n    - { path: /src/api, lease: 1s }\n  checkpoints: { every: 1s }\n  janitor: { archiveDoneAfter: 1s }\n"),
+        ),
         ("personal tmux server", with("  tmux: { socket: default }\n")),
     ]
 }
@@ -130,7 +140,7 @@ fn every_code_has_its_golden_file() {
     let seen: BTreeSet<Code> =
         mistakes().iter().flat_map(|(_, sources)| findings(sources).iter().map(|found| found.code).collect::<Vec<_>>()).collect();
     // These come from looking at the disk; the tests of `host::specfile` show them.
-    let elsewhere = [Code::WorkdirMissing, Code::IgnoredFile];
+    let elsewhere = [Code::WorkdirMissing, Code::ProjectMissing, Code::IgnoredFile];
     let unseen: Vec<_> = Code::ALL.iter().filter(|code| !seen.contains(code) && !elsewhere.contains(code)).collect();
     assert!(unseen.is_empty(), "no mistake shows {unseen:?}");
 }

@@ -58,7 +58,20 @@ spec:
       workdir: src/../src
       restart: onFailure
       adopt: true
+      dispatch: true
   tmux: { socket: run/tmux.sock, width: 200, height: 60, historyLimit: 2000 }
+  projects:
+    - path: ~/src/api
+      priority: 5
+      sessions: ["api-{08..10}"]
+      maxInFlight: 2
+      completion: turn
+      attempts: 1
+      timeout: 30m
+      lease: 1m
+    - { path: /srv/docs, name: manual }
+  checkpoints: { every: 30s, keep: 5, maxAge: 1d }
+  janitor: { archiveDoneAfter: 30d, staleMarkerAfter: 1h }
   prune: true
   maxPrune: 3
 "#;

@@ -39,8 +39,14 @@ fn full() -> Value {
             "agent": {
                 "command": ["claude"], "permissionMode": "plan", "trustWorkdirs": true, "environment": { "A": "b" }, "stopGrace": "15s"
             },
-            "sessions": [{ "names": "s-{0..3}", "workdir": "/w", "restart": "never", "adopt": false }],
+            "sessions": [{ "names": "s-{0..3}", "workdir": "/w", "restart": "never", "adopt": false, "dispatch": true }],
             "tmux": { "socket": "agents", "width": 150, "height": 50, "historyLimit": 10000 },
+            "projects": [{
+                "name": "api", "path": "/api", "priority": 5, "sessions": ["s-{0..1}"], "maxInFlight": 2, "completion": "turn", "attempts": 2,
+                "timeout": "1h", "lease": "5m"
+            }],
+            "checkpoints": { "every": "60s", "keep": 20, "maxAge": "7d" },
+            "janitor": { "archiveDoneAfter": "7d", "staleMarkerAfter": "30m" },
             "prune": false,
             "maxPrune": 1
         }
@@ -69,6 +75,7 @@ fn wrong_values(schema: &Value) -> Vec<Value> {
         Some("object") => schema["additionalProperties"].is_object() && value.is_object(),
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
+        Some("integer") => value.as_i64().is_some_and(|value| schema["minimum"].as_i64().is_some_and(|least| least <= value)),
         // Only the fraction among them lies in every range.
         Some("number") => value.is_f64(),
         _ => false,
@@ -164,9 +171,9 @@ fn every_field_can_be_misspelt_and_left_out() {
     }
 }
 
-/// Fields that the full spec needs for another one: what the sources read from.
+/// Fields that the full spec needs for another one: what the sources read from, and that the sessions which a project names take tasks.
 fn needed(pointer: &str, key: &str) -> bool {
-    pointer == "/spec/quota" && ["file", "command"].contains(&key)
+    (pointer == "/spec/quota" && ["file", "command"].contains(&key)) || (pointer == "/spec/sessions/0" && key == "dispatch")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod attach;
+pub mod checkpoint;
 pub mod completions;
 pub mod doctor;
 pub mod events;
@@ -17,6 +18,7 @@ pub mod service;
 pub mod show;
 pub mod status;
 pub mod swap;
+pub mod task;
 pub mod validate;
 
 use std::time::Duration;
@@ -58,6 +60,8 @@ fn finish(context: &super::Context, answer: Answer) -> Result<super::Exit, CliEr
             }
             Ok(if degraded { Exit::Degraded } else { Exit::Ok })
         }
-        Answer::Status(_) | Answer::Planned(_) => Err(CliError::Internal("the answer is not one to this command".to_owned())),
+        Answer::Status(_) | Answer::Planned(_) | Answer::Tasks(_) => {
+            Err(CliError::Internal("the answer is not one to this command".to_owned()))
+        }
     }
 }

@@ -98,7 +98,7 @@ pub fn reconcile(context: &Context) -> Result<Exit, CliError> {
 }
 
 /// Sends a command to the daemon, or carries it out here, and says which.
-fn ask(context: &Context, found: SpecAtHand, command: Command) -> Result<Answer, CliError> {
+pub(super) fn ask(context: &Context, found: SpecAtHand, command: Command) -> Result<Answer, CliError> {
     let station = context.station(&found.loaded.spec.pool)?;
     let request = request(command);
     if let Some(daemon) = context.daemon(&station)? {

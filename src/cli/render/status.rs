@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::{escape, paint, paragraph, plan::spoken, relative, style, table};
 use crate::{
     model::{Condition, ConditionKind, Percent, Truth, WindowKind},
-    plan::Waiting,
-    status::{AccountRow, SessionRow, Status, WindowRow},
+    plan::{Waiting, ends_in, login_stage},
+    status::{AccountRow, ProjectRow, SessionRow, Status, WindowRow},
 };
 
 /// A status older than this is said to be old: the daemon that published it is stuck or gone.
@@ -51,8 +51,12 @@ pub fn status(status: &Status, now: Timestamp, wide: bool) -> String {
     }
     text.push('\n');
     accounts(&mut text, &status.accounts, now, wide);
+    if !status.projects.is_empty() {
+        text.push('\n');
+        projects(&mut text, &status.projects, wide);
+    }
     text.push('\n');
-    sessions(&mut text, &status.sessions, now, wide);
+    sessions(&mut text, status, now, wide);
     for (title, entries) in [("Waiting", &status.waiting), ("Warnings", &status.warnings)] {
         if !entries.is_empty() {
             let _ = writeln!(text, "\n{}", paint(style::HEAD, title));
@@ -134,15 +138,7 @@ fn accounts(text: &mut String, accounts: &[AccountRow], now: Timestamp, wide: bo
         let newest = account.windows.iter().max_by_key(|window| window.measured_at);
         row.push(newest.map_or_else(|| "none".to_owned(), |window| format!("{}, {}", relative(window.measured_at, now), window.source)));
         let login = account.conditions.iter().find(|condition| condition.kind == ConditionKind::LoginValid);
-        row.push(
-            login
-                .map_or("unknown", |condition| match condition.status {
-                    Truth::True => "valid",
-                    Truth::False => "not valid",
-                    Truth::Unknown => "unknown",
-                })
-                .to_owned(),
-        );
+        row.push(login.map_or_else(|| "unknown".to_owned(), |condition| login_words(condition, account.login_ends_at, now)));
         if wide {
             row.push(escape(&account.home.display().to_string()));
             row.push(escape(&account.standing));
@@ -156,6 +152,15 @@ fn accounts(text: &mut String, accounts: &[AccountRow], now: Timestamp, wide: bo
                 let _ = writeln!(text, "  {}: week of {}  {} {}", account.name, escape(model), bar(window), reset_words(window, now));
             }
         }
+    }
+}
+
+fn login_words(condition: &Condition, ends_at: Option<Timestamp>, now: Timestamp) -> String {
+    match (condition.status, ends_at) {
+        (Truth::True, Some(until)) if login_stage(until, now).is_some() => format!("ends {}", ends_in(until, now)),
+        (Truth::True, _) => "valid".to_owned(),
+        (Truth::False, _) => "not valid".to_owned(),
+        (Truth::Unknown, _) => "unknown".to_owned(),
     }
 }
 
@@ -181,12 +186,33 @@ fn reset_words(window: &WindowRow, now: Timestamp) -> String {
     window.resets_at.map_or_else(String::new, |at| if at <= now { "has reset".to_owned() } else { format!("resets {}", relative(at, now)) })
 }
 
-fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bool) {
+fn projects(text: &mut String, projects: &[ProjectRow], wide: bool) {
+    let mut heading = vec!["PROJECT", "WAITING", "UNDER WAY", "FAILED", "DONE", "HELD"];
+    if wide {
+        heading.push("PATH");
+    }
+    let rows = projects.iter().map(|project| {
+        let mut row = vec![project.name.to_string()];
+        row.extend([project.waiting, project.under_way, project.failed, project.done].map(|count| count.to_string()));
+        row.push(escape(project.holds.as_deref().unwrap_or("-")));
+        if wide {
+            row.push(escape(&project.path.display().to_string()));
+        }
+        row
+    });
+    text.push_str(&table(&heading, rows));
+}
+
+fn sessions(text: &mut String, status: &Status, now: Timestamp, wide: bool) {
     let mut heading = vec!["SESSION", "ACCOUNT", "ACTIVITY", "SINCE", "CONTEXT", "STATE"];
+    let with_tasks = !status.projects.is_empty();
+    if with_tasks {
+        heading.push("TASK");
+    }
     if wide {
         heading.extend(["PID", "ATTACHED", "CONVERSATION"]);
     }
-    let rows = sessions.iter().map(|session| {
+    let rows = status.sessions.iter().map(|session| {
         let mut row = vec![
             session.name.to_string(),
             session.account.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
@@ -195,6 +221,9 @@ fn sessions(text: &mut String, sessions: &[SessionRow], now: Timestamp, wide: bo
             session.context_tokens.map_or_else(|| "-".to_owned(), tokens),
             state_words(session),
         ];
+        if with_tasks {
+            row.push(session.task.as_ref().map_or_else(|| "-".to_owned(), |task| escape(&task.to_string())));
+        }
         if wide {
             row.push(session.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()));
             row.push(session.attached.to_string());

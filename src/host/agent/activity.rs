@@ -1,4 +1,7 @@
-//! What an agent is doing, combined from what is known of it.
+//! What an agent is doing, combined from what is known of it, with the evidence.
+//!
+//! The best source that says something decides: the process, the CLI's register, the hooks, the status file. What the others say is kept beside
+//! it. The hooks and the status file are asked only where the register is silent, and only while they are fresh.
 
 use std::time::Duration;
 
@@ -6,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::{
     model::Activity,
-    observed::{RegisterStatus, RegisterView},
+    observed::{ActivitySign, ActivitySource, RegisterStatus, RegisterView},
 };
 
 /// How long a process may live without a register entry before it is taken to be held up by a dialog at start-up.
@@ -14,6 +17,12 @@ use crate::{
 /// The CLI was ready after 0.9 to 4.1 s on two cores; while a start-up dialog is open there is no entry at all
 /// (facts/claude-code.md, section 1). A whole pool that starts at once takes longer.
 pub const START_UP: Duration = Duration::from_secs(30);
+
+/// How long the word of a hook or of a status file counts. Neither is taken back when an agent dies or hangs.
+pub const FRESH: Duration = Duration::from_mins(5);
+
+/// How far ahead of our clock a word may be dated: both are of this machine, and only roundings differ.
+const AHEAD: Duration = Duration::from_secs(2);
 
 /// All that bears on an agent's activity.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +33,10 @@ pub struct Signs<'a> {
     pub age: Duration,
     /// The register.
     pub register: Register<'a>,
+    /// What a hook of this very process said last.
+    pub hook: Option<&'a Word>,
+    /// What the status file says of the session.
+    pub status_file: Option<&'a Word>,
     /// Until when a usage limit that this very process ran into holds.
     pub limit_until: Option<Timestamp>,
     /// Whether this very process was last told that its login is no longer accepted.
@@ -41,33 +54,131 @@ pub enum Register<'a> {
     Entry(&'a RegisterView),
 }
 
-/// The activity, and since when it is so if the register says.
+/// What a lesser source said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// What that makes the agent do.
+    pub activity: Activity,
+    /// In its own words.
+    pub says: String,
+    /// When it was said.
+    pub at: Timestamp,
+    /// Since when it is so.
+    pub since: Timestamp,
+}
+
+impl Word {
+    /// Whether it was said lately, and by this process or about it: a word that is older than the process, or dated ahead, is about another one.
+    fn counts(&self, age: Duration, now: Timestamp) -> bool {
+        let old = now.duration_since(self.at);
+        Duration::try_from(old).map_or_else(|_| old.unsigned_abs() <= AHEAD, |old| old <= FRESH && old <= age + AHEAD)
+    }
+
+    fn sign(&self, source: ActivitySource) -> ActivitySign {
+        ActivitySign { source, activity: self.activity, says: self.says.clone(), at: Some(self.at) }
+    }
+}
+
+/// What an agent does, and why that is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// What it does.
+    pub activity: Activity,
+    /// Since when, if the source says.
+    pub since: Option<Timestamp>,
+    /// What each source says; the first one decided.
+    pub evidence: Vec<ActivitySign>,
+    /// Whether it may change with the clock alone.
+    pub timed: bool,
+}
+
+/// Judges what an agent does.
 ///
 /// The register shows `idle` also while it waits for a limit to reset and after the login died, and `waiting` for the menu that a weekly
 /// limit opens (sections 4 and 5.4): both are told apart here. A limit whose reset has passed no longer counts.
-pub fn activity(signs: &Signs<'_>, now: Timestamp) -> (Activity, Option<Timestamp>) {
+pub fn judge(signs: &Signs<'_>, now: Timestamp) -> Judgement {
+    let by_process = |activity, says: &str| {
+        let sign = ActivitySign { source: ActivitySource::Process, activity, says: says.to_owned(), at: None };
+        Judgement { activity, since: None, evidence: vec![sign], timed: false }
+    };
     match signs.alive {
-        None => return (Activity::Unknown, None),
-        Some(false) => return (Activity::Exited, None),
+        None => return by_process(Activity::Unknown, "cannot be looked at"),
+        Some(false) => return by_process(Activity::Exited, "ended"),
         Some(true) => {}
     }
-    let entry = match signs.register {
-        Register::Unreadable => return (Activity::Unknown, None),
-        Register::Absent if signs.age < START_UP => return (Activity::Starting, None),
-        Register::Absent => return (Activity::NeedsInput, None),
-        Register::Entry(entry) => entry,
+    let words = [(ActivitySource::Hook, signs.hook), (ActivitySource::StatusFile, signs.status_file)];
+    let mut words: Vec<(ActivitySource, &Word)> =
+        words.into_iter().filter_map(|(source, word)| Some((source, word.filter(|word| word.counts(signs.age, now))?))).collect();
+    let mut evidence = Vec::new();
+    let (plain, since) = match signs.register {
+        Register::Entry(entry) => {
+            let activity = by_register(entry);
+            evidence.push(ActivitySign { source: ActivitySource::Register, activity, says: register_words(entry), at: entry.status_since });
+            (activity, entry.status_since)
+        }
+        Register::Unreadable | Register::Absent => {
+            let silent = if matches!(signs.register, Register::Absent) { "no entry" } else { "cannot be read" };
+            let alone = match signs.register {
+                Register::Absent if signs.age < START_UP => Activity::Starting,
+                Register::Absent => Activity::NeedsInput,
+                Register::Unreadable | Register::Entry(_) => Activity::Unknown,
+            };
+            let sign = ActivitySign { source: ActivitySource::Register, activity: alone, says: silent.to_owned(), at: None };
+            if words.is_empty() {
+                evidence.push(sign);
+                (alone, None)
+            } else {
+                let (source, word) = words.remove(0);
+                evidence.extend([word.sign(source), sign]);
+                (word.activity, Some(word.since))
+            }
+        }
     };
-    let limited = signs.limit_until.is_some_and(|until| until > now);
-    let activity = match entry.status {
-        RegisterStatus::Idle if signs.login_dead => Activity::LoggedOut,
-        RegisterStatus::Idle if limited => Activity::LimitHit,
+    let by_word = evidence.first().is_some_and(|first| first.source > ActivitySource::Transcript);
+    let activity = combined(plain, signs, now);
+    if activity != plain {
+        let (says, at) = if activity == Activity::LoggedOut {
+            ("the login was refused".to_owned(), None)
+        } else {
+            (signs.limit_until.map_or_else(String::new, |until| format!("a limit was hit until {until:.0}")), None)
+        };
+        evidence.insert(0, ActivitySign { source: ActivitySource::Transcript, activity, says, at });
+    }
+    evidence.extend(words.into_iter().map(|(source, word)| word.sign(source)));
+    let timed = by_word || matches!(activity, Activity::Starting | Activity::LimitHit | Activity::Unknown);
+    Judgement { activity, since, evidence, timed }
+}
+
+fn by_register(entry: &RegisterView) -> Activity {
+    match entry.status {
         RegisterStatus::Idle => Activity::Idle,
         RegisterStatus::Busy | RegisterStatus::Shell => Activity::Working,
-        RegisterStatus::Waiting if limited && entry.waiting_for.as_deref() == Some("dialog open") => Activity::LimitHit,
         RegisterStatus::Waiting => Activity::NeedsInput,
         RegisterStatus::Other(_) => Activity::Unknown,
+    }
+}
+
+/// With what the transcript knows: a limit, or a login that is refused.
+fn combined(activity: Activity, signs: &Signs<'_>, now: Timestamp) -> Activity {
+    let limited = signs.limit_until.is_some_and(|until| until > now);
+    let menu = matches!(signs.register, Register::Entry(entry) if entry.waiting_for.as_deref() == Some("dialog open"));
+    match activity {
+        Activity::Idle if signs.login_dead => Activity::LoggedOut,
+        Activity::Idle if limited => Activity::LimitHit,
+        Activity::NeedsInput if limited && menu => Activity::LimitHit,
+        other => other,
+    }
+}
+
+fn register_words(entry: &RegisterView) -> String {
+    let status = match &entry.status {
+        RegisterStatus::Idle => "idle",
+        RegisterStatus::Busy => "busy",
+        RegisterStatus::Waiting => "waiting",
+        RegisterStatus::Shell => "shell",
+        RegisterStatus::Other(word) => word,
     };
-    (activity, entry.status_since)
+    entry.waiting_for.as_ref().map_or_else(|| status.to_owned(), |what| format!("{status} for {what}"))
 }
 
 #[cfg(test)]
@@ -91,13 +202,78 @@ mod tests {
     }
 
     fn seen(signs: Signs<'_>) -> Activity {
-        activity(&signs, NOW).0
+        judge(&signs, NOW).activity
+    }
+
+    const ALIVE: Signs<'_> = Signs {
+        alive: Some(true),
+        age: Duration::from_hours(1),
+        register: Register::Unreadable,
+        hook: None,
+        status_file: None,
+        limit_until: None,
+        login_dead: false,
+    };
+
+    fn word(activity: Activity, ago: i64) -> Word {
+        let at = NOW - jiff::SignedDuration::from_secs(ago);
+        Word { activity, says: "a word".to_owned(), at, since: at }
+    }
+
+    #[test]
+    fn where_the_register_is_silent_the_hooks_speak_and_then_the_status_file() {
+        let (working, idle) = (word(Activity::Working, 10), word(Activity::Idle, 5));
+        for register in [Register::Unreadable, Register::Absent] {
+            let judged = judge(&Signs { register, hook: Some(&working), status_file: Some(&idle), ..ALIVE }, NOW);
+            assert_eq!((judged.activity, judged.since, judged.timed), (Activity::Working, Some(working.since), true));
+            let sources: Vec<_> = judged.evidence.iter().map(|sign| sign.source).collect();
+            assert_eq!(sources, [ActivitySource::Hook, ActivitySource::Register, ActivitySource::StatusFile]);
+            assert_eq!(seen(Signs { register, status_file: Some(&idle), ..ALIVE }), Activity::Idle);
+        }
+        let busy = entry(RegisterStatus::Busy, None);
+        let judged = judge(&Signs { register: Register::Entry(&busy), hook: Some(&idle), status_file: Some(&idle), ..ALIVE }, NOW);
+        assert_eq!(judged.activity, Activity::Working, "the register has the last word");
+        let said: Vec<_> = judged.evidence.iter().map(|sign| (sign.source, sign.activity)).collect();
+        let expected = [
+            (ActivitySource::Register, Activity::Working),
+            (ActivitySource::Hook, Activity::Idle),
+            (ActivitySource::StatusFile, Activity::Idle),
+        ];
+        assert_eq!(said, expected, "and who says otherwise is kept");
+    }
+
+    #[test]
+    fn a_word_that_is_old_or_dated_ahead_or_older_than_the_process_does_not_count() {
+        let fresh = i64::try_from(FRESH.as_secs()).expect("small");
+        for (ago, age, counts) in [
+            (0, 3600, true),
+            (fresh, 3600, true),
+            (fresh + 1, 3600, false),
+            (-1, 3600, true),
+            (-60, 3600, false),
+            (40, 35, false),
+            (30, 35, true),
+        ] {
+            let (word, age) = (word(Activity::Working, ago), Duration::from_secs(age));
+            let expected = if counts { Activity::Working } else { Activity::Unknown };
+            assert_eq!(seen(Signs { age, status_file: Some(&word), ..ALIVE }), expected, "{ago} s ago, process of {age:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_counts_for_an_idle_agent_whoever_says_that_it_is_idle() {
+        let idle = word(Activity::Idle, 1);
+        let until = Some(NOW + Duration::from_secs(60));
+        let judged = judge(&Signs { hook: Some(&idle), limit_until: until, ..ALIVE }, NOW);
+        assert_eq!(judged.activity, Activity::LimitHit);
+        assert_eq!(judged.evidence[0].source, ActivitySource::Transcript);
+        assert_eq!(seen(Signs { hook: Some(&idle), login_dead: true, ..ALIVE }), Activity::LoggedOut);
     }
 
     #[test]
     fn the_process_comes_first() {
         let idle = entry(RegisterStatus::Idle, None);
-        let base = Signs { alive: Some(true), age: START_UP * 10, register: Register::Entry(&idle), limit_until: None, login_dead: false };
+        let base = Signs { age: START_UP * 10, register: Register::Entry(&idle), ..ALIVE };
         for (alive, age, register, expected) in [
             (None, base.age, base.register, Activity::Unknown),
             (Some(false), base.age, base.register, Activity::Exited),
@@ -132,8 +308,10 @@ mod tests {
             (Other("dreaming".to_owned()), None, ahead, true, Activity::Unknown),
         ] {
             let entry = entry(status, waiting_for);
-            let signs = Signs { alive: Some(true), age: START_UP, register: Register::Entry(&entry), limit_until, login_dead };
-            assert_eq!(activity(&signs, NOW), (expected, entry.status_since), "{signs:?}");
+            let signs = Signs { age: START_UP, register: Register::Entry(&entry), limit_until, login_dead, ..ALIVE };
+            let judged = judge(&signs, NOW);
+            assert_eq!((judged.activity, judged.since), (expected, entry.status_since), "{signs:?}");
+            assert_eq!(judged.evidence[0].activity, expected, "what decided stands first: {signs:?}");
         }
     }
 }

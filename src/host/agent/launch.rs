@@ -24,6 +24,9 @@ use super::AgentError;
 /// The variable that names the account's home.
 pub const HOME_VARIABLE: &str = "CLAUDE_CONFIG_DIR";
 
+/// The variable that names the session to the agent's hooks.
+pub const SESSION_VARIABLE: &str = "CLAUDE_FAILOVER_SESSION";
+
 /// Variables that an agent must not inherit; a trailing `*` stands for any ending.
 ///
 /// They carry an account, a token or the marks of another agent that we may have been started from: with `CLAUDE_CODE_CHILD_SESSION` an
@@ -69,6 +72,7 @@ pub fn exec(launch: &Launch, settings: &Path, program: PathBuf) -> Result<Exec, 
     // An interrupted turn goes on by itself after the move, without a key being typed (section 6).
     environment.insert("CLAUDE_CODE_RESUME_INTERRUPTED_TURN".to_owned(), "1".to_owned());
     environment.insert(HOME_VARIABLE.to_owned(), utf8(&launch.home)?.to_owned());
+    environment.insert(SESSION_VARIABLE.to_owned(), launch.session.to_string());
 
     Ok(Exec { program, arguments, workdir: launch.workdir.clone(), environment })
 }
@@ -180,6 +184,7 @@ mod tests {
             ("CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION", "false"),
             ("CLAUDE_CODE_RESUME_INTERRUPTED_TURN", "1"),
             ("CLAUDE_CONFIG_DIR", "/homes/primary"),
+            ("CLAUDE_FAILOVER_SESSION", "a"),
             ("DISABLE_AUTOUPDATER", "0"),
             ("HTTPS_PROXY", "http://127.0.0.1:1"),
         ];

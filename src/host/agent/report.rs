@@ -52,6 +52,9 @@ pub struct Report {
     /// The transcript, under the process's own home, links not resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<PathBuf>,
+    /// Where the agent is. It goes no further: only the hook itself needs it.
+    #[serde(skip)]
+    pub cwd: Option<PathBuf>,
     /// Tokens in the context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u64>,
@@ -76,7 +79,7 @@ impl Report {
     pub fn parse(body: &[u8]) -> Self {
         let Ok(body) = serde_json::from_slice::<Value>(body) else { return Self::default() };
         let word = |field: &str| json::text(&body[field], WORD);
-        let path = body["transcript_path"].as_str().filter(|path| path.len() <= PATH);
+        let path = |field: &str| body[field].as_str().filter(|path| path.len() <= PATH).map(PathBuf::from);
         Self {
             conversation: body["session_id"].as_str().and_then(|id| id.parse().ok()).map(ConversationId),
             source: word("source"),
@@ -84,7 +87,8 @@ impl Report {
             error: word("error"),
             reason: word("reason"),
             prompt: body["prompt"].as_str().map(both_ends),
-            transcript: path.map(PathBuf::from),
+            transcript: path("transcript_path"),
+            cwd: path("cwd"),
             context_tokens: body["context_tokens"].as_u64().or_else(|| context_tokens(&body["context_window"]["current_usage"])),
             windows: body["rate_limits"].as_object().into_iter().flatten().filter_map(window).take(WINDOWS).collect(),
         }
@@ -127,6 +131,7 @@ mod tests {
             conversation: CONVERSATION,
             source: Some("resume".to_owned()),
             transcript: Some("/homes/backup/projects/-work-api/0b0e7c1e-6f0f-4c58-9b52-1d6a3f2b9c10.jsonl".into()),
+            cwd: Some("/work/api".into()),
             context_tokens: Some(31_312),
             ..Report::default()
         };

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    host::agent::report::Report,
-    model::{AccountUsage, ProcessId, ReadingSource, WindowReading},
+    host::agent::{activity::Word, report::Report},
+    model::{AccountUsage, Activity, ProcessId, ReadingSource, WindowReading},
     observed::StartReport,
 };
 
@@ -88,6 +88,23 @@ impl Message {
             source: self.report.source.clone().unwrap_or_default(),
         };
         Some((process, report))
+    }
+
+    /// What a hook says of the agent's activity. A start says nothing: an interrupted turn may go on behind it.
+    pub fn word(&self) -> Option<Word> {
+        let Kind::Hook(event) = &self.kind else { return None };
+        let (activity, says) = match (event.as_str(), self.report.notification.as_deref()) {
+            ("UserPromptSubmit", _) => (Activity::Working, "it took a prompt".to_owned()),
+            ("Stop", _) => (Activity::Idle, "its turn ended".to_owned()),
+            ("StopFailure", _) => {
+                let error = self.report.error.as_deref().unwrap_or("no reason given");
+                (Activity::Idle, format!("its turn failed: {error}"))
+            }
+            ("Notification", Some("permission_prompt")) => (Activity::NeedsInput, "it asks for a permission".to_owned()),
+            ("Notification", Some("idle_prompt")) => (Activity::Idle, "it waits for a prompt".to_owned()),
+            _ => return None,
+        };
+        Some(Word { activity, says, at: self.at, since: self.at })
     }
 
     /// The readings of a status line, for the account that the process had at that time. `None` when it has none: an account without

@@ -14,9 +14,12 @@
 mod call;
 mod error;
 mod message;
+mod operator_line;
 mod origin;
+pub mod pool_line;
 mod socket;
 mod spool;
+pub mod status_file;
 mod status_line;
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,13 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use crate::{
     host::{
-        agent::{launch::HOME_VARIABLE, report::PID_VARIABLE},
+        agent::{
+            launch::{HOME_VARIABLE, SESSION_VARIABLE},
+            report::PID_VARIABLE,
+        },
         process::{self, ProcessState},
     },
-    model::{Pid, ProcessId},
+    model::{Pid, ProcessId, SessionName},
 };
 
 /// How far up the ancestors are looked at: agent, shell, perhaps a wrapper, we.
@@ -24,6 +27,8 @@ pub struct Origin {
     pub process: Option<ProcessId>,
     /// Its home.
     pub home: Option<PathBuf>,
+    /// Its session, if it was started by us.
+    pub session: Option<SessionName>,
 }
 
 impl Origin {
@@ -35,6 +40,7 @@ impl Origin {
         Self {
             process: named.and_then(living).or_else(|| above_shells(Pid(std::process::id().cast_signed()))),
             home: home.filter(|home| home.to_str().is_some_and(|home| home.len() <= PATH)),
+            session: variable(SESSION_VARIABLE).and_then(|name| SessionName::new(name.to_str()?).ok()),
         }
     }
 }
@@ -92,11 +98,13 @@ mod tests {
         let origin = Origin::find(|name| match name {
             "CLAUDE_PID" => Some(ourselves.to_string().into()),
             "CLAUDE_CONFIG_DIR" => Some("/homes/primary".into()),
+            "CLAUDE_FAILOVER_SESSION" => Some("s1".into()),
             _ => None,
         });
         let process = process::identity(ourselves).expect("readable");
         assert!(process.is_some());
-        assert_eq!(origin, Origin { process, home: Some("/homes/primary".into()) });
+        let session = SessionName::new("s1").ok();
+        assert_eq!(origin, Origin { process, home: Some("/homes/primary".into()), session });
     }
 
     #[test]

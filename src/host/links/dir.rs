@@ -30,14 +30,14 @@ const MAX_STEPS_UP: usize = 1024;
 
 /// A directory held open for reading, with the path that messages name it by.
 #[derive(Debug)]
-pub(super) struct Dir {
+pub(in crate::host) struct Dir {
     handle: File,
     path: PathBuf,
 }
 
 /// What an entry is; symlinks are never followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(in crate::host) enum Entry {
     /// A directory.
     Directory,
     /// A regular file.
@@ -50,7 +50,7 @@ pub(super) enum Entry {
 
 /// What became of a rename that must not replace anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Renamed {
+pub(in crate::host) enum Renamed {
     /// Done.
     Done,
     /// The new name is taken; nothing was changed.
@@ -61,14 +61,14 @@ pub(super) enum Renamed {
 
 impl Dir {
     /// Opens a directory by its path; symlinks on the way, the last component included, are followed this once.
-    pub(super) fn open(path: &Path) -> Result<Self, LinkError> {
+    pub(in crate::host) fn open(path: &Path) -> Result<Self, LinkError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::empty());
         opened.map(|handle| Self::of(handle, path.to_owned())).map_err(|errno| failed("open the directory", path, errno))
     }
 
     /// Opens the directory that holds `path`, and names the entry. The path must be absolute and end in a plain name.
-    pub(super) fn holding(path: &Path) -> Result<(Self, &OsStr), LinkError> {
+    pub(in crate::host) fn holding(path: &Path) -> Result<(Self, &OsStr), LinkError> {
         let bad = |why| LinkError::BadPath { path: path.to_owned(), why };
         if !path.is_absolute() {
             return Err(bad("a path to work on must be absolute"));
@@ -80,12 +80,12 @@ impl Dir {
     }
 
     /// Opens a directory in this one.
-    pub(super) fn child(&self, name: &OsStr) -> Result<Self, LinkError> {
+    pub(in crate::host) fn child(&self, name: &OsStr) -> Result<Self, LinkError> {
         self.child_with(name, ResolveFlags::empty())
     }
 
     /// Opens a directory in this one that is not a mount point: what is mounted there cannot be moved away.
-    pub(super) fn child_on_this_mount(&self, name: &OsStr) -> Result<Self, LinkError> {
+    pub(in crate::host) fn child_on_this_mount(&self, name: &OsStr) -> Result<Self, LinkError> {
         self.child_with(name, ResolveFlags::NO_XDEV).map_err(|error| match error {
             LinkError::System { source, path, .. } if source.kind() == io::ErrorKind::CrossesDevices => {
                 LinkError::BadPath { path, why: "a mount point cannot be moved away; unmount it, and merge it by hand" }
@@ -100,7 +100,7 @@ impl Dir {
     }
 
     /// Opens a regular file in this directory for reading. It never waits, also when a pipe was put in its place.
-    pub(super) fn file(&self, name: &OsStr) -> Result<File, LinkError> {
+    pub(in crate::host) fn file(&self, name: &OsStr) -> Result<File, LinkError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = File::from(self.open_beneath(name, flags, Mode::empty(), ResolveFlags::empty(), "open")?);
         let metadata = file.metadata().map_err(|source| self.error("look at", name, source))?;
@@ -108,13 +108,13 @@ impl Dir {
     }
 
     /// Makes a file for writing, only for us; it must not exist.
-    pub(super) fn make_file(&self, name: &OsStr) -> Result<File, LinkError> {
+    pub(in crate::host) fn make_file(&self, name: &OsStr) -> Result<File, LinkError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         Ok(File::from(self.open_beneath(name, flags, Mode::RUSR | Mode::WUSR, ResolveFlags::empty(), "make the file")?))
     }
 
     /// Makes a directory, only for us unless `mode` says more. Answers whether it was made: `false` when the name is taken.
-    pub(super) fn make_dir(&self, name: &OsStr, mode: u32) -> Result<bool, LinkError> {
+    pub(in crate::host) fn make_dir(&self, name: &OsStr, mode: u32) -> Result<bool, LinkError> {
         match rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
@@ -123,7 +123,7 @@ impl Dir {
     }
 
     /// Makes a symlink. Answers whether it was made: `false` when the name is taken.
-    pub(super) fn make_link(&self, target: &Path, name: &OsStr) -> Result<bool, LinkError> {
+    pub(in crate::host) fn make_link(&self, target: &Path, name: &OsStr) -> Result<bool, LinkError> {
         match rustix::fs::symlinkat(target, &self.handle, name) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
@@ -132,7 +132,7 @@ impl Dir {
     }
 
     /// What `name` is, or `None` when nothing has that name. The kind and a link's target are of one and the same inode.
-    pub(super) fn entry(&self, name: &OsStr) -> Result<Option<Entry>, LinkError> {
+    pub(in crate::host) fn entry(&self, name: &OsStr) -> Result<Option<Entry>, LinkError> {
         let Some((handle, metadata)) = self.pinned(name)? else { return Ok(None) };
         let kind = metadata.file_type();
         Ok(Some(if kind.is_dir() {
@@ -149,13 +149,13 @@ impl Dir {
     }
 
     /// The metadata of `name` itself, or `None` when nothing has that name.
-    pub(super) fn metadata(&self, name: &OsStr) -> Result<Option<Metadata>, LinkError> {
+    pub(in crate::host) fn metadata(&self, name: &OsStr) -> Result<Option<Metadata>, LinkError> {
         Ok(self.pinned(name)?.map(|(_, metadata)| metadata))
     }
 
     /// The metadata of what `path` names, seen from this directory: absolute paths and `..` are taken as the kernel takes them, and only
     /// the last component is not followed. `None` when nothing is there, also when a loop or a file stands in the way.
-    pub(super) fn metadata_through(&self, path: &Path) -> io::Result<Option<Metadata>> {
+    pub(in crate::host) fn metadata_through(&self, path: &Path) -> io::Result<Option<Metadata>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.handle, path, flags, Mode::empty()) {
             Ok(handle) => File::from(handle).metadata().map(Some),
@@ -177,7 +177,7 @@ impl Dir {
     }
 
     /// The names in this directory, sorted, so that the work on them has the same order each time.
-    pub(super) fn names(&self) -> Result<Vec<OsString>, LinkError> {
+    pub(in crate::host) fn names(&self) -> Result<Vec<OsString>, LinkError> {
         let listing = rustix::fs::Dir::read_from(&self.handle).map_err(|errno| failed("list", &self.path, errno))?;
         let mut names = Vec::new();
         for entry in listing {
@@ -191,8 +191,26 @@ impl Dir {
         Ok(names)
     }
 
+    /// The names in this directory with their inodes, in no order; `None` when there are more than `limit`.
+    pub(in crate::host) fn list(&self, limit: usize) -> Result<Option<Vec<(OsString, u64)>>, LinkError> {
+        let listing = rustix::fs::Dir::read_from(&self.handle).map_err(|errno| failed("list", &self.path, errno))?;
+        let mut found = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(|errno| failed("list", &self.path, errno))?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            if found.len() == limit {
+                return Ok(None);
+            }
+            found.push((OsString::from_vec(name.to_vec()), entry.ino()));
+        }
+        Ok(Some(found))
+    }
+
     /// Gives `name` the name `to_name` in `to`, only when nothing has it.
-    pub(super) fn rename_new(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> Result<Renamed, LinkError> {
+    pub(in crate::host) fn rename_new(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> Result<Renamed, LinkError> {
         match rustix::fs::renameat_with(&self.handle, name, &to.handle, to_name, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(Renamed::Done),
             Err(Errno::EXIST) => Ok(Renamed::Taken),
@@ -203,7 +221,7 @@ impl Dir {
 
     /// Lets `name` and `to_name` change their places in one step. Answers `false`, with nothing changed, when they are on different file
     /// systems or mounts.
-    pub(super) fn exchange(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> Result<bool, LinkError> {
+    pub(in crate::host) fn exchange(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> Result<bool, LinkError> {
         match rustix::fs::renameat_with(&self.handle, name, &to.handle, to_name, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(true),
             Err(Errno::XDEV) => Ok(false),
@@ -220,12 +238,12 @@ impl Dir {
     }
 
     /// Removes a name that is not a directory.
-    pub(super) fn unlink(&self, name: &OsStr) -> Result<(), LinkError> {
+    pub(in crate::host) fn unlink(&self, name: &OsStr) -> Result<(), LinkError> {
         rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()).map_err(|errno| self.failed("remove", name, errno))
     }
 
     /// Removes an empty directory. Answers `false`, with nothing changed, when it has entries.
-    pub(super) fn remove_dir(&self, name: &OsStr) -> Result<bool, LinkError> {
+    pub(in crate::host) fn remove_dir(&self, name: &OsStr) -> Result<bool, LinkError> {
         match rustix::fs::unlinkat(&self.handle, name, AtFlags::REMOVEDIR) {
             Ok(()) => Ok(true),
             Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
@@ -234,22 +252,22 @@ impl Dir {
     }
 
     /// Makes the names in this directory last over a power loss (fsync(2)).
-    pub(super) fn sync(&self) -> Result<(), LinkError> {
+    pub(in crate::host) fn sync(&self) -> Result<(), LinkError> {
         self.handle.sync_all().map_err(|source| LinkError::System { doing: "sync", path: self.path.clone(), source })
     }
 
     /// Device and inode.
-    pub(super) fn identity(&self) -> Result<(u64, u64), LinkError> {
+    pub(in crate::host) fn identity(&self) -> Result<(u64, u64), LinkError> {
         self.own_metadata().map(|metadata| (metadata.dev(), metadata.ino()))
     }
 
     /// The metadata of this directory.
-    pub(super) fn own_metadata(&self) -> Result<Metadata, LinkError> {
+    pub(in crate::host) fn own_metadata(&self) -> Result<Metadata, LinkError> {
         self.handle.metadata().map_err(|source| LinkError::System { doing: "look at", path: self.path.clone(), source })
     }
 
     /// Whether we may write here: `false` also on a file system that is mounted read-only.
-    pub(super) fn is_writable(&self) -> Result<bool, LinkError> {
+    pub(in crate::host) fn is_writable(&self) -> Result<bool, LinkError> {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         match rustix::fs::accessat(&self.handle, ".", access, AtFlags::EACCESS) {
             Ok(()) => Ok(true),
@@ -259,7 +277,7 @@ impl Dir {
     }
 
     /// Whether this directory is `other` or lies in it, by device and inode of each directory on the way up.
-    pub(super) fn lies_in(&self, other: &Self) -> Result<bool, LinkError> {
+    pub(in crate::host) fn lies_in(&self, other: &Self) -> Result<bool, LinkError> {
         let sought = other.identity()?;
         let mut here =
             Self::of(self.handle.try_clone().map_err(|source| self.error("open", OsStr::new(""), source))?.into(), self.path.clone());
@@ -279,13 +297,18 @@ impl Dir {
         Err(LinkError::TooDeep { path: self.path.clone(), limit: MAX_STEPS_UP })
     }
 
+    /// The handle, for calls that only look.
+    pub(super) const fn handle(&self) -> &File {
+        &self.handle
+    }
+
     /// The path that messages name this directory by.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::host) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The path of an entry, for messages.
-    pub(super) fn join(&self, name: &OsStr) -> PathBuf {
+    pub(in crate::host) fn join(&self, name: &OsStr) -> PathBuf {
         self.path.join(name)
     }
 
@@ -310,7 +333,7 @@ impl Dir {
     }
 
     /// The error of a call that had to do with an entry.
-    pub(super) fn error(&self, doing: &'static str, name: &OsStr, source: io::Error) -> LinkError {
+    pub(in crate::host) fn error(&self, doing: &'static str, name: &OsStr, source: io::Error) -> LinkError {
         LinkError::System { doing, path: self.join(name), source }
     }
 }

@@ -76,7 +76,7 @@ pub enum LinkError {
         source: serde_json::Error,
     },
     /// The file system has no `RENAME_NOREPLACE` or no `RENAME_EXCHANGE` (renameat2(2)): NFS, for one.
-    #[error("the file system of {} cannot rename without overwriting; keep account homes and the shared root on a local file system", path.display())]
+    #[error("the file system of {} cannot rename without overwriting; keep account homes, the shared root and queues on a local file system", path.display())]
     NoSafeRename {
         /// What was to be renamed.
         path: PathBuf,

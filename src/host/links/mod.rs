@@ -16,16 +16,18 @@
 //! # Does not
 //! Decide what is to be done with what it finds, or retry.
 
-mod dir;
+pub(in crate::host) mod dir;
 mod error;
 mod link;
 mod look;
 mod merge;
 mod root;
+mod stamp;
 
 pub use error::LinkError;
 pub use look::{HomeGround, observe_home, observe_link, verify};
 pub use root::observe_root;
+pub(in crate::host) use stamp::Stamp;
 
 use crate::plan::{Effect, Failure, Outcome};
 

@@ -1,29 +1,96 @@
 //! The queue of a project, `<project>/.agent-queue/`: tasks as files, and the markers beside them.
 //!
+//! ```text
+//! .agent-queue/inbox/NAME.md              a task that is waited for, or worked on
+//! .agent-queue/inbox/NAME.md.dispatched   who works on it: its marker
+//! .agent-queue/done/NAME.md               a task that is done
+//! .agent-queue/failed/NAME.md             a task that failed for good
+//! .agent-queue/failed/NAME.md.reason      why
+//! .agent-queue/archive/2026-11.tar.gz     what was done long ago
+//! ```
+//!
 //! # Guarantees
-//! Everything below the project is reached from an open directory handle, without following a symlink (`openat2`): an agent with a shell can write
-//! there. What exists is never overwritten.
+//! - Everything below the project is reached from an open directory handle, without following a symlink (`openat2`): an agent with a shell can write
+//!   there. The path of the project itself may lead through symlinks.
+//! - What exists is never overwritten, and no task is ever removed: it moves, and what was archived is removed once the archive is on disk.
+//! - Every effect looks again at the moment of acting, may be killed at any point, and done again ends in the same state.
+//! - A look reads only regular files that were left alone for [`REST`], and changes nothing.
+//!
+//! # Assumes
+//! A file system with `RENAME_NOREPLACE` and `RENAME_EXCHANGE`. One process at a time carries out effects; anybody may add, move and remove
+//! files. Whoever writes a task slower than [`REST`] writes it under another name first. The calls block; the caller bounds them in time.
 //!
 //! # Does not
 //! Decide which task goes where, or when one is lost.
 
+mod add;
+mod archive;
+mod ends;
+mod error;
+mod header;
+mod look;
+mod marker;
+mod place;
+mod relocate;
+
+pub use add::add;
+pub use archive::ARCHIVE;
+pub use error::QueueError;
+pub use look::{MAX_TASK, QueueCache, REST, look};
+pub use marker::ENDING as MARKER_ENDING;
+pub use place::{DONE, FAILED, INBOX, QUEUE};
+
 use std::path::Path;
 
-use crate::{
-    model::Now,
-    observed::{QueueView, Seen, Unseen},
-    plan::{Effect, Outcome},
+use self::{
+    error::{Stopped, shown},
+    place::Queue,
 };
-
-/// The queue's directory below the project.
-pub const QUEUE: &str = ".agent-queue";
-
-/// Looks at the queue of the project at `path`.
-pub fn look(_path: &Path, _now: Now) -> Seen<QueueView> {
-    Seen::Unknown(Unseen::NotYet)
-}
+use crate::plan::{Effect, Failure, Outcome};
 
 /// Carries out an effect on a queue; `None` for any other.
-pub fn perform(_effect: &Effect) -> Option<Outcome> {
-    None
+pub fn perform(effect: &Effect) -> Option<Outcome> {
+    let result = match effect {
+        Effect::CreateQueue { project } => create(project),
+        Effect::ClaimTask { project, task, expect, marker } => {
+            within(project, |queue| marker::claim(&queue.child(INBOX)?, task, expect, marker))
+        }
+        Effect::RenewClaim { project, task, marker } => within(project, |queue| marker::renew(&queue.child(INBOX)?, task, marker)),
+        Effect::ReleaseTask { project, task, claim } => {
+            within(project, |queue| marker::release(&queue.child(INBOX)?, task, claim.as_ref()))
+        }
+        Effect::FinishTask { project, task, claim } => within(project, |queue| ends::finish(queue, task, claim)),
+        Effect::FailTask { project, task, claim, reason } => within(project, |queue| ends::fail(queue, task, claim.as_ref(), reason)),
+        Effect::RetryTask { project, task } => within(project, |queue| ends::retry(queue, task)),
+        Effect::MoveTask { project, to, task } => within(project, |queue| {
+            let to = Queue::open(to)?;
+            relocate::move_task(&queue.child(INBOX)?, &to.child(INBOX)?, task)
+        }),
+        Effect::ArchiveDone { project, month, tasks } => within(project, |queue| archive::archive(queue, month, tasks)),
+        _ => return None,
+    };
+    Some(match result {
+        Ok(Change::None) => Outcome::Unchanged,
+        Ok(Change::Made) => Outcome::Changed,
+        Err(stopped) => Outcome::Failed(Failure::from_error(stopped.happened, &stopped.error)),
+    })
+}
+
+fn within(project: &Path, work: impl FnOnce(&Queue) -> Result<Change, Stopped>) -> Result<Change, Stopped> {
+    work(&Queue::open(project)?)
+}
+
+fn create(project: &Path) -> Result<Change, Stopped> {
+    let dir = Queue::project(project)?.ok_or_else(|| QueueError::NoProject(shown(project)))?;
+    let (_, made) = Queue::make(&dir)?;
+    Ok(if made { Change::Made } else { Change::None })
+}
+
+/// Whether an effect had anything to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// The world was already so.
+    None,
+    /// Done.
+    Made,
 }

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Place, RealHost, track::UNSETTLED_PAUSE};
+use super::{Place, RealHost, queues, track::UNSETTLED_PAUSE};
 use crate::{
     host::{
         Host as _, Wake,
         intake::{Kind, Message},
         process::Exit,
-        ready,
+        queue, ready,
         watch::Hint,
     },
     model::{Monotonic, Pid},
@@ -30,6 +30,7 @@ enum Heard {
     Message(Box<Message>),
     Files(BTreeSet<Hint<Place>>),
     Reading,
+    Checkpoint,
     Time,
 }
 
@@ -41,13 +42,20 @@ impl RealHost {
         if !self.tracks.unsettled.is_empty() {
             until = until.min(UNSETTLED_PAUSE);
         }
+        if self.queues.unsettled {
+            until = until.min(queue::REST);
+        }
+        let end = now.plus(until);
         let mut gather = GATHER;
-        if self.heard.is_empty() {
-            let first = self.hear_one(until, true).await;
-            if matches!(&first, Heard::Deaths(exits) if exits.len() == 1) {
-                gather = Duration::ZERO;
-            }
+        // What says nothing new, such as an idle agent's status line, is no reason to end the wait; nor can any number of them put its end off.
+        while self.heard.is_empty() {
+            let left = end.0.saturating_sub(self.now().mono.0);
+            let first = self.hear_one(left, true).await;
+            gather = if matches!(&first, Heard::Deaths(exits) if exits.len() == 1) { Duration::ZERO } else { GATHER };
             self.note(first);
+            if self.heard.is_empty() && left.is_zero() {
+                self.heard.insert(Wake::Timer);
+            }
         }
         let gathered = tokio::time::Instant::now() + gather;
         while !self.heard.contains(&Wake::Timer) {
@@ -62,8 +70,13 @@ impl RealHost {
         }
         // From here on nothing is awaited, so that nothing that was heard can be lost.
         let mut wakes = std::mem::take(&mut self.heard);
-        if wakes.remove(&Wake::Timer) && !self.tracks.unsettled.is_empty() {
-            wakes.insert(Wake::Agents);
+        if wakes.remove(&Wake::Timer) {
+            if !self.tracks.unsettled.is_empty() {
+                wakes.insert(Wake::Agents);
+            }
+            if self.queues.unsettled {
+                wakes.insert(Wake::Queues);
+            }
         }
         if wakes.is_empty() {
             wakes.insert(Wake::Timer);
@@ -114,6 +127,8 @@ impl RealHost {
             } => Heard::Files(changes),
             // Cancel-safe: results stay in the channel.
             () = self.readings.arrived() => Heard::Reading,
+            // Cancel-safe: results stay in the channel.
+            () = self.checkpoints.arrived() => Heard::Checkpoint,
             () = tokio::time::sleep(within) => Heard::Time,
         }
     }
@@ -123,7 +138,8 @@ impl RealHost {
         match heard {
             Heard::Tmux => drop(self.heard.insert(Wake::Tmux)),
             Heard::Time => drop(self.heard.insert(Wake::Timer)),
-            Heard::Reading => drop(self.heard.insert(Wake::Readings)),
+            Heard::Checkpoint => drop(self.heard.insert(Wake::Checkpoints)),
+            Heard::Reading => drop(self.heard.insert(if self.readings.take_news() { Wake::Readings } else { Wake::Polls })),
             Heard::Deaths(exits) => {
                 self.tracks.died(&exits);
                 self.heard.insert(Wake::Agents);
@@ -137,6 +153,7 @@ impl RealHost {
                     match place {
                         Place::Home => drop(self.heard.insert(Wake::Homes)),
                         Place::Links | Place::ActiveLink => drop(self.heard.insert(Wake::Links)),
+                        Place::Queue | Place::Project => drop(self.heard.insert(Wake::Queues)),
                         Place::Readings => {
                             if let Some(ground) = &self.ground {
                                 // A file is at hand: reading it at once costs nothing and asks nobody.
@@ -166,6 +183,8 @@ impl RealHost {
         match place {
             Place::Readings => is_named(&ground.file),
             Place::ActiveLink => is_named(&ground.active_link),
+            Place::Queue => queues::is_meant(name),
+            Place::Project => name == queue::QUEUE,
             Place::Home | Place::Register | Place::Links => true,
         }
     }
@@ -175,6 +194,9 @@ impl RealHost {
         if let Some((process, report)) = message.start_report() {
             self.tracks.started(process, report);
             self.heard.insert(Wake::Agents);
+        }
+        if let Some(word) = message.word() {
+            self.tracks.said(process, word);
         }
         let report = &message.report;
         // An idle agent's status line comes every minute and mostly says nothing new.
@@ -186,8 +208,10 @@ impl RealHost {
         let home = self.tracks.home_of(process).map(ToOwned::to_owned).or_else(|| message.home.clone());
         let account = home.and_then(|home| self.ground.as_ref()?.account_of(&home).cloned());
         if let (Some(account), Some(usage)) = (account, message.usage()) {
-            self.readings.put(&account, &usage);
-            self.heard.insert(Wake::Readings);
+            // The same figures, measured later, are taken up by the next regular look.
+            if self.readings.put(&account, &usage) {
+                self.heard.insert(Wake::Readings);
+            }
         }
     }
 }
@@ -202,18 +226,77 @@ mod tests {
     use std::{collections::BTreeMap, task::Poll};
 
     use super::*;
-    use crate::host::real::Station;
+    use crate::{
+        host::{
+            agent::report::{Report, Share},
+            intake::{Delivery, deliver},
+            real::Station,
+        },
+        model::{AccountName, Percent, PoolId, ProcessId, WindowKind},
+        spec::{LoadPlace, SourceText, load},
+    };
+
+    fn host(dir: &Path) -> RealHost {
+        let station = Station { state: dir.to_owned(), runtime: dir.to_owned(), program: "/bin/true".into(), environment: BTreeMap::new() };
+        RealHost::new(station).expect("a host")
+    }
+
+    #[tokio::test]
+    async fn a_status_line_that_says_nothing_new_wakes_nobody() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut host = host(dir.path());
+        let text = "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: { name: p }\nspec:\n  accounts: [{ name: a, home: /homes/a }]\n  \
+                    sessions: [{ names: s1, workdir: /work }]\n  tmux: { socket: /nowhere/tmux.sock }\n";
+        let text = SourceText { name: "pool.yaml".to_owned(), text: text.to_owned() };
+        let place = LoadPlace { home: dir.path().to_owned(), base: dir.path().to_owned() };
+        let spec = load(&[text], &place).unwrap_or_else(|wrong| panic!("{}", wrong.diagnostics.render(false))).spec;
+        host.configure(&spec, PoolId(uuid::Uuid::nil()));
+        // It would only say that its server is not there.
+        host.tmux = None;
+        host.listen();
+
+        let account = AccountName::new("a").expect("valid");
+        let begun = jiff::Timestamp::now();
+        let say = |used: u8, second: i64| {
+            let share = Share { used: Percent::whole(used), resets_at: Some(begun + Duration::from_hours(3)) };
+            let report = Report { windows: [(WindowKind::FiveHour, share)].into(), ..Report::default() };
+            let process = Some(ProcessId { pid: Pid(4711), started: 1 });
+            let at = begun + Duration::from_secs(second.unsigned_abs());
+            let home = Some("/homes/a".into());
+            let message = Message { kind: Kind::StatusLine, process, home, at, answered_at: Some(at), report };
+            assert_eq!(deliver(&dir.path().join("intake.sock"), None, &message), Delivery::Sent);
+            at
+        };
+        let soon = |host: &RealHost, millis: u64| host.now().mono.plus(Duration::from_millis(millis));
+        let hear = async |host: &mut RealHost, millis: u64| {
+            let deadline = soon(host, millis);
+            host.hear(deadline).await
+        };
+        say(42, 0);
+        assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Readings]), "the first figure is news");
+        say(42, 1);
+        let last = say(42, 2);
+        assert_eq!(hear(&mut host, 100).await, BTreeSet::from([Wake::Timer]), "the same figure is none");
+        assert_eq!(
+            host.readings.take()[&account].windows[&WindowKind::FiveHour].measured_at,
+            last,
+            "but its time is kept for the next look"
+        );
+        say(42, 3);
+        assert_eq!(hear(&mut host, 0).await, BTreeSet::from([Wake::Timer]), "it does not put the end of the wait off");
+        say(43, 4);
+        assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Readings]), "another figure is news again");
+        say(43, 60);
+        assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Readings]), "and so is that it holds much later");
+        let ground = host.ground.clone().expect("configured");
+        host.readings.start_file(&ground);
+        assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Polls]), "a poll that brings nothing only says that it ended");
+    }
 
     #[tokio::test]
     async fn what_was_heard_outlives_whoever_waited_for_it() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let station = Station {
-            state: dir.path().to_owned(),
-            runtime: dir.path().to_owned(),
-            program: "/bin/true".into(),
-            environment: BTreeMap::new(),
-        };
-        let mut host = RealHost::new(station).expect("a host");
+        let mut host = host(dir.path());
         host.note(Heard::Files(BTreeSet::from([Hint { tag: Place::Home, name: None }])));
         let deadline = host.now().mono.plus(Duration::from_secs(60));
         {

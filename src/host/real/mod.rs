@@ -14,22 +14,25 @@ mod ground;
 mod hear;
 mod observe;
 mod perform;
+mod queues;
 mod readings;
 mod track;
+mod typing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::Timestamp;
 
-use self::{ground::Ground, readings::Readings, track::Tracks};
+use self::{ground::Ground, queues::Queues, readings::Readings, track::Tracks};
 use super::{
     Host, Look, Wake,
+    checkpoint::{Checkpoints, files::Shelf},
     intake::Intake,
     process::{DeathWatch, ProcessError},
     tmux::{RuntimeDirectory, Socket, TmuxConfig, TmuxError, TmuxServer},
@@ -37,7 +40,7 @@ use super::{
 };
 use crate::{
     model::{AccountName, Monotonic, Now, PollOutcome, PoolId},
-    observed::Snapshot,
+    observed::{Checkpoint, EndedCheckpoint, Snapshot},
     plan::{Effect, Memory, Outcome},
     spec::{QuotaSource, Spec, Tmux},
 };
@@ -111,6 +114,10 @@ enum Place {
     ActiveLink,
     /// The directory that the file with the readings stands in.
     Readings,
+    /// A directory of a project's queue.
+    Queue,
+    /// The directory that a queue stands in.
+    Project,
 }
 
 /// This machine.
@@ -123,6 +130,11 @@ pub struct RealHost {
     watch: Option<Watch<Place>>,
     tracks: Tracks,
     readings: Readings,
+    checkpoints: Checkpoints,
+    checkpoint_shelf: Arc<Mutex<Shelf>>,
+    queues: Queues,
+    /// The words on the pool that status lines show, as they were last written.
+    pool_line: String,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -142,6 +154,10 @@ impl RealHost {
             watch: None,
             tracks: Tracks::default(),
             readings: Readings::default(),
+            checkpoints: Checkpoints::default(),
+            checkpoint_shelf: Arc::default(),
+            queues: Queues::default(),
+            pool_line: String::new(),
             heard: BTreeSet::new(),
         })
     }
@@ -171,6 +187,7 @@ impl RealHost {
             wanted.extend(path.as_deref().and_then(Path::parent).map(|directory| (directory.to_owned(), place)));
         }
         wanted.push((ground.root.clone(), Place::Links));
+        wanted.extend(queues::places(ground));
         for (_, home) in &ground.homes {
             wanted.push((super::agent::register::directory(home), Place::Register));
             wanted.push((home.clone(), Place::Home));
@@ -196,6 +213,8 @@ impl Host for RealHost {
                 }
             }
         }
+        let workdirs = spec.sessions.iter().map(|(name, session)| (name.clone(), session.workdir.clone())).collect();
+        self.tracks.look_for_status_files(workdirs, ground.queues.iter().map(|(_, path)| path.clone()).collect());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }
@@ -222,6 +241,20 @@ impl Host for RealHost {
 
     fn ended_polls(&mut self) -> Vec<(AccountName, QuotaSource, PollOutcome)> {
         self.readings.take_ended()
+    }
+
+    fn start_checkpoint(&mut self, draft: Checkpoint) {
+        if let Some(ground) = &self.ground {
+            self.checkpoints.start(draft, ground.root.join("projects"), self.station.state.clone());
+        }
+    }
+
+    fn ended_checkpoints(&mut self) -> Vec<EndedCheckpoint> {
+        self.checkpoints.take_ended()
+    }
+
+    async fn finish_checkpoints(&mut self, within: Duration) {
+        self.checkpoints.finish(within).await;
     }
 
     async fn wake(&mut self, deadline: Monotonic) -> BTreeSet<Wake> {

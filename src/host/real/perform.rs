@@ -79,7 +79,8 @@ impl RealHost {
                 | Effect::FinishTask { .. }
                 | Effect::FailTask { .. }
                 | Effect::RetryTask { .. }
-                | Effect::MoveTask { .. } => files.push((index, effect.clone())),
+                | Effect::MoveTask { .. }
+                | Effect::ArchiveDone { .. } => files.push((index, effect.clone())),
                 Effect::StopAgent { process, grace, .. } => stops.push((index, (*process, *grace))),
                 Effect::TypePrompt { .. } => prompts.push((index, effect)),
                 Effect::StartServer => outcomes[index] = Some(self.start_server().await),
@@ -95,6 +96,10 @@ impl RealHost {
             let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
             let done = change_files(files.into_iter().map(|(_, effect)| effect).collect()).await;
             fill(&mut outcomes, &indexes, done.unwrap_or_else(|| vec![cannot_tell(CHANGE_WITHIN); count]));
+            if effects.iter().any(|effect| matches!(effect, Effect::CreateQueue { .. })) {
+                // What is dropped into it is to be heard of.
+                self.watch_places();
+            }
         }
         if !stops.is_empty() {
             let (indexes, processes): (Vec<_>, Vec<(ProcessId, Duration)>) = stops.into_iter().unzip();
@@ -104,16 +109,9 @@ impl RealHost {
             self.change_sessions(&ground, &sessions, &mut outcomes).await;
         }
         if !prompts.is_empty() {
-            self.type_prompts(&prompts, &mut outcomes).await;
+            self.type_prompts(ground.pool, &prompts, &mut outcomes).await;
         }
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Refusal::NoTmux.outcome())).collect()
-    }
-
-    /// Types prompts, each into a pane of its own.
-    async fn type_prompts(&mut self, effects: &[(usize, &Effect)], outcomes: &mut [Option<Outcome>]) {
-        for (index, _) in effects {
-            outcomes[*index] = Some(Refusal::NoTmux.outcome());
-        }
     }
 
     async fn start_server(&mut self) -> Outcome {
@@ -152,7 +150,7 @@ impl RealHost {
     }
 }
 
-fn fill(outcomes: &mut [Option<Outcome>], indexes: &[usize], done: Vec<Outcome>) {
+pub(super) fn fill(outcomes: &mut [Option<Outcome>], indexes: &[usize], done: Vec<Outcome>) {
     for (index, outcome) in indexes.iter().zip(done) {
         outcomes[*index] = Some(outcome);
     }

@@ -13,9 +13,10 @@ use crate::{
     host::{
         agent::{
             AgentError,
-            activity::{Register, Signs, activity},
+            activity::{Judgement, Register, Signs, Word, judge},
             register, tail,
         },
+        intake::status_file,
         process::{self, DeathWatch, Exit, ProcessState},
     },
     model::{AccountUsage, Activity, Now, Pid, ProcessId, SessionName, error_line},
@@ -26,10 +27,17 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
     by_session: BTreeMap<SessionName, Track>,
+    /// The session of each process that was looked at; its track has the last word.
+    sessions: BTreeMap<ProcessId, SessionName>,
     /// Processes that ended and that a pane may still name, with how they ended.
     ended: BTreeMap<ProcessId, Option<Death>>,
     /// What start hooks reported, by process: a report may come before the process was first looked at.
     starts: BTreeMap<ProcessId, StartReport>,
+    /// What hooks said last of what their agents do, by process.
+    words: BTreeMap<ProcessId, Word>,
+    /// Where the status file of a session may be: its start directory, and the registered projects.
+    workdirs: BTreeMap<SessionName, PathBuf>,
+    projects: Vec<PathBuf>,
     /// Processes whose register or transcript is to be read again.
     dirty: BTreeSet<Pid>,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
@@ -68,6 +76,10 @@ pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many ends and start reports are remembered.
 const REMEMBERED: usize = 20_000;
+/// How many projects are asked about one session.
+const PROJECTS: usize = 64;
+/// How long a process that cannot be made out is looked at again and again; then the regular looks have to do.
+const SETTLES: Duration = Duration::from_mins(2);
 
 impl Tracks {
     /// Notes processes that ended.
@@ -95,10 +107,32 @@ impl Tracks {
         }
     }
 
+    /// Notes what a hook said of the agent's activity. Hooks may be heard late: the newest word counts.
+    pub fn said(&mut self, process: ProcessId, word: Word) {
+        if self.words.get(&process).is_none_or(|held| held.at <= word.at) {
+            self.words.insert(process, word);
+        }
+        while self.words.len() > REMEMBERED {
+            self.words.pop_first();
+        }
+    }
+
+    /// Notes where the status file of each session may be.
+    pub fn look_for_status_files(&mut self, workdirs: BTreeMap<SessionName, PathBuf>, projects: Vec<PathBuf>) {
+        (self.workdirs, self.projects) = (workdirs, projects);
+    }
+
+    /// What the status files say of a session, the newest word of all. Asked only where the register is silent.
+    fn status_file(&self, name: &SessionName) -> Option<Word> {
+        let places: BTreeSet<&PathBuf> = self.workdirs.get(name).into_iter().chain(&self.projects).take(PROJECTS).collect();
+        places.into_iter().filter_map(|place| status_file::read(place, name)).max_by_key(|word| word.at)
+    }
+
     /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
     /// behind a status line only when it said something new.
     pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>, hook: bool) -> bool {
-        let Some(track) = self.by_session.values_mut().find(|track| track.process == Some(process)) else { return hook };
+        let track = self.sessions.get(&process).and_then(|name| self.by_session.get_mut(name));
+        let Some(track) = track.filter(|track| track.process == Some(process)) else { return hook };
         let news = context_tokens.is_some() && context_tokens != track.context_tokens;
         if let Some(path) = transcript {
             track.transcript = Some(path.to_owned());
@@ -112,12 +146,14 @@ impl Tracks {
 
     /// The home of a process that is tracked, as its own environment says.
     pub fn home_of(&self, process: ProcessId) -> Option<&Path> {
-        self.by_session.values().find(|track| track.process == Some(process)).and_then(|track| track.home.as_deref())
+        let track = self.sessions.get(&process).and_then(|name| self.by_session.get(name));
+        track.filter(|track| track.process == Some(process)).and_then(|track| track.home.as_deref())
     }
 
     /// Forgets sessions that are neither seen nor remembered any more.
     pub fn retain(&mut self, keep: impl Fn(&SessionName) -> bool) {
         self.by_session.retain(|name, _| keep(name));
+        self.sessions.retain(|process, name| self.by_session.get(name).is_some_and(|track| track.process == Some(*process)));
         self.unsettled.retain(keep);
     }
 
@@ -151,6 +187,7 @@ impl Tracks {
         match self.read(name, pid, pane.is_some(), death, recorded, deaths, now) {
             Ok(track) => {
                 let view = track.view.clone();
+                self.sessions.extend(track.process.map(|process| (process, name.clone())));
                 self.by_session.insert(name.clone(), track);
                 Looked::Read(Box::new(Seen::known(view, now)))
             }
@@ -215,14 +252,18 @@ impl Tracks {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                evidence: Vec::new(),
             },
             home,
             timed: false,
         };
         self.limits.extend(track.read_transcript(process, now));
         let entry = track.home.as_deref().map(|home| lock(&self.shelf).read(home, process));
-        track.take_register(entry, process, now);
-        if track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown) {
+        let silent = !matches!(entry, Some(Ok(Some(_))));
+        let status_file = if silent { self.status_file(name) } else { None };
+        track.take_register(entry, self.words.get(&process), status_file.as_ref(), process, now);
+        let unclear = track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown);
+        if unclear && age(process, now) < SETTLES {
             self.unsettled.insert(name.clone());
         }
         Ok(track)
@@ -277,6 +318,7 @@ impl Track {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                evidence: Vec::new(),
             },
             timed: false,
         }
@@ -293,8 +335,15 @@ impl Track {
         Some((self.home.clone()?, limit?.usage()?))
     }
 
-    fn take_register(&mut self, entry: Option<Result<Option<RegisterView>, AgentError>>, process: ProcessId, now: Now) {
-        let found = match &entry {
+    fn take_register(
+        &mut self,
+        entry: Option<Result<Option<RegisterView>, AgentError>>,
+        hook: Option<&Word>,
+        status_file: Option<&Word>,
+        process: ProcessId,
+        now: Now,
+    ) {
+        let register = match &entry {
             Some(Ok(Some(view))) => Register::Entry(view),
             Some(Ok(None)) | None => Register::Absent,
             Some(Err(_)) => Register::Unreadable,
@@ -302,21 +351,24 @@ impl Track {
         let signs = Signs {
             alive: Some(true),
             age: age(process, now),
-            register: found,
+            register,
+            hook,
+            status_file,
             limit_until: self.limit_until,
             login_dead: self.login_dead,
         };
-        let (what, since) = activity(&signs, now.wall);
-        self.view.activity = what;
+        let Judgement { activity, since, evidence, timed } = judge(&signs, now.wall);
+        self.view.activity = activity;
         self.view.activity_since = since;
+        self.view.evidence = evidence;
         self.view.context_tokens = self.context_tokens;
-        self.timed = matches!(what, Activity::Starting | Activity::LimitHit | Activity::Unknown);
+        self.timed = timed;
         self.view.register = entry.and_then(Result::ok).flatten();
     }
 }
 
 /// What is on the shelf is whole at any time, also after a panic elsewhere.
-pub(super) fn lock(shelf: &Mutex<register::Shelf>) -> MutexGuard<'_, register::Shelf> {
+pub(super) fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

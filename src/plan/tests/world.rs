@@ -94,6 +94,7 @@ pub fn spec(sessions: usize) -> Spec {
             permission_mode: PermissionMode::AcceptEdits,
             trust_workdirs: true,
             environment: BTreeMap::new(),
+            status_line: Vec::new(),
             stop_grace: Duration::from_secs(10),
         },
         sessions: (0..sessions).map(declared).collect(),
@@ -213,6 +214,7 @@ impl World {
             context_tokens: Some(42_000),
             prompts: Vec::new(),
             turn_ended_at: None,
+            evidence: Vec::new(),
         };
         self.seen.agents.insert(name.clone(), Seen::known(agent, self.now));
         let record = SessionRecord {

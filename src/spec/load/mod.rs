@@ -16,7 +16,7 @@ use std::{fmt, path::PathBuf};
 
 pub use parse::MAX_SOURCE_BYTES;
 pub use tree::FieldPath;
-pub(super) use tree::{Node, Value};
+pub(crate) use tree::{Node, Value};
 
 use super::{
     diagnostic::{Code, Diagnostic, Diagnostics, Findings, Place, SourceText},
@@ -116,6 +116,19 @@ fn parse_all(sources: &[SourceText], findings: &mut Findings) -> Vec<Node> {
         }
     }
     trees
+}
+
+/// Reads one YAML text that is no spec, bounded like one: the front matter of a task.
+///
+/// # Errors
+/// Every mistake of its form.
+pub(crate) fn read_alone(source: &SourceText) -> Result<Node, Diagnostics> {
+    let mut findings = Findings::default();
+    let tree = parse::parse(source, &mut findings);
+    match tree {
+        Some(tree) if !findings.has_errors() => Ok(tree),
+        _ => Err(Diagnostics::new(findings.into_list(), std::slice::from_ref(source))),
+    }
 }
 
 /// The way from text to spec. `None` after an error was reported.

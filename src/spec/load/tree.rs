@@ -8,16 +8,16 @@ use crate::spec::diagnostic::Place;
 
 /// One value of a source.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::spec) struct Node {
+pub(crate) struct Node {
     /// Where it begins; of a map or a list in block form, where its first entry does.
-    pub(in crate::spec) place: Place,
+    pub(crate) place: Place,
     /// What it is.
-    pub(in crate::spec) value: Value,
+    pub(crate) value: Value,
 }
 
 /// What a value is.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::spec) enum Value {
+pub(crate) enum Value {
     /// Nothing: an empty value, `~` or `null`.
     Null,
     /// `true` or `false`.
@@ -34,18 +34,18 @@ pub(in crate::spec) enum Value {
 
 /// One entry of a map.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::spec) struct Entry {
+pub(crate) struct Entry {
     /// Its key.
-    pub(in crate::spec) key: String,
+    pub(crate) key: String,
     /// Where the key is.
-    pub(in crate::spec) place: Place,
+    pub(crate) place: Place,
     /// Its value.
-    pub(in crate::spec) node: Node,
+    pub(crate) node: Node,
 }
 
 impl Value {
     /// What it is, for messages: "text", "a list".
-    pub(in crate::spec) const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
@@ -64,7 +64,7 @@ impl Node {
     }
 
     /// The items of a list; none for anything else.
-    pub(in crate::spec) fn items(&self) -> &[Node] {
+    pub(crate) fn items(&self) -> &[Node] {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 

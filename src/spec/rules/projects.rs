@@ -104,11 +104,14 @@ fn serving(
                     let message = format!("the session {} takes no tasks", quoted(&name));
                     rules.refuse(Code::UnknownSession, &at, message, "add `dispatch: true` to its line under `sessions`");
                     sound = false;
+                    // One name speaks for its whole pattern.
+                    break;
                 }
                 Some(None) => {
                     let message = format!("no session is called {}", quoted(&name));
                     rules.refuse(Code::UnknownSession, &at, message, "name sessions that are declared under `sessions`");
                     sound = false;
+                    break;
                 }
             }
         }

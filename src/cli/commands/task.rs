@@ -1,0 +1,205 @@
+//! `task`: put tasks into queues, see how they stand, and have a say about single ones.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use jiff::Timestamp;
+
+use super::{block_on, operate::ask, request};
+use crate::{
+    cli::{
+        CliError, Context, Exit,
+        args::{OutputArgs, TaskAddArgs, TaskArgs, TaskCancelArgs, TaskCommand, TaskListArgs, TaskMoveArgs, TaskShowArgs},
+        render,
+    },
+    engine::{Answer, Command},
+    host::queue,
+    model::{ProjectName, SessionName, TaskId, TaskName},
+    spec::Spec,
+    status::TaskDetail,
+};
+
+/// The largest task that is taken in, in bytes; the dispatcher takes no larger one.
+const MAX_TASK: u64 = queue::MAX_TASK;
+/// How long a daemon may take to answer.
+const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Runs one of the verbs.
+pub fn run(context: &Context, args: &TaskArgs) -> Result<Exit, CliError> {
+    match &args.command {
+        TaskCommand::Add(args) => add(context, args),
+        TaskCommand::Ls(args) => list(context, args),
+        TaskCommand::Show(args) => show(context, args),
+        TaskCommand::Retry(args) => order(context, &args.task, args.output, |task| Command::RetryTask { task }),
+        TaskCommand::Cancel(args) => cancel(context, args),
+        TaskCommand::Mv(args) => move_to(context, args),
+    }
+}
+
+/// Dropping a file into an inbox needs no daemon and no lock: it is what any script does.
+fn add(context: &Context, args: &TaskAddArgs) -> Result<Exit, CliError> {
+    let found = context.spec_in_force()?;
+    let spec = &found.loaded.spec;
+    let project = project(spec, &args.project)?;
+    let path = spec.project(&project).map(|project| project.path.clone()).unwrap_or_default();
+    let body = match (&args.text, args.file.as_deref()) {
+        (Some(text), _) => format!("{text}\n"),
+        (None, Some(file)) if file != Path::new("-") => {
+            let failed = |source| CliError::File { what: "read", path: file.to_owned(), source };
+            read_bounded(fs::File::open(file).map_err(failed)?).map_err(failed)?
+        }
+        (None, _) => {
+            let failed = |source| CliError::File { what: "read", path: "/dev/stdin".into(), source };
+            read_bounded(io::stdin().lock()).map_err(failed)?
+        }
+    };
+    let text = with_header(&header(spec, args)?, &body)?;
+    let name = match (&args.name, args.file.as_deref().and_then(Path::file_name)) {
+        (Some(name), _) => name.clone(),
+        (None, Some(file)) if file != "-" => file.to_string_lossy().into_owned(),
+        (None, _) => format!("task-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f")),
+    };
+    let name = queue::add(&path, &name, &text).map_err(CliError::Queue)?;
+    let task = TaskId { project, name };
+    context.out.show(args.output.output, &task, |_| format!("{task}\n"))?;
+    Ok(Exit::Ok)
+}
+
+fn read_bounded(source: impl io::Read) -> io::Result<String> {
+    let mut text = String::new();
+    source.take(MAX_TASK + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_TASK {
+        return Err(io::Error::other(format!("a task may have {MAX_TASK} bytes at most; put what is long into a file and name it")));
+    }
+    Ok(text)
+}
+
+/// The file name of a task that was named with or without its ending.
+fn named(text: &str) -> Result<TaskName, CliError> {
+    let name = if text.ends_with(TaskName::ENDING) { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
+    TaskName::new(name).map_err(|error| CliError::Usage(error.to_string()))
+}
+
+/// What the options say, as lines of front matter.
+fn header(spec: &Spec, args: &TaskAddArgs) -> Result<String, CliError> {
+    let mut lines = String::new();
+    // Writing to a `String` cannot fail.
+    if let Some(priority) = args.priority {
+        let _ = writeln!(lines, "priority: {priority}");
+    }
+    if let Some(session) = &args.session {
+        let session = SessionName::new(session.as_str()).map_err(|error| CliError::Usage(error.to_string()))?;
+        if !spec.sessions.get(&session).is_some_and(|session| session.dispatch) {
+            return Err(CliError::Usage(format!("the spec declares no session {session} that takes tasks")));
+        }
+        let _ = writeln!(lines, "session: {session}");
+    }
+    if !args.after.is_empty() {
+        let _ = writeln!(lines, "after:");
+        for name in &args.after {
+            // A JSON text is a YAML text (YAML 1.2, section 1.3).
+            let name = serde_json::to_string(named(name)?.as_str()).map_err(|error| CliError::Internal(error.to_string()))?;
+            let _ = writeln!(lines, "  - {name}");
+        }
+    }
+    if let Some(timeout) = &args.timeout {
+        let _ = writeln!(lines, "timeout: {timeout}");
+    }
+    if let Some(attempts) = args.attempts {
+        let _ = writeln!(lines, "attempts: {attempts}");
+    }
+    Ok(lines)
+}
+
+fn with_header(header: &str, body: &str) -> Result<String, CliError> {
+    if header.is_empty() {
+        return Ok(body.to_owned());
+    }
+    if body.starts_with("---") {
+        return Err(CliError::Usage("the task has front matter of its own; write the options there".to_owned()));
+    }
+    Ok(format!("---\n{header}---\n{body}"))
+}
+
+fn list(context: &Context, args: &TaskListArgs) -> Result<Exit, CliError> {
+    let only = args.project.as_deref();
+    let spec = context.spec_in_force()?.loaded.spec;
+    let only = only.map(|name| project(&spec, name)).transpose()?;
+    let tasks: Vec<_> = tasks(context, args.all)?.into_iter().map(|task| task.row).collect();
+    let tasks: Vec<_> = tasks.into_iter().filter(|row| only.as_ref().is_none_or(|only| row.task.project == *only)).collect();
+    context.out.show(args.output.output, &tasks, |wide| render::task::list(&tasks, Timestamp::now(), wide))?;
+    Ok(Exit::Ok)
+}
+
+fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
+    let task = parse(&args.task)?;
+    let detail = tasks(context, true)?.into_iter().find(|detail| detail.row.task == task);
+    let detail =
+        detail.ok_or_else(|| CliError::Refused(format!("{task} is in no queue of this pool; see `claude-failover task ls --all`")))?;
+    context.out.show(args.output.output, &detail, |_| render::task::detail(&detail, Timestamp::now()))?;
+    Ok(Exit::Ok)
+}
+
+fn cancel(context: &Context, args: &TaskCancelArgs) -> Result<Exit, CliError> {
+    let reason = args.reason.clone();
+    order(context, &args.task, args.output, |task| Command::CancelTask { task, reason })
+}
+
+fn move_to(context: &Context, args: &TaskMoveArgs) -> Result<Exit, CliError> {
+    let to = ProjectName::new(args.project.as_str()).map_err(|error| CliError::Usage(error.to_string()))?;
+    order(context, &args.task, args.output, |task| Command::MoveTask { task, to })
+}
+
+fn order(context: &Context, task: &str, output: OutputArgs, command: impl FnOnce(TaskId) -> Command) -> Result<Exit, CliError> {
+    match ask(context, context.spec_in_force()?, command(parse(task)?))? {
+        Answer::Refused { message } => Err(CliError::Refused(message)),
+        answer => {
+            context.out.show(output.output, &answer, |_| match &answer {
+                Answer::Done { lines, .. } => lines.iter().fold(String::new(), |text, line| text + &render::escape(line) + "\n"),
+                _ => String::new(),
+            })?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The tasks, from the daemon or from a look of our own.
+fn tasks(context: &Context, all: bool) -> Result<Vec<TaskDetail>, CliError> {
+    let found = context.spec_in_force()?;
+    let spec = &found.loaded.spec;
+    let station = context.station(&spec.pool)?;
+    if let Some(daemon) = context.daemon(&station)? {
+        return match daemon.ask(&request(Command::Tasks { all }), LIST_WITHIN).map_err(CliError::Daemon)? {
+            Answer::Tasks(tasks) => Ok(tasks),
+            Answer::Refused { message } => Err(CliError::Refused(message)),
+            Answer::Status(_) | Answer::Planned(_) | Answer::Done { .. } => {
+                Err(CliError::Internal("the answer is no list of tasks".to_owned()))
+            }
+        };
+    }
+    context.out.tell("no daemon runs for this pool; this is what is seen now");
+    block_on(async {
+        let mut view = context.view(spec, &station)?;
+        let _ = view.preview().await;
+        Ok(view.tasks(all))
+    })?
+}
+
+fn project(spec: &Spec, text: &str) -> Result<ProjectName, CliError> {
+    let known = || spec.projects.iter().map(|project| project.name.as_str()).collect::<Vec<_>>().join(", ");
+    ProjectName::new(text).ok().filter(|name| spec.project(name).is_some()).ok_or_else(|| {
+        CliError::Usage(if spec.projects.is_empty() {
+            "the spec registers no project; add one under `projects`".to_owned()
+        } else {
+            format!("the spec registers no project {text:?}; there are {}", known())
+        })
+    })
+}
+
+fn parse(text: &str) -> Result<TaskId, CliError> {
+    text.parse().map_err(|error: crate::model::NameError| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
+}

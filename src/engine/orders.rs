@@ -1,0 +1,158 @@
+//! What operators say about single tasks: offer it again, take it back, move it.
+
+use std::path::PathBuf;
+
+use super::{Answer, Engine, EngineError, Request, View, operate::done};
+use crate::{
+    host::{Host, Look},
+    model::{EventReason, ObjectRef, ProjectName, Severity, TaskId},
+    observed::{QueueView, Seen},
+    plan::{Effect, MemoryChange, Outcome, TaskRecord, Verb},
+    spec::Project,
+    status::{TaskDetail, TaskState, task_rows},
+    store::{Batch, Intent},
+};
+
+impl<H: Host> View<H> {
+    /// The tasks of all projects as of the last look.
+    pub fn tasks(&self, all: bool) -> Vec<TaskDetail> {
+        let rows = task_rows(&self.spec, &self.seen, &self.memory, &self.planned.report, all);
+        rows.into_iter()
+            .map(|row| {
+                let directory = match row.state {
+                    TaskState::Working | TaskState::Claimed | TaskState::Waiting => "inbox",
+                    TaskState::Failed => "failed",
+                    TaskState::Done => "done",
+                };
+                let project = self.spec.project(&row.task.project).map_or_else(PathBuf::new, |project| project.path.clone());
+                TaskDetail {
+                    path: project.join(crate::host::queue::QUEUE).join(directory).join(row.task.name.as_str()),
+                    record: self.memory.tasks.get(&row.task).cloned().unwrap_or_default(),
+                    row,
+                }
+            })
+            .collect()
+    }
+}
+
+/// What an order does, once it was found to be possible.
+struct Order {
+    effect: Effect,
+    changes: Vec<MemoryChange>,
+    reason: EventReason,
+    message: String,
+}
+
+impl<H: Host> Engine<H> {
+    pub(super) async fn retry_task(&mut self, request: &Request, task: &TaskId) -> Result<Answer, EngineError> {
+        let (project, queue) = match self.look_at_queue(&task.project).await {
+            Ok(found) => found,
+            Err(refused) => return Ok(refused),
+        };
+        if !queue.failed.contains_key(&task.name) {
+            return Ok(refused(format!("{task} is not among the failed tasks of its project; see `claude-failover task ls`")));
+        }
+        let order = Order {
+            effect: Effect::RetryTask { project: project.path, task: task.name.clone() },
+            // What it went through before is in the history; it begins anew.
+            changes: vec![MemoryChange::RemoveTask(task.clone()), MemoryChange::ClearAttempts(ObjectRef::Task(task.clone()))],
+            reason: EventReason::TaskRetried,
+            message: format!("offered again by {}", request.actor),
+        };
+        self.carry_out_order(request, task, order).await
+    }
+
+    pub(super) async fn cancel_task(&mut self, request: &Request, task: &TaskId, reason: &str) -> Result<Answer, EngineError> {
+        let (project, queue) = match self.look_at_queue(&task.project).await {
+            Ok(found) => found,
+            Err(refused) => return Ok(refused),
+        };
+        if !queue.inbox.contains_key(&task.name) {
+            return Ok(refused(format!("{task} is not in the inbox of its project; see `claude-failover task ls`")));
+        }
+        let open = self.view.memory.tasks.get(task).and_then(TaskRecord::open).cloned();
+        let reason = format!("cancelled by {}: {reason}", request.actor);
+        let order = Order {
+            effect: Effect::FailTask {
+                project: project.path,
+                task: task.name.clone(),
+                claim: open.as_ref().map(|attempt| attempt.claim.clone()),
+                reason: reason.clone(),
+            },
+            changes: vec![MemoryChange::RemoveTask(task.clone())],
+            reason: EventReason::TaskCancelled,
+            message: match &open {
+                Some(attempt) => format!("{reason}; session {} is not interrupted", attempt.session),
+                None => reason,
+            },
+        };
+        self.carry_out_order(request, task, order).await
+    }
+
+    pub(super) async fn move_task(&mut self, request: &Request, task: &TaskId, to: &ProjectName) -> Result<Answer, EngineError> {
+        let (project, queue) = match self.look_at_queue(&task.project).await {
+            Ok(found) => found,
+            Err(refused) => return Ok(refused),
+        };
+        let Some(target) = self.view.spec.project(to) else {
+            return Ok(refused(format!("the spec declares no project {to}")));
+        };
+        if !queue.inbox.contains_key(&task.name) {
+            return Ok(refused(format!("{task} is not in the inbox of its project; see `claude-failover task ls`")));
+        }
+        if let Some(attempt) = self.view.memory.tasks.get(task).and_then(TaskRecord::open) {
+            return Ok(refused(format!("session {} has {task}; cancel it, or wait until it is done", attempt.session)));
+        }
+        let order = Order {
+            effect: Effect::MoveTask { project: project.path, to: target.path.clone(), task: task.name.clone() },
+            changes: vec![MemoryChange::RemoveTask(task.clone())],
+            reason: EventReason::TaskMoved,
+            message: format!("moved to project {to} by {}", request.actor),
+        };
+        self.carry_out_order(request, task, order).await
+    }
+
+    /// A fresh look at the queue of a declared project.
+    async fn look_at_queue(&mut self, name: &ProjectName) -> Result<(Project, QueueView), Answer> {
+        let Some(project) = self.view.spec.project(name).cloned() else {
+            return Err(refused(format!("the spec declares no project {name}")));
+        };
+        self.view.look(&Look { queues: true, ..Look::default() }).await;
+        match self.view.seen.queues.get(name) {
+            Some(Seen::Known(fact)) => Ok((project, fact.value.clone())),
+            Some(Seen::Unknown(why)) => Err(refused(format!("the queue of {name} cannot be looked at: {why}"))),
+            None => Err(refused(format!("the queue of {name} was not looked at"))),
+        }
+    }
+
+    async fn carry_out_order(&mut self, request: &Request, task: &TaskId, order: Order) -> Result<Answer, EngineError> {
+        let object = ObjectRef::Task(task.clone());
+        let intent = Intent {
+            at: self.view.wall(),
+            generation: self.view.memory.generation,
+            object: object.clone(),
+            verb: Verb::Settle,
+            effect: order.effect.clone(),
+        };
+        let ids = self.begin_intents(&[intent])?;
+        let outcomes = self.view.host.perform(&[order.effect]).await;
+        let mut batch = Batch::default();
+        let answer = match outcomes.first() {
+            Some(Outcome::Changed | Outcome::Unchanged) => {
+                batch.events.push(self.view.event(object, order.reason, Severity::Normal, order.message.clone()));
+                batch.changes = order.changes;
+                done(format!("{task}: {}", order.message), true)
+            }
+            Some(Outcome::Failed(failure)) => refused(format!("{task}: {}", failure.message())),
+            None => refused(format!("{task}: nothing was done")),
+        };
+        batch.ended = ids.into_iter().zip(outcomes).collect();
+        batch.handled = Some(self.handled(request, &answer));
+        self.commit("record an order about a task", &batch)?;
+        Ok(answer)
+    }
+}
+
+const fn refused(message: String) -> Answer {
+    Answer::Refused { message }
+}

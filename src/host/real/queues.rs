@@ -1,0 +1,73 @@
+//! The queues of the projects: each is looked at on a thread of its own, so that one that hangs holds up no other.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    path::PathBuf,
+    sync::{Arc, Mutex, TryLockError},
+};
+
+use super::{Place, ground::Ground, observe::within};
+use crate::{
+    host::queue::{self, DONE, FAILED, INBOX, QUEUE, QueueCache},
+    model::{Now, ProjectName, TaskName},
+    observed::{QueueView, Seen, Unseen},
+};
+
+/// What is kept between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    caches: BTreeMap<PathBuf, Arc<Mutex<QueueCache>>>,
+    /// A file in one of them has not come to rest: they are looked at again in a moment.
+    pub unsettled: bool,
+}
+
+impl Queues {
+    /// Looks at all queues, side by side.
+    pub async fn look(&mut self, ground: &Ground, now: Now) -> BTreeMap<ProjectName, Seen<QueueView>> {
+        self.caches.retain(|path, _| ground.queues.iter().any(|(_, known)| known == path));
+        let mut looks = tokio::task::JoinSet::new();
+        for (name, path) in &ground.queues {
+            let (name, path) = (name.clone(), path.clone());
+            let cache = Arc::clone(self.caches.entry(path.clone()).or_default());
+            looks.spawn(async move { (name, within("queue", move || look(&path, now, &cache)).await.unwrap_or_else(Seen::Unknown)) });
+        }
+        let mut found = BTreeMap::new();
+        while let Some(look) = looks.join_next().await {
+            found.extend(look.ok());
+        }
+        let is_unsettled = |view: &Seen<QueueView>| view.value().is_some_and(|view| view.unsettled);
+        self.unsettled = found.values().any(is_unsettled);
+        found
+    }
+}
+
+fn look(path: &std::path::Path, now: Now, cache: &Mutex<QueueCache>) -> Seen<QueueView> {
+    match cache.try_lock() {
+        Ok(mut cache) => queue::look(path, now, &mut cache),
+        // A panic left it half-written; it may be empty at any time.
+        Err(TryLockError::Poisoned(poisoned)) => {
+            let mut cache = poisoned.into_inner();
+            *cache = QueueCache::default();
+            queue::look(path, now, &mut cache)
+        }
+        Err(TryLockError::WouldBlock) => Seen::Unknown(Unseen::Failed {
+            source_name: "queue".to_owned(),
+            message: "an earlier look has not come back; its file system may hang".to_owned(),
+        }),
+    }
+}
+
+/// The directories to watch.
+pub(super) fn places(ground: &Ground) -> impl Iterator<Item = (PathBuf, Place)> {
+    ground.queues.iter().flat_map(|(_, project)| {
+        let queue = project.join(QUEUE);
+        let inside = [queue.join(INBOX), queue.join(DONE), queue.join(FAILED), queue].map(|path| (path, Place::Queue));
+        inside.into_iter().chain([(project.clone(), Place::Project)])
+    })
+}
+
+/// Whether a change of that name in a queue is about tasks: our own markers must not wake us.
+pub(super) fn is_meant(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| [INBOX, DONE, FAILED].contains(&name) || TaskName::new(name).is_ok())
+}

@@ -1,0 +1,135 @@
+//! Tasks: from a file in the inbox to its text in a pane, and how many are done in a second.
+//!
+//! The floor is the same text typed by hand into an idle pane, through a control connection, with nothing checked and nothing kept. Both ends are
+//! read from the agent's own transcript, to the millisecond.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    Fallible,
+    figures::{Pairs, Place, Row, shown},
+    pool::{Agent, PATIENCE, Pool},
+};
+
+/// How many sessions take tasks.
+const SESSIONS: usize = 20;
+/// How many tasks are measured one by one.
+const SINGLE: usize = 40;
+/// How many are dropped at once.
+const MANY: usize = 400;
+/// The goal for the median, from the drop to the text in the pane.
+const GOAL: Duration = Duration::from_millis(100);
+
+pub fn rows() -> Fallible<Vec<Row>> {
+    let mut pool = Pool::with_project(SESSIONS, Agent::StandIn(0))?;
+    for account in crate::pool::ACCOUNTS {
+        fs::write(pool.home(account).join("stand-in.json"), r#"{"turnMillis": 0}"#)?;
+    }
+    pool.start()?;
+    Ok(vec![latency(&pool)?, throughput(&pool)?])
+}
+
+fn latency(pool: &Pool) -> Fallible<Row> {
+    let queue = pool.queue();
+    let mut control = pool.control()?;
+    let panes = control.panes()?;
+    let mut pairs = Pairs::default();
+    for round in 0..SINGLE {
+        let name = format!("single-{round}.md");
+        let dropped = drop_task(&queue, &name)?;
+        wait_until(|| queue.join("done").join(&name).exists())?;
+        pairs.ours.push(since(dropped, prompted(pool, &name)?)?);
+        let (pane, _) = panes[round % panes.len()];
+        let word = format!("by-hand-{round}.");
+        let typed = Timestamp::now();
+        control.send(&[
+            format!("set-buffer -b bench 'do {word}'"),
+            format!("paste-buffer -p -d -b bench -t %{pane}"),
+            format!("send-keys -t %{pane} Enter"),
+        ])?;
+        control.answers(3, true)?;
+        let mut at = None;
+        wait_until(|| {
+            at = prompted(pool, &word).ok();
+            at.is_some()
+        })?;
+        pairs.floor.push(since(typed, at.ok_or("the prompt never came")?)?);
+    }
+    let mut row = pairs.row(Place::Tasks, "a file dropped into an inbox → its prompt is taken", "the same text pasted by hand", 0.0);
+    let median = crate::figures::median(&pairs.ours);
+    row.goal = format!("< {}", shown(GOAL));
+    row.met = Some(median < GOAL);
+    row.beside = "claim and intents are on disk; the file must have come to rest first".to_owned();
+    Ok(row)
+}
+
+fn throughput(pool: &Pool) -> Fallible<Row> {
+    let queue = pool.queue();
+    let before = fs::read_dir(queue.join("done"))?.count();
+    let begun = Instant::now();
+    for at in 0..MANY {
+        drop_task(&queue, &format!("many-{at}.md"))?;
+    }
+    wait_until(|| fs::read_dir(queue.join("done")).is_ok_and(|done| done.count() >= before + MANY))?;
+    let took = begun.elapsed();
+    Ok(Row {
+        place: Place::Tasks,
+        what: format!("{MANY} tasks over {SESSIONS} sessions whose turns take no time"),
+        ours: format!("{:.0} tasks a second", f64::from(u32::try_from(MANY)?) / took.as_secs_f64()),
+        floor: "–".to_owned(),
+        ratio: "–".to_owned(),
+        goal: "–".to_owned(),
+        met: None,
+        beside: "each claimed, typed, proven and accounted for".to_owned(),
+    })
+}
+
+/// Puts a task into the inbox in one step; when.
+fn drop_task(queue: &Path, name: &str) -> Fallible<Timestamp> {
+    let temporary = queue.join(name);
+    fs::write(&temporary, "Do it.\n")?;
+    let at = Timestamp::now();
+    fs::rename(temporary, queue.join("inbox").join(name))?;
+    Ok(at)
+}
+
+/// When a prompt with that word was taken, as the transcripts say.
+fn prompted(pool: &Pool, word: &str) -> Fallible<Timestamp> {
+    let folders = fs::read_dir(pool.shared().join("projects"))?.flatten();
+    let files: Vec<PathBuf> =
+        folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten().flatten().map(|entry| entry.path()).collect();
+    for file in files {
+        let text = fs::read_to_string(file)?;
+        let records =
+            text.lines().rev().filter(|line| line.contains(word)).filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        for record in records {
+            let is_prompt = record["type"] == "user" && record["message"]["content"].as_str().is_some_and(|text| text.contains(word));
+            if let Some(at) = record["timestamp"].as_str().filter(|_| is_prompt) {
+                return Ok(at.parse()?);
+            }
+        }
+    }
+    Err(format!("no transcript has a prompt with {word}").into())
+}
+
+fn since(from: Timestamp, to: Timestamp) -> Fallible<Duration> {
+    // Records have whole milliseconds: one that was written within the same one counts as one.
+    Ok(Duration::try_from(to.duration_since(from)).unwrap_or_default().max(Duration::from_millis(1)))
+}
+
+fn wait_until(mut look: impl FnMut() -> bool) -> Fallible<()> {
+    let until = Instant::now() + PATIENCE;
+    while !look() {
+        if Instant::now() > until {
+            return Err("waited in vain for tasks to be done".into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
