@@ -114,7 +114,7 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(*root == spec.shared.root && target.parent() == Some(root.as_path()), "a target lies outside the shared root");
             }
             Effect::InitSharedRoot { root, pool } | Effect::AdoptSharedRoot { root, pool } => {
-                check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked")
+                check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked");
             }
             Effect::PrepareHome { account, home, .. } => {
                 check(spec.account(account).is_some_and(|known| known.home == *home), "a foreign home is written");
