@@ -114,7 +114,7 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(*root == spec.shared.root && target.parent() == Some(root.as_path()), "a target lies outside the shared root");
             }
             Effect::InitSharedRoot { root, pool } | Effect::AdoptSharedRoot { root, pool } => {
-                check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked")
+                check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked");
             }
             Effect::PrepareHome { account, home, .. } => {
                 check(spec.account(account).is_some_and(|known| known.home == *home), "a foreign home is written");
@@ -147,7 +147,7 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
             | Effect::ArchiveDone { .. } => {}
         }
     }
-    if removed.len() > spec.max_prune {
+    if removed.iter().filter(|session| !memory.prune_confirmed.contains(**session)).count() > spec.max_prune {
         findings.push(Finding { object: "pool".to_owned(), rule: "more sessions are pruned in one pass than maxPrune allows" });
     }
     findings.extend(tasks::lint_tasks(plan, facts));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
-    observed::{LoginView, Seen, Snapshot, TmuxView},
+    observed::{LinkView, LoginView, Seen, Snapshot, TmuxView},
     plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage},
     spec::{Account, Spec},
     swap::Place,
@@ -300,6 +300,8 @@ impl Maker<'_> {
                 let target = spec.shared.root.join(link.as_str());
                 let (status, reason) = match seen.links.get(&(account.name.clone(), link.clone())) {
                     Some(Seen::Known(fact)) if crate::plan::link_is_right(&fact.value, &target) => (Truth::True, "Right"),
+                    // Before the first convergence nothing has gone wrong.
+                    Some(Seen::Known(fact)) if fact.value == LinkView::Absent => (Truth::False, "NotMade"),
                     Some(Seen::Known(_)) => (Truth::False, "Wrong"),
                     _ => (Truth::Unknown, "NotSeen"),
                 };

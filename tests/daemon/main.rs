@@ -14,3 +14,4 @@ mod run;
 mod swap;
 mod tasks;
 mod witness;
+mod words;
