@@ -55,6 +55,7 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         started_at: at,
         ended: false,
         spoken: launch.mode == LaunchMode::Resume,
+        asked: None,
     };
     MemoryChange::PutSession(launch.session.clone(), record)
 }

@@ -10,6 +10,7 @@
 
 mod facts;
 mod queue;
+mod screen;
 mod seen;
 
 pub use facts::{
@@ -17,4 +18,5 @@ pub use facts::{
     ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use queue::{FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader};
+pub use screen::{ScreenView, Shown};
 pub use seen::{Fact, Seen, Unseen};

@@ -312,6 +312,7 @@ impl<B: Bench> Stage<B> {
             ended: false,
             spoken: false,
             started_at: self.host.now().wall,
+            asked: None,
         };
         self.memory.sessions.insert(session(name), record);
     }

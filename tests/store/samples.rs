@@ -80,6 +80,7 @@ pub fn record(second: i64) -> SessionRecord {
         started_at: at(second),
         ended: false,
         spoken: false,
+        asked: None,
     }
 }
 

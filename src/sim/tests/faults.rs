@@ -103,6 +103,7 @@ fn a_blind_look_is_unknown_and_a_later_one_is_not() {
             started_at: ground.host.now().wall,
             ended: false,
             spoken: false,
+            asked: None,
         },
     );
     let look = Look { transcripts: [(session("s-0"), None)].into(), ..Look::all() };

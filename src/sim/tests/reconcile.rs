@@ -24,6 +24,7 @@ fn learnt(effect: &Effect, now: Now) -> Option<MemoryChange> {
                 started_at: now.wall,
                 ended: false,
                 spoken: false,
+                asked: None,
             };
             Some(MemoryChange::PutSession(launch.session.clone(), record))
         }
