@@ -8,19 +8,21 @@ use crate::{
         Action, Disruption, Phase, Planned, Verb, Waiting,
         burn::{Effective, effective},
         target::{Choice, Decision, Grounds, OperatorRefusal, Standing, choose, guard_operator},
+        tasks::{GateGrounds, TaskGrounds, gate, next_task_deadline, plan_tasks},
     },
     swap::{SwapCause, price},
 };
 
 impl<H: Host> View<H> {
-    /// Decides about the account and adds a swap to the plan, or says why there is none.
-    pub(super) fn plan_swap(&mut self, planned: &mut Planned, now: Now) {
+    /// Decides about the account and adds a swap to the plan, or says why there is none. Answers what was decided.
+    pub(super) fn plan_swap(&mut self, planned: &mut Planned, now: Now) -> Choice {
         let decision = self.decide(now);
         self.note_standing(&decision, now);
         self.proposed = None;
         if self.memory.swap.is_some() {
-            return;
+            return decision.choice;
         }
+        let choice = decision.choice.clone();
         match decision.choice {
             Choice::Stay => {}
             Choice::Swap { to, cause } => {
@@ -37,6 +39,24 @@ impl<H: Host> View<H> {
                 planned.report.waiting.push(Waiting { object: ObjectRef::Pool, reason: reason.as_str().to_owned(), message });
             }
         }
+        choice
+    }
+
+    /// Adds what is to be done about tasks, and notes when they are to be looked at again.
+    pub(super) fn plan_tasks(&mut self, choice: &Choice, planned: &mut Planned, now: Now) {
+        let gate = gate(&GateGrounds { spec: &self.spec, memory: &self.memory, choice, reaches: self.active_reaches(now), now });
+        let grounds = TaskGrounds { spec: &self.spec, seen: &self.seen, memory: &self.memory, now };
+        plan_tasks(&grounds, &gate, &self.ground_truth, planned);
+        self.tasks_due = next_task_deadline(&grounds, &gate);
+    }
+
+    /// When the active account reaches a threshold, while its readings are fresh enough to say so.
+    fn active_reaches(&self, now: Now) -> Option<jiff::Timestamp> {
+        let active = &self.memory.active.as_ref()?.account;
+        let at = self.reaches.get(active)?;
+        let windows = &self.seen.usage.get(active)?.windows;
+        let fresh = windows.values().any(|reading| effective(Some(reading), now, self.spec.quota.stale_after).fresh().is_some());
+        fresh.then_some(*at)
     }
 
     fn decide(&self, now: Now) -> Decision {

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Answer, Begun, Command, Engine, EngineError, Request, Ticket, Watched};
+use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket, Watched};
 use crate::{
     host::{Host, Look, Wake},
     model::{Monotonic, error_line},
@@ -103,7 +103,7 @@ impl<H: Host> Engine<H> {
             }
             row = if pass.again { row + 1 } else { 0 };
             if pass.again && row < MAX_PASSES_AT_ONCE {
-                look = after_effects(pass.files);
+                look = after_effects(&pass);
                 continue;
             }
             let deadline = self.next_look(pass.next, resync_at);
@@ -134,7 +134,12 @@ impl<H: Host> Engine<H> {
                 Event::Signal(Signal::Reconcile) => look = Look::all(),
                 Event::Signal(Signal::Stop) => return Ok(()),
             }
-            let now = self.view.host.now().mono;
+            let now = self.view.host.now();
+            if self.view.tasks_due.is_some_and(|due| due <= now.wall) {
+                // What is due rests on what agents and files show now.
+                (look.tmux, look.agents, look.queues) = (true, true, true);
+            }
+            let now = now.mono;
             if now >= resync_at {
                 look = Look::all();
                 resync_at = self.resync_at(resync);
@@ -189,7 +194,7 @@ impl<H: Host> Engine<H> {
     fn next_look(&self, next: Option<Timestamp>, resync_at: Monotonic) -> Monotonic {
         let now = self.view.host.now();
         let due = |at: Timestamp| now.mono.plus(Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
-        [next, self.next_poll_at()].into_iter().flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
+        [next, self.next_poll_at(), self.view.tasks_due].into_iter().flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
     }
 
     fn resync_at(&self, resync: Duration) -> Monotonic {
@@ -214,8 +219,8 @@ enum Event {
 }
 
 /// After effects, what they may have touched is looked at again.
-fn after_effects(files: bool) -> Look {
-    Look { tmux: true, agents: true, homes: files, links: files, queues: files, usage: true, ..Look::default() }
+fn after_effects(pass: &Pass) -> Look {
+    Look { tmux: true, agents: true, homes: pass.files, links: pass.files, queues: pass.queues, usage: true, ..Look::default() }
 }
 
 fn look_of(wakes: &BTreeSet<Wake>) -> Look {

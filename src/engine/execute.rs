@@ -6,7 +6,7 @@ use super::{Engine, EngineError, Pass, record};
 use crate::{
     host::Host,
     model::{AccountName, EventReason, ObjectRef, Severity},
-    plan::{Action, Effect, MemoryChange, Outcome, Phase, Report, Waiting},
+    plan::{Action, Effect, Happened, MemoryChange, Outcome, Phase, Report, Waiting},
     store::{Batch, Intent},
 };
 
@@ -78,6 +78,9 @@ impl<H: Host> Engine<H> {
                     batch.events.push(self.view.event(action.object.clone(), EventReason::ActionFailed, Severity::Warning, message));
                     let attempts = attempts.after_failure(&action.object, &failure.message(), now);
                     batch.changes.push(MemoryChange::PutAttempts(action.object.clone(), attempts));
+                    if failure.happened != Happened::No {
+                        batch.changes.extend(record::after_doubt(&action.object, effect, &self.view.memory, at));
+                    }
                     failed.push(*action);
                     pass.failed += 1;
                 }
@@ -85,9 +88,10 @@ impl<H: Host> Engine<H> {
                     let changed = *outcome == Outcome::Changed;
                     pass.changed += usize::from(changed);
                     batch.changes.extend(record::changes(effect, &self.view.memory, at));
+                    batch.changes.extend(record::task_changes(&action.object, effect, &self.view.memory, at));
                     batch.changes.extend(self.forgive(&action.object));
                     if changed {
-                        batch.events.push(record::event(action, effect, at));
+                        batch.events.extend(record::event(action, effect, &self.view.memory, at));
                     }
                 }
             }
@@ -96,6 +100,7 @@ impl<H: Host> Engine<H> {
         self.commit("record what was done", &batch)?;
         pass.again = true;
         pass.files |= effects.iter().any(changes_files);
+        pass.queues |= effects.iter().any(changes_queues);
         Ok(failed)
     }
 
@@ -112,15 +117,16 @@ impl<H: Host> Engine<H> {
         let mut batch = Batch::default();
         for (id, intent) in unfinished {
             let message = format!("{:?} was under way when the process ended; what happened is looked up", intent.verb);
-            batch.events.push(self.view.event(intent.object, EventReason::ActionInterrupted, Severity::Warning, message));
             batch.changes.extend(record::after_crash(&intent.effect, &self.view.memory, intent.at));
+            batch.changes.extend(record::after_doubt(&intent.object, &intent.effect, &self.view.memory, intent.at));
+            batch.events.push(self.view.event(intent.object, EventReason::ActionInterrupted, Severity::Warning, message));
             batch.ended.push((id, record::interrupted()));
         }
         self.commit("record interrupted work", &batch)
     }
 }
 
-/// Whether an effect changes more than tmux and processes.
+/// Whether an effect changes more than tmux, processes and queues.
 const fn changes_files(effect: &Effect) -> bool {
     match effect {
         Effect::StartServer
@@ -130,15 +136,7 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::AdoptSession { .. }
         | Effect::ReleaseSession { .. }
         | Effect::CloseSession { .. }
-        | Effect::TypePrompt { .. } => false,
-        Effect::InitSharedRoot { .. }
-        | Effect::AdoptSharedRoot { .. }
-        | Effect::CreateTarget { .. }
-        | Effect::CreateLink { .. }
-        | Effect::RepointLink { .. }
-        | Effect::MergeDirectory { .. }
-        | Effect::PrepareHome { .. }
-        | Effect::RecordActive { .. }
+        | Effect::TypePrompt { .. }
         | Effect::CreateQueue { .. }
         | Effect::ClaimTask { .. }
         | Effect::RenewClaim { .. }
@@ -147,6 +145,30 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::FailTask { .. }
         | Effect::RetryTask { .. }
         | Effect::MoveTask { .. }
-        | Effect::ArchiveDone { .. } => true,
+        | Effect::ArchiveDone { .. } => false,
+        Effect::InitSharedRoot { .. }
+        | Effect::AdoptSharedRoot { .. }
+        | Effect::CreateTarget { .. }
+        | Effect::CreateLink { .. }
+        | Effect::RepointLink { .. }
+        | Effect::MergeDirectory { .. }
+        | Effect::PrepareHome { .. }
+        | Effect::RecordActive { .. } => true,
     }
+}
+
+/// Whether an effect changes the queue of a project.
+const fn changes_queues(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::CreateQueue { .. }
+            | Effect::ClaimTask { .. }
+            | Effect::RenewClaim { .. }
+            | Effect::ReleaseTask { .. }
+            | Effect::FinishTask { .. }
+            | Effect::FailTask { .. }
+            | Effect::RetryTask { .. }
+            | Effect::MoveTask { .. }
+            | Effect::ArchiveDone { .. }
+    )
 }

@@ -58,8 +58,6 @@ pub struct Engine<H> {
     /// Since when this process looks: time in which nobody looked counts for no deadline of a swap.
     looking_since: Timestamp,
     polls: BTreeMap<AccountName, PollState>,
-    /// When each account reaches a threshold at its present rate, as of its newest readings.
-    reaches: BTreeMap<AccountName, Timestamp>,
     /// The readings as they were last recorded.
     recorded_usage: BTreeMap<AccountName, AccountUsage>,
     /// What was learnt from the last look. It is taken over already, and written with the next intents or at the end of the pass: one sync less
@@ -89,7 +87,6 @@ impl<H: Host> Engine<H> {
             store,
             looking_since,
             polls,
-            reaches: BTreeMap::new(),
             recorded_usage,
             learnt: Batch::default(),
             unwritten_flips: publish::UnwrittenFlips::default(),

@@ -21,6 +21,8 @@ pub struct Pass {
     pub again: bool,
     /// Whether files were among what was done, and not only sessions: then they are out of date as well.
     pub files: bool,
+    /// Whether queues were among what was done.
+    pub queues: bool,
     /// The earliest time at which something that waits may go on.
     pub next: Option<Timestamp>,
 }
@@ -103,7 +105,10 @@ impl<H: Host> Engine<H> {
             }
             _ => return Ok(()),
         };
-        let batch = Batch { changes: vec![MemoryChange::SetExhausted(since)], events: vec![event], ..Batch::default() };
+        let mut changes = vec![MemoryChange::SetExhausted(since)];
+        // From here on tasks are let out slowly: everything that waited would otherwise begin at once.
+        changes.extend(since.is_none().then_some(MemoryChange::SetRoomSince(Some(event.at))));
+        let batch = Batch { changes, events: vec![event], ..Batch::default() };
         self.commit("record that no account has room", &batch)
     }
 

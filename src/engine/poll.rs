@@ -97,7 +97,7 @@ impl<H: Host> Engine<H> {
             account,
             active: self.view.memory.active.as_ref().is_some_and(|active| active.account == account.name),
             usage: self.view.seen.usage.get(&account.name).unwrap_or(&nothing),
-            reaches: self.reaches.get(&account.name).copied(),
+            reaches: self.view.reaches.get(&account.name).copied(),
             state: self.polls.get(&account.name).unwrap_or(&idle),
             seed: self.view.memory.pool.0.as_u64_pair().0,
         };
@@ -119,8 +119,8 @@ impl<H: Host> Engine<H> {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot record readings of account {account}");
             }
             match self.view.spec.account(&account).and_then(|account| self.threshold_reached_at(account)) {
-                Some(at) => drop(self.reaches.insert(account.clone(), at)),
-                None => drop(self.reaches.remove(&account)),
+                Some(at) => drop(self.view.reaches.insert(account.clone(), at)),
+                None => drop(self.view.reaches.remove(&account)),
             }
             self.recorded_usage.insert(account, usage);
         }

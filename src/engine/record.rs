@@ -1,6 +1,10 @@
 //! What an effect that took place means for the memory, and how it is told. Pure.
 
+mod tasks;
+
 use jiff::Timestamp;
+
+pub(super) use tasks::{after_doubt, changes as task_changes};
 
 use crate::{
     model::{Event, EventReason, SessionName, Severity},
@@ -8,7 +12,7 @@ use crate::{
     plan::{Action, Active, Effect, Failure, Happened, Launch, LaunchMode, Memory, MemoryChange, Outcome, SessionRecord},
 };
 
-/// The changes that follow from a successful effect.
+/// The changes that follow from a successful effect on anything but a task.
 pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<MemoryChange> {
     match effect {
         Effect::CreateSession { launch, mark } | Effect::RespawnAgent { launch, mark, .. } => vec![started(launch, mark, memory, at)],
@@ -25,8 +29,8 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::CreateTarget { .. }
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
-        | Effect::CreateQueue { .. } => Vec::new(),
-        Effect::ClaimTask { .. }
+        | Effect::CreateQueue { .. }
+        | Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
         | Effect::RenewClaim { .. }
         | Effect::ReleaseTask { .. }
@@ -79,8 +83,14 @@ pub(super) fn interrupted() -> Outcome {
     Outcome::Failed(Failure { happened: Happened::CannotTell, chain: vec!["the process ended while this was under way".to_owned()] })
 }
 
-/// How a change is told.
-pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
+/// How a change is told; `None` when what it follows from was told already.
+pub(super) fn event(action: &Action, effect: &Effect, memory: &Memory, at: Timestamp) -> Option<Event> {
+    let (reason, severity) = tell(action, effect, memory)?;
+    let message = format!("{} ({})", action.what, action.why);
+    Some(Event { at, object: action.object.clone(), reason, severity, message })
+}
+
+fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReason, Severity)> {
     let reason = match effect {
         Effect::StartServer => EventReason::ServerStarted,
         Effect::InitSharedRoot { .. } | Effect::AdoptSharedRoot { .. } | Effect::CreateTarget { .. } | Effect::CreateLink { .. } => {
@@ -97,13 +107,15 @@ pub(super) fn event(action: &Action, effect: &Effect, at: Timestamp) -> Event {
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
         Effect::CreateQueue { .. } => EventReason::QueueCreated,
-        Effect::ClaimTask { .. } | Effect::TypePrompt { .. } | Effect::RenewClaim { .. } => EventReason::TaskClaimed,
-        Effect::ReleaseTask { .. } | Effect::MoveTask { .. } => EventReason::TaskReleased,
-        Effect::FinishTask { .. } => EventReason::TaskDone,
-        Effect::FailTask { .. } => EventReason::TaskFailed,
-        Effect::RetryTask { .. } => EventReason::TaskRetried,
+        Effect::ClaimTask { .. }
+        | Effect::TypePrompt { .. }
+        | Effect::RenewClaim { .. }
+        | Effect::ReleaseTask { .. }
+        | Effect::FinishTask { .. }
+        | Effect::FailTask { .. }
+        | Effect::RetryTask { .. }
+        | Effect::MoveTask { .. } => return tasks::tell(action, effect, memory),
         Effect::ArchiveDone { .. } => EventReason::Tidied,
     };
-    let message = format!("{} ({})", action.what, action.why);
-    Event { at, object: action.object.clone(), reason, severity: Severity::Normal, message }
+    Some((reason, Severity::Normal))
 }

@@ -8,7 +8,7 @@ use crate::{
     host::{Host, Look},
     model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, Severity},
     observed::{Seen, Snapshot},
-    plan::{Finding, Memory, Planned, absorb, filter, lint, plan, undeclared_sessions, wanted_transcripts},
+    plan::{Finding, Memory, Planned, absorb, filter, lint, plan, tasks::GroundTruth, undeclared_sessions, wanted_transcripts},
     spec::Spec,
     status::{Conditions, Inputs, SpecState, Status, conditions, status},
     swap::SwapCause,
@@ -32,6 +32,12 @@ pub struct View<H> {
     pub(super) proposed: Option<(AccountName, SwapCause)>,
     /// What the open swap waits for, in words.
     pub(super) swap_waits: Option<String>,
+    /// When each account reaches a threshold at its present rate, as of its newest readings.
+    pub(super) reaches: BTreeMap<AccountName, Timestamp>,
+    /// When the tasks are to be looked at again by the clock alone.
+    pub(super) tasks_due: Option<Timestamp>,
+    /// Words on what sessions last did, for a prompt that asks once more.
+    pub(super) ground_truth: GroundTruth,
     /// Why the memory cannot be used, while it cannot.
     pub(super) blind: Option<String>,
 }
@@ -53,6 +59,9 @@ impl<H: Host> View<H> {
             quota: BTreeMap::new(),
             proposed: None,
             swap_waits: None,
+            reaches: BTreeMap::new(),
+            tasks_due: None,
+            ground_truth: GroundTruth::new(),
             blind: None,
         }
     }
@@ -94,7 +103,8 @@ impl<H: Host> View<H> {
     pub(super) fn plan_now(&mut self) -> Planned {
         let now = self.host.now();
         let mut planned = plan(&self.spec, &self.seen, &self.memory, now);
-        self.plan_swap(&mut planned, now);
+        let choice = self.plan_swap(&mut planned, now);
+        self.plan_tasks(&choice, &mut planned, now);
         self.findings = lint(&planned.plan, &self.spec, &self.seen, &self.memory, now).err().unwrap_or_default();
         filter(planned, &self.memory, now)
     }

@@ -152,6 +152,14 @@ impl ClaimId {
         Self(digest)
     }
 
+    /// The name of the prompt that asks once more: of the same attempt, and yet another one, so that its arrival is proven by itself.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let mut digest = sha256_hex(format!("{}\nagain", self.0).as_bytes());
+        digest.truncate(Self::DIGITS);
+        Self(digest)
+    }
+
     /// The claim as it stands in a prompt: `[claim 0123456789ab]`.
     pub fn tag(&self) -> String {
         format!("{}{}]", Self::BEFORE, self.0)

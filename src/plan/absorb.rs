@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{
-    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs, logins::learn_logins,
+    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs,
+    logins::learn_logins,
+    tasks::{TaskGrounds, absorb_tasks},
 };
 use crate::{
     model::{AccountName, Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
@@ -25,7 +27,7 @@ pub struct Absorbed {
 }
 
 impl Absorbed {
-    fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
+    pub(super) fn event(&mut self, now: Now, object: ObjectRef, reason: EventReason, severity: Severity, message: String) {
         self.events.push(Event { at: now.wall, object, reason, severity, message });
     }
 
@@ -63,6 +65,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         absorbed.changes.push(MemoryChange::SetSuspension(None));
         absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
     }
+    absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed
 }
 

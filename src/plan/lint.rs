@@ -5,10 +5,10 @@ use std::{
     path::Path,
 };
 
-use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan, TaskRecord};
+use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan, TaskAttempt, TaskRecord};
 use crate::{
-    model::{AccountName, Activity, ConversationId, Now, SessionName, TmuxSessionId},
-    observed::{AgentView, Mark, PaneView, Seen, Snapshot},
+    model::{AccountName, Activity, ConversationId, Now, ObjectRef, SessionName, TaskId, TmuxSessionId},
+    observed::{AgentView, Mark, PaneView, Snapshot},
     spec::Spec,
 };
 
@@ -35,6 +35,9 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
     let mut conversations = BTreeSet::new();
     let mut removed = BTreeSet::new();
     let mut prompted: BTreeSet<&SessionName> = BTreeSet::new();
+    let mut claimed: BTreeSet<&TaskId> = BTreeSet::new();
+    let engaged: BTreeMap<&SessionName, (&TaskId, &TaskAttempt)> =
+        memory.tasks.iter().filter_map(|(task, record)| record.open().map(|attempt| (&attempt.session, (task, attempt)))).collect();
     for (_, action) in &plan.actions {
         let Some(effect) = &action.effect else { continue };
         let mut check = |holds: bool, rule: &'static str| {
@@ -125,26 +128,51 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
             Effect::ClaimTask { marker, .. } => {
                 check(memory.swap.is_none(), "something is begun while a swap is open");
                 check(prompted.insert(&marker.session), "a session is given two tasks in one plan");
+                // The marker of an attempt that is under way may be put back; nothing else is claimed for its session or at its task.
+                let same = engaged.get(&marker.session).is_some_and(|(_, attempt)| attempt.claim == marker.claim);
+                check(same || !engaged.contains_key(&marker.session), "a session is given a task while it has one");
+                let ObjectRef::Task(task) = &action.object else {
+                    check(false, "a claim is not about a task");
+                    continue;
+                };
+                check(claimed.insert(task), "a task is claimed twice in one plan");
+                let open = memory.tasks.get(task).and_then(TaskRecord::open);
+                check(open.is_none_or(|attempt| attempt.claim == marker.claim), "a task is claimed while an attempt at it is open");
+                let queue = seen.queues.get(&task.project).and_then(|queue| queue.fresh(now, MAX_FACT_AGE));
                 check(
-                    memory.tasks.values().filter_map(TaskRecord::open).all(|attempt| attempt.session != marker.session),
-                    "a session is given a task while it has one",
+                    queue.is_some_and(|queue| queue.inbox.contains_key(&task.name) && !queue.markers.contains_key(&task.name)),
+                    "a task is claimed that is not known to be free",
                 );
             }
-            Effect::TypePrompt { session, process, .. } => {
+            Effect::TypePrompt { session, process, claim, .. } => {
                 check(memory.swap.is_none(), "something is begun while a swap is open");
                 check(prompted.insert(session), "a session is given two prompts in one plan");
-                let agent = seen.agents.get(session).and_then(Seen::value);
                 check(
-                    agent.is_some_and(|agent| agent.process == Some(*process) && agent.activity == Activity::Idle),
+                    facts.agent(session).is_some_and(|agent| agent.process == Some(*process) && agent.activity == Activity::Idle),
                     "a prompt is typed into an agent that is not known to be idle",
                 );
+                check(facts.mark(session).is_some(), "a prompt is typed into a pane that is not ours");
+                let held = engaged.get(session);
+                check(
+                    held.is_some_and(|(_, attempt)| attempt.claim == *claim || attempt.claim.again() == *claim),
+                    "a prompt carries a claim that its session does not hold",
+                );
+            }
+            Effect::ReleaseTask { claim: Some(claim), .. } | Effect::FailTask { claim: Some(claim), .. } => {
+                check(engaged.values().all(|(_, attempt)| attempt.claim != *claim), "a claim is taken away while its attempt is open");
+            }
+            Effect::FailTask { claim: None, .. } => {
+                let open = engaged.values().any(|(task, _)| action.object == ObjectRef::Task((*task).clone()));
+                check(!open, "a task is put aside while an attempt at it is open");
+            }
+            Effect::FinishTask { claim, .. } => {
+                let taken = engaged.values().any(|(_, attempt)| attempt.claim == *claim && attempt.taken_at.is_some());
+                check(taken, "a task is marked done that no agent took");
             }
             Effect::StartServer
             | Effect::CreateQueue { .. }
             | Effect::RenewClaim { .. }
-            | Effect::ReleaseTask { .. }
-            | Effect::FinishTask { .. }
-            | Effect::FailTask { .. }
+            | Effect::ReleaseTask { claim: None, .. }
             | Effect::RetryTask { .. }
             | Effect::MoveTask { .. }
             | Effect::ArchiveDone { .. } => {}

@@ -152,12 +152,22 @@ pub struct TaskRecord {
     /// Not offered again before this.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub not_before: Option<Timestamp>,
+    /// Since when its file is in none of the places where it could be: that must be seen twice.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub gone_since: Option<Timestamp>,
 }
 
 impl TaskRecord {
     /// The attempt that is under way.
     pub fn open(&self) -> Option<&TaskAttempt> {
         self.attempts.last().filter(|attempt| attempt.end.is_none())
+    }
+
+    /// How many attempts count against those that the task gets: a session had the task and did not do it. One that never reached an agent says
+    /// nothing about the task.
+    pub fn used(&self) -> usize {
+        self.attempts.iter().filter(|attempt| attempt.counts()).count()
     }
 }
 
@@ -174,21 +184,53 @@ pub struct TaskAttempt {
     /// When it was claimed.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub claimed_at: Timestamp,
-    /// How often the prompt was typed, or may have been.
+    /// How often the present prompt was typed, or may have been: the first one, or the one that asks once more.
     pub typed: u32,
     /// When it was last typed.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub typed_at: Option<Timestamp>,
-    /// When the agent's own word showed that it took the prompt.
+    /// The process that it was last typed into: the turn of another one is the continuation of an interrupted turn.
+    #[serde(default)]
+    pub process: Option<ProcessId>,
+    /// When the agent's own word showed that it took the first prompt.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub delivered_at: Option<Timestamp>,
+    /// When, by its own word, it took the present prompt.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub taken_at: Option<Timestamp>,
     /// How often it was asked again because its turn ended with the task undone.
     pub follow_ups: u32,
     /// Nobody else may take the task before this.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub lease_until: Timestamp,
+    /// What stood in `done/` under the task's name before the prompt was typed: it is of an earlier task.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub done_before: Option<Timestamp>,
+    /// The same of `failed/`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub failed_before: Option<Timestamp>,
     /// How it ended.
     pub end: Option<AttemptEnd>,
+}
+
+impl TaskAttempt {
+    /// The claim that the present prompt carries.
+    pub fn prompt_claim(&self) -> ClaimId {
+        if self.follow_ups == 0 { self.claim.clone() } else { self.claim.again() }
+    }
+
+    fn counts(&self) -> bool {
+        let how = self.end.as_ref().map(|end| end.how);
+        match how {
+            Some(AttemptVerdict::Undone | AttemptVerdict::TimedOut | AttemptVerdict::GivenUp) => true,
+            Some(AttemptVerdict::Undelivered) => self.typed >= super::tasks::MAX_TYPED,
+            Some(AttemptVerdict::SessionLost) => self.delivered_at.is_some(),
+            Some(AttemptVerdict::Done | AttemptVerdict::Cancelled | AttemptVerdict::Vanished) | None => false,
+        }
+    }
 }
 
 /// How an attempt ended.

@@ -27,6 +27,7 @@ pub mod poll;
 mod removals;
 mod sessions;
 pub mod target;
+pub mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 

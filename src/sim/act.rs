@@ -29,7 +29,7 @@ pub(super) enum Begun {
 }
 
 /// A refusal: nothing was done.
-fn refused(why: impl Into<String>) -> Outcome {
+pub(super) fn refused(why: impl Into<String>) -> Outcome {
     failed(Happened::No, why)
 }
 
@@ -62,6 +62,9 @@ impl World {
             Effect::AdoptSession { session_id, pane, mark } => self.adopt(session_id, pane, mark),
             Effect::ReleaseSession { session_id, mark } => self.release(session_id, mark),
             Effect::CloseSession { session_id, mark } => self.close(session_id, mark),
+            Effect::TypePrompt { session, pane, process, home, text, claim: _ } => {
+                self.type_prompt(session.as_str(), pane, *process, home, text)
+            }
             Effect::CreateQueue { .. }
             | Effect::ClaimTask { .. }
             | Effect::RenewClaim { .. }
@@ -69,9 +72,8 @@ impl World {
             | Effect::FinishTask { .. }
             | Effect::FailTask { .. }
             | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. }
-            | Effect::ArchiveDone { .. }
-            | Effect::TypePrompt { .. } => Err(refused("not simulated")),
+            | Effect::MoveTask { .. } => self.act_on_queue(effect).unwrap_or_else(|| Err(refused("it is no effect on a queue"))),
+            Effect::ArchiveDone { .. } => Err(refused("archives are not simulated")),
         };
         Begun::Ended(tried.unwrap_or_else(|outcome| outcome))
     }
@@ -281,6 +283,22 @@ impl World {
             mode: launch.mode,
             ours: true,
         })
+    }
+
+    fn type_prompt(&mut self, name: &str, pane: &PaneId, process: ProcessId, home: &Path, text: &str) -> Tried {
+        self.server()?;
+        let session = self.tmux.sessions.get(name).filter(|session| session.pane == *pane).ok_or_else(|| refused("the pane is gone"))?;
+        let ours = session.own_mark(name).is_some_and(|mark| Some(mark.pool) == self.pool);
+        let found = self.alive(session.pid).filter(|found| found.id == process && found.home == home);
+        let agent = found.and_then(|found| found.agent.as_ref()).ok_or_else(|| refused("the agent is not the one that was expected"))?;
+        if agent.phase != super::Phase::Idle {
+            return Err(refused("the agent is not idle"));
+        }
+        if !ours {
+            self.noticed.push(Violation::ForeignTouched { at: self.now, what: format!("a prompt was typed into session {name}") });
+        }
+        self.take_prompt(process.pid, name, text);
+        Ok(Outcome::Changed)
     }
 
     fn stop_agent(&mut self, process: ProcessId, grace: Duration) -> Begun {

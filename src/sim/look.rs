@@ -52,6 +52,13 @@ impl World {
         if look.links {
             self.show_links(&spec, now, seen);
         }
+        if look.queues {
+            let blind = self.is_blind(Source::Queues);
+            for project in &spec.projects {
+                let fact = if blind { timed_out("queues") } else { Seen::known(self.queue_view(&project.path), now) };
+                seen.queues.insert(project.name.clone(), fact);
+            }
+        }
         if look.usage || look.everything {
             for (account, usage) in std::mem::take(&mut self.readings) {
                 seen.usage.entry(account).or_default().merge(&usage);
@@ -136,6 +143,11 @@ impl World {
                     activity: self.activity(process),
                     activity_since: registered.map(|agent| Self::wall_at(agent.since)),
                     context_tokens: agent.and_then(|agent| self.context_tokens(agent.conversation)),
+                    prompts: agent
+                        .and_then(|agent| self.talks.get(&agent.conversation))
+                        .map(|talk| talk.prompts.clone())
+                        .unwrap_or_default(),
+                    turn_ended_at: agent.and_then(|agent| agent.turn_ended).map(Self::wall_at),
                     ..gone
                 }
             }

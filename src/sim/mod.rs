@@ -24,6 +24,7 @@ mod merge;
 mod oracle;
 mod person;
 mod process;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod tmux;
@@ -36,6 +37,7 @@ pub use files::{Files, Node};
 pub use host::SimHost;
 pub use person::Person;
 pub use process::{Agent, Manner, Phase, Process, Who};
+pub use queue::{Work, WorkResult};
 pub use tmux::{Session, Tmux};
 pub use violation::Violation;
 pub use world::{Performed, Source, World};

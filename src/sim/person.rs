@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     host::Wake,
-    model::{ConversationId, Pid, SessionName},
-    observed::{LoginView, Mark},
+    model::{ConversationId, Pid, SessionName, TaskName},
+    observed::{LoginView, Mark, MarkerView, TaskHeader},
     plan::LaunchMode,
 };
 
@@ -41,6 +41,21 @@ impl Person<'_> {
         if let Some(pid) = self.world.process_in(session) {
             self.world.begin_turn(pid, length);
         }
+    }
+
+    /// Puts a task into a project's inbox, or another text into one that is there.
+    pub fn put_task(&mut self, project: &Path, task: &TaskName, header: Result<TaskHeader, String>) {
+        self.world.put_task(project, task, header);
+    }
+
+    /// Takes a task out of a project's inbox.
+    pub fn remove_task(&mut self, project: &Path, task: &TaskName) {
+        self.world.remove_task(project, task);
+    }
+
+    /// Puts a marker beside a task, or takes one away.
+    pub fn put_marker(&mut self, project: &Path, task: &TaskName, marker: Option<MarkerView>) {
+        self.world.put_marker(project, task, marker);
     }
 
     /// A working agent asks for a permission.

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Violation, World, files::Node};
+use super::{Violation, World, files::Node, queue::Job};
 use crate::{
     host::Wake,
     model::{AccountName, ConversationId, Monotonic, Pid, ProcessId, SessionName},
-    observed::{Death, LoginView, StartReport},
+    observed::{Death, LoginView, PromptView, StartReport},
     plan::LaunchMode,
 };
 
@@ -99,6 +99,8 @@ pub struct Agent {
     pub since: Monotonic,
     /// What its start hook reported.
     pub started: Option<StartReport>,
+    /// When a turn of it last ended.
+    pub turn_ended: Option<Monotonic>,
 }
 
 /// What an agent does.
@@ -126,7 +128,11 @@ pub(super) struct Talk {
     /// Turns that were begun.
     turns: u32,
     /// What is left of a turn that was interrupted.
-    left: Option<Duration>,
+    pub(super) left: Option<Duration>,
+    /// The newest prompts with a claim.
+    pub(super) prompts: Vec<PromptView>,
+    /// The task that the present turn is at.
+    pub(super) job: Option<Job>,
 }
 
 /// What is started.
@@ -192,7 +198,8 @@ impl World {
         }
         let trusts = self.homes.get(&start.home).is_some_and(|home| home.onboarded && home.trusted.contains(&start.workdir));
         let phase = if trusts { Phase::Starting(self.now.plus(manner.start_up)) } else { Phase::Dialog };
-        let agent = Agent { conversation, workdir: start.workdir, mode: start.mode, phase, since: self.now, started: None };
+        let agent =
+            Agent { conversation, workdir: start.workdir, mode: start.mode, phase, since: self.now, started: None, turn_ended: None };
         let pid = self.spawn(start.session, start.home, start.ours, Some(agent));
         if let (Some((after, code)), Some(process)) = (manner.exits, self.processes.get_mut(&pid)) {
             process.ending = Some((self.now.plus(after), Death { code: Some(code), signal: None }));
@@ -410,8 +417,17 @@ impl World {
     fn finish_turn(&mut self, pid: Pid) {
         self.write_transcript(pid, "assistant");
         self.set_phase(pid, Phase::Idle);
+        let now = self.now;
+        let agent = self.processes.get_mut(&pid).and_then(|process| process.agent.as_mut());
+        let conversation = agent.map(|agent| {
+            agent.turn_ended = Some(now);
+            agent.conversation
+        });
         if let Some(process) = self.alive(pid) {
             self.report_statusline(&process.home.clone());
+        }
+        if let Some(conversation) = conversation {
+            self.end_job(pid, conversation);
         }
     }
 

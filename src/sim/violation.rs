@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{World, files::Node};
 use crate::{
-    model::{ConversationId, Monotonic, Pid},
+    model::{ConversationId, Monotonic, Pid, TaskName},
     plan::{LinkNeed, TargetKind},
 };
 
@@ -63,6 +63,29 @@ pub enum Violation {
         /// How long it was.
         length: usize,
     },
+    /// A task was given to an agent while another conversation was at it.
+    TaskTwice {
+        /// When.
+        at: Monotonic,
+        /// The task.
+        task: TaskName,
+        /// The conversation that got it.
+        conversation: ConversationId,
+        /// Those that had it.
+        others: Vec<ConversationId>,
+    },
+    /// We marked a task as done that no agent has done.
+    FalselyDone {
+        /// When.
+        at: Monotonic,
+        /// The task.
+        task: TaskName,
+    },
+    /// A task is in none of the places of its queue any more.
+    TaskLost {
+        /// The task.
+        task: TaskName,
+    },
 }
 
 impl World {
@@ -70,6 +93,7 @@ impl World {
     pub fn violations(&self) -> Vec<Violation> {
         let mut all = self.noticed.clone();
         all.extend(self.lost_bytes());
+        all.extend(self.lost_tasks());
         all
     }
 

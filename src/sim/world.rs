@@ -17,6 +17,7 @@ use super::{
     fault::FaultPlan,
     files::{Files, Node},
     process::{Manner, Phase, Process, Talk, Who},
+    queue::Queues,
     tmux::Tmux,
 };
 use crate::{
@@ -48,6 +49,8 @@ pub enum Source {
     Homes,
     /// Shared root, its names, links and the active link.
     Links,
+    /// The queues of the projects.
+    Queues,
 }
 
 /// An effect that was performed, with what it answered.
@@ -106,6 +109,7 @@ pub struct World {
     pub(super) ledger: BTreeMap<u64, Vec<u8>>,
     pub(super) noticed: Vec<Violation>,
     pub(super) witness: Option<Witness>,
+    pub(super) queues: Queues,
 }
 
 impl fmt::Debug for World {
@@ -126,7 +130,8 @@ impl World {
         world.tmux.descriptor_limit = Some(1_024);
         let parents = [Some(spec.shared.root.as_path()), spec.active_link.as_deref()].into_iter().flatten().filter_map(Path::parent);
         let workdirs = spec.sessions.values().map(|session| session.workdir.as_path());
-        for directory in parents.chain(workdirs) {
+        let projects = spec.projects.iter().map(|project| project.path.as_path());
+        for directory in parents.chain(workdirs).chain(projects) {
             world.files.make_directories(directory);
         }
         for account in &spec.accounts {

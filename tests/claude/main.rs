@@ -13,3 +13,4 @@ mod lab;
 mod pool;
 mod start;
 mod story;
+mod typing;

@@ -11,3 +11,4 @@ mod faults;
 mod lab;
 mod people;
 mod swaps;
+mod tasks;

@@ -11,9 +11,11 @@
 //! Start or stop an agent (tmux and `process` do), decide, or retry.
 
 pub mod activity;
+mod cells;
 mod error;
 mod file;
 pub mod home;
+pub mod input_box;
 mod json;
 pub mod launch;
 pub mod login;

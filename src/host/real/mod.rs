@@ -17,6 +17,7 @@ mod perform;
 mod queues;
 mod readings;
 mod track;
+mod typing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -109,16 +109,9 @@ impl RealHost {
             self.change_sessions(&ground, &sessions, &mut outcomes).await;
         }
         if !prompts.is_empty() {
-            self.type_prompts(&prompts, &mut outcomes).await;
+            self.type_prompts(ground.pool, &prompts, &mut outcomes).await;
         }
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Refusal::NoTmux.outcome())).collect()
-    }
-
-    /// Types prompts, each into a pane of its own.
-    async fn type_prompts(&mut self, effects: &[(usize, &Effect)], outcomes: &mut [Option<Outcome>]) {
-        for (index, _) in effects {
-            outcomes[*index] = Some(Refusal::NoTmux.outcome());
-        }
     }
 
     async fn start_server(&mut self) -> Outcome {
@@ -157,7 +150,7 @@ impl RealHost {
     }
 }
 
-fn fill(outcomes: &mut [Option<Outcome>], indexes: &[usize], done: Vec<Outcome>) {
+pub(super) fn fill(outcomes: &mut [Option<Outcome>], indexes: &[usize], done: Vec<Outcome>) {
     for (index, outcome) in indexes.iter().zip(done) {
         outcomes[*index] = Some(outcome);
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     host::process::Exec,
-    model::{PaneId, Pid, SessionName, TmuxSessionId},
+    model::{PaneId, Pid, PoolId, SessionName, TmuxSessionId},
     observed::Mark,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn look_before(op: &TmuxOp, tag: &Tag) -> Result<Option<Request>, OpE
             let format = "panes #{session_id}|#{W:#{P:#{pane_pid} }}";
             Some(Request::line(tag.print(Some(&format!("{}:", session(session_id)?)), format)))
         }
-        TmuxOp::Create { .. } | TmuxOp::Adopt { .. } | TmuxOp::Release { .. } => None,
+        TmuxOp::Create { .. } | TmuxOp::Adopt { .. } | TmuxOp::Release { .. } | TmuxOp::Type { .. } => None,
     })
 }
 
@@ -94,6 +94,7 @@ pub(super) fn request(op: &TmuxOp, prepared: &Prepared, tag: &Tag) -> Result<Req
                 refused = refused(&target, tag),
             )
         }
+        TmuxOp::Type { owner, pane, process, cursor, pastes } => type_line(owner, pane, *process, *cursor, pastes, tag)?,
         TmuxOp::Close { session_id, mark } => {
             let target = format!("{}:", session(session_id)?);
             let Prepared::Close { pids } = prepared else { return Err(OpError::Silent) };
@@ -148,6 +149,47 @@ fn respawn(
         "if-shell -F -t '{pane}' '#{{&&:{ours},{process}}}' {{ {body} }} {{ {refused} }}",
         body = body.join(" ; "),
         refused = refused(&pane, tag),
+    ))
+}
+
+/// Guard and act are one step of the server, so the pane cannot die, and nobody can type, between them.
+fn type_line(
+    (pool, session): &(PoolId, SessionName),
+    pane: &PaneId,
+    process: Pid,
+    (x, y): (u32, u32),
+    pastes: &[String],
+    tag: &Tag,
+) -> Result<String, OpError> {
+    let pane = pane_id(pane)?;
+    for text in pastes {
+        // An Escape would end the brackets of the paste early, and the rest would be keys.
+        if text.contains(|c: char| c.is_control() && c != '\n') {
+            return Err(OpError::Unspeakable { what: "prompt", text: super::error::shorten(text), why: "it holds a control character" });
+        }
+    }
+    let ours = format!("#{{m:{pool}.{session}.*,#{{{}}}}}", mark::OPTION);
+    let takes_input =
+        "#{?#{pane_dead},0,#{?#{pane_input_off},0,#{?#{pane_synchronized},0,#{?#{pane_in_mode},#{?#{session_attached},0,1},1}}}}";
+    let as_seen = format!("#{{&&:#{{==:#{{pane_pid}},{process}}},#{{==:#{{cursor_x}}.#{{cursor_y}},{x}.{y}}}}}");
+    let buffer = format!("cf-{}-{}", tag.as_str(), &pane[1..]);
+    let mut body = vec![format!("if-shell -F -t '{pane}' '#{{pane_in_mode}}' {{ copy-mode -q -t '{pane}' }}")];
+    // tmux makes no empty buffer, and what is not made cannot be pasted.
+    for text in pastes.iter().filter(|text| !text.is_empty()) {
+        body.push(format!("set-buffer -b {buffer} -- {}", quote(text)));
+        body.push(format!("paste-buffer -p -d -b {buffer} -t '{pane}'"));
+    }
+    body.push(format!("send-keys -t '{pane}' Enter"));
+    body.push(tag.print(None, "done"));
+    Ok(format!(
+        "if-shell -F -t '{pane}' '#{{&&:{ours},#{{&&:{takes_input},{as_seen}}}}}' {{ {body} }} {{ {untyped} }}",
+        body = body.join(" ; "),
+        untyped = tag.print(
+            Some(&pane),
+            &format!(
+                "untyped #{{pane_pid}}|#{{pane_dead}}|#{{pane_in_mode}}|#{{pane_input_off}}|#{{pane_synchronized}}|{ours}|#{{session_attached}}"
+            )
+        ),
     ))
 }
 

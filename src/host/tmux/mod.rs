@@ -8,13 +8,15 @@
 //! - The server survives us: how a client ends decides whether tmux lives on, see `control.rs`.
 //! - No server is ever started by accident (`-N`), and the one that we start lives outside our cgroup and outlives us.
 //! - Text from panes, titles and other people's names is data: it is never part of a format or of a command.
+//! - Nothing is typed into a pane that is dead (tmux 3.3a would crash with every session), whose screen has changed since it was looked at, or in
+//!   which a person reads back.
 //!
 //! # Assumes
 //! tmux 3.2 or newer (`new-session -e`, `-N`, `attach-session -f`); 3.6 or newer is better (`facts/tmux.md`, section 10). Whoever can open
 //! the socket is the user: tmux knows no finer trust.
 //!
 //! # Does not
-//! Type into panes, decide, or repeat an effect that failed.
+//! Know what a screen means, decide, or repeat an effect that failed.
 
 mod breaker;
 mod check;
@@ -32,6 +34,7 @@ mod script;
 mod server;
 mod socket;
 mod start;
+mod survey;
 mod verdict;
 mod wire;
 
@@ -41,6 +44,7 @@ pub use launch::{Launcher, Surroundings};
 pub use op::TmuxOp;
 pub use server::{PANE_RESERVE, TmuxConfig, TmuxServer};
 pub use socket::{RuntimeDirectory, Socket};
+pub use survey::PaneScreen;
 
 /// The session that our control-mode connection is attached to. Its first character keeps it apart from every session of a spec.
 const ANCHOR: &str = "_claude-failover";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     host::process::{Exec, ProcessError},
-    model::{PaneId, Pid, TmuxSessionId},
+    model::{PaneId, Pid, PoolId, SessionName, TmuxSessionId},
     observed::Mark,
     plan::{Failure, Happened, Outcome},
 };
@@ -53,6 +53,23 @@ pub enum TmuxOp {
         /// The mark that it must carry.
         mark: Mark,
     },
+    /// Type into a pane of ours whose screen is still as it was seen, and press Enter. A pane that was left in a mode is taken out of it, unless
+    /// somebody is attached.
+    ///
+    /// The text is pasted in brackets when the program has asked for that, so that its line ends do not submit it. It must hold no control
+    /// character but line ends. Pastes and Enter are one step: tmux hands them to the program in this order, with nothing in between.
+    Type {
+        /// The pool and the session that the mark must name.
+        owner: (PoolId, SessionName),
+        /// The pane.
+        pane: PaneId,
+        /// The process that must be in it.
+        process: Pid,
+        /// Where the cursor must be: it moves when anybody types.
+        cursor: (u32, u32),
+        /// What is pasted, one after the other; nothing when only Enter is due.
+        pastes: Vec<String>,
+    },
     /// Close a session in which no process lives any more. Unchanged when it is gone.
     Close {
         /// The session.
@@ -67,7 +84,7 @@ impl TmuxOp {
     pub(super) const fn exec(&self) -> Option<&Exec> {
         match self {
             Self::Create { exec, .. } | Self::Respawn { exec, .. } => Some(exec),
-            Self::Adopt { .. } | Self::Release { .. } | Self::Close { .. } => None,
+            Self::Adopt { .. } | Self::Release { .. } | Self::Type { .. } | Self::Close { .. } => None,
         }
     }
 }
@@ -91,6 +108,8 @@ pub(super) enum OpError {
     Moved { expected: String, found: String },
     #[error("the session {name} exists already, {found}")]
     Exists { name: String, found: String },
+    #[error("nothing was typed into pane {pane}: {why}")]
+    NotTyped { pane: PaneId, why: &'static str },
     #[error("tmux refused: {0:?}")]
     Refused(String),
     #[error("tmux neither did it nor said why not")]

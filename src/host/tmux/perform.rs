@@ -162,7 +162,7 @@ fn prepare_one(op: &TmuxOp, reply: &Reply) -> Result<Result<Prepared, Outcome>, 
             }
             Ok(Ok(Prepared::Close { pids: pids.to_owned() }))
         }
-        TmuxOp::Create { .. } | TmuxOp::Adopt { .. } | TmuxOp::Release { .. } => Ok(Ok(Prepared::Nothing)),
+        TmuxOp::Create { .. } | TmuxOp::Adopt { .. } | TmuxOp::Release { .. } | TmuxOp::Type { .. } => Ok(Ok(Prepared::Nothing)),
     }
 }
 

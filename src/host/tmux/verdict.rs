@@ -6,6 +6,7 @@ use super::{
     script::Reply,
 };
 use crate::{
+    model::Pid,
     observed::Mark,
     plan::{Failure, Happened, Outcome},
 };
@@ -30,11 +31,37 @@ pub(super) fn judge(op: &TmuxOp, reply: &Reply) -> Verdict {
     if let Some(found) = reply.word("refused") {
         return Verdict::Settled(refused(op, found));
     }
+    if let (TmuxOp::Type { pane, process, .. }, Some(found)) = (op, reply.word("untyped")) {
+        let why = untyped(*process, found);
+        return Verdict::Settled(OpError::NotTyped { pane: pane.clone(), why }.not_done());
+    }
     match op {
         TmuxOp::Create { .. } => Verdict::LookAfter,
+        // The text may stand there without its Enter.
+        TmuxOp::Type { .. } if !reply.errors.is_empty() => {
+            let error = OpError::Refused(reply.errors.join("; "));
+            Verdict::Settled(Outcome::Failed(Failure::from_error(Happened::CannotTell, &error)))
+        }
         // The act itself comes last in each line, so when something failed, it was not done.
         _ if !reply.errors.is_empty() => Verdict::Settled(OpError::Refused(reply.errors.join("; ")).not_done()),
         _ => Verdict::Settled(Outcome::Failed(Failure::from_error(Happened::CannotTell, &OpError::Silent))),
+    }
+}
+
+/// Why nothing was typed; `found` is `PID|DEAD|MODE|OFF|SYNCHRONIZED|OURS|ATTACHED`.
+fn untyped(process: Pid, found: &str) -> &'static str {
+    let fields: Vec<&str> = found.split('|').collect();
+    let field = |at: usize| fields.get(at).copied().unwrap_or_default();
+    let is_set = |at: usize| !matches!(field(at), "" | "0");
+    match () {
+        () if field(0).is_empty() => "it is not there",
+        () if is_set(1) => "its process has ended",
+        () if field(0).parse() != Ok(process.0) => "another process runs in it",
+        () if !is_set(5) => "its session does not carry our mark",
+        () if is_set(2) && is_set(6) => "somebody reads back in it (copy mode)",
+        () if is_set(3) => "its input is off",
+        () if is_set(4) => "what is typed into it would go to other panes too",
+        () => "its screen has changed since it was looked at",
     }
 }
 
@@ -55,6 +82,7 @@ fn refused(op: &TmuxOp, found: &str) -> Outcome {
         TmuxOp::Release { session_id, mark } => format!("session {session_id} with the mark {}", written(mark)),
         TmuxOp::Close { session_id, mark } => format!("session {session_id} with the mark {} and the panes just seen", written(mark)),
         TmuxOp::Create { mark, .. } => format!("no session {}", mark.session),
+        TmuxOp::Type { pane, process, .. } => format!("pane {pane} with the process {process}"),
     };
     let found = if gone {
         "nothing".to_owned()

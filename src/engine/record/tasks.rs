@@ -1,0 +1,112 @@
+//! What an effect on a task means for its record. Pure.
+
+use jiff::Timestamp;
+
+use crate::{
+    model::{EventReason, ObjectRef, Severity, TaskId},
+    observed::Marker,
+    plan::{Action, AttemptVerdict, Effect, Memory, MemoryChange, TaskAttempt, TaskRecord, Verb},
+};
+
+/// Attempts of a task that are remembered; the oldest go first.
+const MAX_ATTEMPTS: usize = 50;
+
+/// The changes that follow from a successful effect on a task.
+pub(crate) fn changes(object: &ObjectRef, effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<MemoryChange> {
+    let ObjectRef::Task(task) = object else { return Vec::new() };
+    let record = memory.tasks.get(task);
+    match effect {
+        Effect::FinishTask { .. } | Effect::FailTask { .. } => forget(task, memory),
+        Effect::ReleaseTask { .. } => {
+            let last = record.filter(|record| record.open().is_none()).and_then(|record| record.attempts.last());
+            let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
+            match how {
+                Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished) => forget(task, memory),
+                _ => Vec::new(),
+            }
+        }
+        _ => after_doubt(object, effect, memory, at),
+    }
+}
+
+/// The changes that follow from an effect that may have taken place: a marker may stand, a prompt may have been typed. What is remembered too much is
+/// put right by looking; what is forgotten would be done twice.
+pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<MemoryChange> {
+    let ObjectRef::Task(task) = object else { return Vec::new() };
+    let record = memory.tasks.get(task);
+    match effect {
+        Effect::ClaimTask { marker, .. } => {
+            claimed(record, marker, memory).map(|record| MemoryChange::PutTask(task.clone(), record)).into_iter().collect()
+        }
+        Effect::TypePrompt { process, claim, .. } => {
+            let Some(mut record) = record.filter(|record| record.open().is_some()).cloned() else { return Vec::new() };
+            let Some(attempt) = record.attempts.last_mut() else { return Vec::new() };
+            if *claim == attempt.claim.again() && attempt.follow_ups == 0 {
+                (attempt.follow_ups, attempt.typed, attempt.taken_at) = (1, 0, None);
+            } else if *claim != attempt.prompt_claim() {
+                return Vec::new();
+            }
+            attempt.typed = attempt.typed.saturating_add(1);
+            attempt.typed_at = Some(at);
+            attempt.process = Some(*process);
+            vec![MemoryChange::PutTask(task.clone(), record)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The record with the attempt that a marker begins; `None` when it is there already.
+fn claimed(record: Option<&TaskRecord>, marker: &Marker, memory: &Memory) -> Option<TaskRecord> {
+    let mut record = record.cloned().unwrap_or_default();
+    if record.attempts.iter().any(|attempt| attempt.claim == marker.claim) {
+        return None;
+    }
+    let conversation = memory.sessions.get(&marker.session)?.conversation;
+    // An attempt that was never asked for says nothing about the task.
+    record.attempts.retain(|attempt| attempt.typed > 0 || attempt.end.is_none());
+    let surplus = (record.attempts.len() + 1).saturating_sub(MAX_ATTEMPTS);
+    record.attempts.drain(..surplus);
+    record.not_before = None;
+    record.gone_since = None;
+    record.attempts.push(TaskAttempt {
+        claim: marker.claim.clone(),
+        session: marker.session.clone(),
+        conversation,
+        claimed_at: marker.claimed_at,
+        typed: 0,
+        typed_at: None,
+        process: None,
+        delivered_at: None,
+        taken_at: None,
+        follow_ups: 0,
+        lease_until: marker.lease_until,
+        done_before: None,
+        failed_before: None,
+        end: None,
+    });
+    Some(record)
+}
+
+fn forget(task: &TaskId, memory: &Memory) -> Vec<MemoryChange> {
+    if memory.tasks.contains_key(task) { vec![MemoryChange::RemoveTask(task.clone())] } else { Vec::new() }
+}
+
+/// How an effect on a task is told. The end of an attempt is told when it is learnt, not when its marker goes.
+pub(super) fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReason, Severity)> {
+    let ObjectRef::Task(task) = &action.object else { return None };
+    let record = memory.tasks.get(task);
+    match effect {
+        Effect::ClaimTask { .. } => Some((EventReason::TaskClaimed, Severity::Normal)),
+        Effect::TypePrompt { claim, .. } => {
+            let attempt = record.and_then(TaskRecord::open)?;
+            (attempt.follow_ups == 0 && *claim == attempt.claim.again()).then_some((EventReason::TaskFollowedUp, Severity::Normal))
+        }
+        Effect::ReleaseTask { .. } if action.verb == Verb::Tidy => Some((EventReason::Tidied, Severity::Normal)),
+        Effect::FinishTask { .. } => Some((EventReason::TaskDone, Severity::Normal)),
+        Effect::FailTask { .. } if record.is_none() => Some((EventReason::TaskRejected, Severity::Warning)),
+        Effect::FailTask { .. } => Some((EventReason::TaskFailed, Severity::Warning)),
+        Effect::RetryTask { .. } => Some((EventReason::TaskRetried, Severity::Normal)),
+        Effect::MoveTask { .. } => Some((EventReason::TaskReleased, Severity::Normal)),
+        _ => None,
+    }
+}

@@ -1,0 +1,160 @@
+//! The frame of the decisions about tasks: what they share, and their order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Gate, GroundTruth, Records, TaskGrounds};
+use crate::{
+    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
+    observed::{PaneView, QueueView, Seen},
+    plan::{Action, Disruption, Effect, MAX_FACT_AGE, Phase, Planned, TaskRecord, Verb, Waiting},
+    spec::Project,
+};
+
+/// Adds to a plan what is to be done about tasks, and says what they wait for. `planned` is what was planned before: a session that waits for
+/// something, or with which something is to be done, is given nothing.
+pub fn plan_tasks(grounds: &TaskGrounds<'_>, gate: &Gate, truth: &GroundTruth, planned: &mut Planned) {
+    if grounds.spec.projects.is_empty() {
+        return;
+    }
+    let mut tasks = Tasks::new(grounds, gate, truth, planned);
+    let mut candidates = Vec::new();
+    for (index, project) in grounds.spec.projects.iter().enumerate() {
+        if let Some(queue) = tasks.plan_queue(project) {
+            tasks.settle(project, queue);
+            tasks.deliver(project, queue);
+            tasks.sift(index, project, queue, &mut candidates);
+        }
+    }
+    tasks.claim(candidates);
+    let Tasks { actions, waiting, warnings, .. } = tasks;
+    let idle = actions.is_empty();
+    planned.plan.actions.extend(actions);
+    planned.report.waiting.extend(waiting);
+    planned.report.warnings.extend(warnings);
+    if !idle {
+        // Stable: inside a phase the planners' own order is kept.
+        planned.plan.actions.sort_by_key(|(phase, _)| *phase);
+    }
+}
+
+/// The inputs, and what has been planned so far.
+pub(super) struct Tasks<'a> {
+    pub grounds: &'a TaskGrounds<'a>,
+    pub gate: &'a Gate,
+    pub truth: &'a GroundTruth,
+    pub records: BTreeMap<&'a ProjectName, Records<'a>>,
+    /// Sessions that have a task.
+    pub engaged: BTreeSet<&'a SessionName>,
+    /// Sessions with which something else is to be done, or that wait for something.
+    unsettled: BTreeSet<SessionName>,
+    /// Tasks whose last action failed a short while ago.
+    backing_off: BTreeSet<&'a TaskId>,
+    actions: Vec<(Phase, Action)>,
+    waiting: Vec<Waiting>,
+    warnings: Vec<Waiting>,
+}
+
+impl<'a> Tasks<'a> {
+    fn new(grounds: &'a TaskGrounds<'a>, gate: &'a Gate, truth: &'a GroundTruth, planned: &Planned) -> Self {
+        let acted = planned.plan.actions.iter().map(|(_, action)| &action.object);
+        let report = &planned.report;
+        let waits = report.waiting.iter().chain(&report.warnings).map(|entry| &entry.object);
+        let session = |object: &ObjectRef| if let ObjectRef::Session(name) = object { Some(name.clone()) } else { None };
+        let engaged = grounds.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
+        let failing = grounds.memory.attempts.iter().filter(|(_, attempts)| attempts.waits_until(grounds.now).is_some());
+        let backing_off = failing.filter_map(|(object, _)| if let ObjectRef::Task(task) = object { Some(task) } else { None }).collect();
+        Self {
+            grounds,
+            gate,
+            truth,
+            records: grounds.records(),
+            engaged,
+            unsettled: acted.chain(waits).filter_map(session).collect(),
+            backing_off,
+            actions: Vec::new(),
+            waiting: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub fn act(&mut self, phase: Phase, task: TaskId, verb: Verb, what: impl Into<String>, why: impl Into<String>, effect: Effect) {
+        let (object, disruption) = (ObjectRef::Task(task), Disruption::None);
+        // What is given to an agent relies on the account that it works under.
+        let active = self.grounds.memory.active.as_ref().map(|active| active.account.clone());
+        let relies_on = active.filter(|_| verb == Verb::Dispatch);
+        self.actions
+            .push((phase, Action { object, verb, what: what.into(), why: why.into(), disruption, effect: Some(effect), relies_on }));
+    }
+
+    pub fn wait(&mut self, object: ObjectRef, reason: &str, message: impl Into<String>) {
+        self.waiting.push(Waiting { object, reason: reason.to_owned(), message: message.into() });
+    }
+
+    pub fn warn(&mut self, object: ObjectRef, reason: &str, message: impl Into<String>) {
+        self.warnings.push(Waiting { object, reason: reason.to_owned(), message: message.into() });
+    }
+
+    pub fn record(&self, project: &ProjectName, task: &TaskName) -> Option<&'a TaskRecord> {
+        self.records.get(project)?.get(task).copied()
+    }
+
+    pub fn is_backing_off(&self, task: &TaskId) -> bool {
+        !self.backing_off.is_empty() && self.backing_off.contains(task)
+    }
+
+    /// The queue to work on, if it is known and complete; what is missing is made.
+    fn plan_queue(&mut self, project: &Project) -> Option<&'a QueueView> {
+        let object = || ObjectRef::Project(project.name.clone());
+        let Some((queue, _)) = self.grounds.queue(&project.name) else {
+            let why = match self.grounds.seen.queues.get(&project.name) {
+                Some(Seen::Known(_)) => "it was last looked at too long ago".to_owned(),
+                Some(Seen::Unknown(why)) => why.to_string(),
+                None => "it has not been looked at".to_owned(),
+            };
+            self.wait(object(), "QueueUnknown", format!("its queue cannot be looked at: {why}"));
+            return None;
+        };
+        if !queue.project_exists {
+            self.warn(object(), "ProjectMissing", format!("its directory {} does not exist", project.path.display()));
+            return None;
+        }
+        if !queue.exists {
+            let effect = Effect::CreateQueue { project: project.path.clone() };
+            let action = Action {
+                object: object(),
+                verb: Verb::Create,
+                what: "make its queue".to_owned(),
+                why: format!("{} lacks directories of it", project.path.join(".agent-queue").display()),
+                disruption: Disruption::None,
+                effect: Some(effect),
+                relies_on: None,
+            };
+            self.actions.push((Phase::Homes, action));
+            return None;
+        }
+        Some(queue)
+    }
+
+    /// The pane of a session into which something may be typed, or the word for why not. Whether its agent is idle is not asked here.
+    pub fn pane(&self, session: &SessionName) -> Result<&'a PaneView, &'static str> {
+        let grounds = self.grounds;
+        let object = ObjectRef::Session(session.clone());
+        if grounds.memory.cordoned.contains_key(&object) {
+            return Err("cordoned");
+        }
+        if grounds.memory.attempts.get(&object).is_some_and(|attempts| attempts.quarantined) {
+            return Err("quarantined");
+        }
+        let tmux = grounds.seen.tmux.fresh(grounds.now, MAX_FACT_AGE).ok_or("not to be seen")?;
+        let pane = tmux.panes.get(session.as_str()).ok_or("not running")?;
+        let ours = pane.mark.as_ref().is_some_and(|mark| mark.pool == grounds.memory.pool && mark.session == *session);
+        if !ours {
+            return Err("not ours");
+        }
+        if self.unsettled.contains(session) {
+            return Err("waiting for something else");
+        }
+        // Somebody may be about to type there.
+        if pane.attached > 0 { Err("attached to by a person") } else { Ok(pane) }
+    }
+}
