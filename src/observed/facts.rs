@@ -123,7 +123,7 @@ pub struct AgentView {
     pub turn_ended_at: Option<Timestamp>,
     /// What each source says of its activity. The first one decided; the others are kept so that a disagreement can be seen.
     pub evidence: Vec<ActivitySign>,
-    /// What its screen shows. Captured only when it neither works nor is idle, and `None` until it has come to rest.
+    /// What its screen shows. Captured only when it neither works nor is idle.
     pub screen: Option<ScreenView>,
 }
 

@@ -14,6 +14,8 @@ pub struct ScreenView {
     pub lines: Vec<String>,
     /// When it was captured.
     pub seen_at: Timestamp,
+    /// Whether it has come to rest. One that shows no dialog while its agent waits for an answer may not be drawn yet.
+    pub at_rest: bool,
 }
 
 impl ScreenView {

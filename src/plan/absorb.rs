@@ -209,13 +209,13 @@ fn take_back_exit(name: &SessionName, record: &SessionRecord, memory: &Memory, n
 fn asked(record: &SessionRecord, agent: &AgentView) -> Option<String> {
     agent.process?;
     match (agent.activity, &agent.screen) {
-        (Activity::NeedsInput, Some(screen)) => {
+        (Activity::NeedsInput, Some(screen)) if screen.at_rest => {
             let since = agent.register.as_ref().and_then(|register| register.status_since);
             let since = since.map_or_else(|| "its start".to_owned(), |since| since.to_string());
             Some(format!("since {since}: {}", screen.shows))
         }
         // Not knowing what is asked, or whether, ends no dialog.
-        (Activity::NeedsInput, None) | (Activity::Unknown, _) => record.asked.clone(),
+        (Activity::NeedsInput | Activity::Unknown, _) => record.asked.clone(),
         _ => None,
     }
 }

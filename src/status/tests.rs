@@ -383,7 +383,7 @@ fn the_published_form_reads_back() {
 
 #[test]
 fn the_message_says_what_is_asked() {
-    let screen = |shows| Some(ScreenView { shows, lines: vec!["a".to_owned(), "b".to_owned()], seen_at: at(0).wall });
+    let screen = |shows| Some(ScreenView { shows, lines: vec!["a".to_owned(), "b".to_owned()], seen_at: at(0).wall, at_rest: true });
     let trust = Shown::Trust { directory: Some("/work".to_owned()) };
     for (waiting_for, screen, expected) in [
         (None, None, ""),

@@ -16,6 +16,7 @@ mod observe;
 mod perform;
 mod queues;
 mod readings;
+mod screens;
 mod track;
 mod typing;
 
@@ -29,7 +30,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::{ground::Ground, queues::Queues, readings::Readings, track::Tracks};
+use self::{ground::Ground, queues::Queues, readings::Readings, screens::Screens, track::Tracks};
 use super::{
     Host, Look, Wake,
     intake::Intake,
@@ -128,6 +129,7 @@ pub struct RealHost {
     intake: Option<Intake>,
     watch: Option<Watch<Place>>,
     tracks: Tracks,
+    screens: Screens,
     readings: Readings,
     queues: Queues,
     /// What was heard and not yet told, because whoever waited for it went away.
@@ -148,6 +150,7 @@ impl RealHost {
             intake: None,
             watch: None,
             tracks: Tracks::default(),
+            screens: Screens::default(),
             readings: Readings::default(),
             queues: Queues::default(),
             heard: BTreeSet::new(),

@@ -74,6 +74,7 @@ impl RealHost {
         }
         if look.agents || look.everything {
             self.look_at_agents(memory, look.everything, now, seen);
+            self.look_at_screens(look.everything, now, seen).await;
         }
         if look.usage || look.everything {
             for (account, usage) in self.readings.take() {

@@ -103,7 +103,7 @@ fn asks(world: &mut World, shows: Shown, lines: &[&str]) {
     let agent = world.agent("s-0");
     agent.activity = Activity::NeedsInput;
     let lines = lines.iter().map(|line| (*line).to_owned()).collect();
-    agent.screen = Some(ScreenView { shows, lines, seen_at: at(0).wall });
+    agent.screen = Some(ScreenView { shows, lines, seen_at: at(0).wall, at_rest: true });
 }
 
 fn permission(subject: &str) -> Shown {
@@ -126,10 +126,14 @@ fn a_dialog_is_told_once() {
         "it waits for a person: permission prompt: Do you want to proceed? (Bash command: make); answer with `claude-failover attach s-0`"
     );
     world.learn();
-    let same: [(&str, Change); 4] = [
+    let same: [(&str, Change); 5] = [
         ("nothing is new", |_| {}),
         ("other lines", |world| asks(world, permission("make"), &["2. No"])),
         ("the screen is not read yet", |world| world.agent("s-0").screen = None),
+        ("another screen that is not at rest", |world| {
+            asks(world, Shown::Unknown, &[]);
+            world.agent("s-0").screen.as_mut().expect("read").at_rest = false;
+        }),
         ("what it does is not known", |world| world.agent("s-0").activity = Activity::Unknown),
     ];
     for (name, change) in same {
