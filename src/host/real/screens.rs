@@ -142,3 +142,104 @@ impl RealHost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::Pid,
+        plan::tests::world::{World, at, session},
+    };
+
+    const DIALOG: &str = "Do you want to proceed?\n❯ 1. Yes\n  2. No\n";
+    const OTHER: &str = "● words\n";
+
+    fn pane_screen(pid: Pid, text: &str) -> PaneScreen {
+        PaneScreen {
+            pid: Some(pid),
+            dead: false,
+            in_mode: false,
+            input_off: false,
+            synchronized: false,
+            attached: 0,
+            cursor: (0, 0),
+            text: text.to_owned(),
+        }
+    }
+
+    fn later(millis: u64) -> Now {
+        let start = at(0);
+        Now { mono: start.mono.plus(Duration::from_millis(millis)), ..start }
+    }
+
+    /// A world in which `s-0` asks something, and what is known of its screen.
+    fn asking() -> (World, Screens) {
+        let mut world = World::converged(3);
+        world.agent("s-0").activity = Activity::NeedsInput;
+        world.agent("s-1").activity = Activity::Working;
+        (world, Screens::default())
+    }
+
+    /// One look: whether `s-0` was captured, and what is told of it. The others never are.
+    fn look(world: &World, screens: &mut Screens, text: Option<&str>, everything: bool, now: Now) -> (bool, Option<ScreenView>) {
+        let name = session("s-0");
+        let wanted = screens.wanted(&world.seen, everything, now);
+        assert!(wanted.iter().all(|(wanted, _)| *wanted == name), "an agent that waits for nobody is not captured: {wanted:?}");
+        if !wanted.is_empty() {
+            let pid = world.seen.agents[&name].value().and_then(|agent| agent.process).expect("it runs").pid;
+            screens.take(&name, text.map(|text| pane_screen(pid, text)).as_ref(), now);
+        }
+        (!wanted.is_empty(), screens.0.get(&name).and_then(Watched::told))
+    }
+
+    #[test]
+    fn a_dialog_is_captured_once_for_each_change() {
+        let (mut world, mut screens) = asking();
+        let (captured, told) = look(&world, &mut screens, Some(DIALOG), false, later(0));
+        let told = told.expect("told");
+        assert!(captured && told.at_rest && told.shows.is_dialog(), "{told:?}");
+        assert!(!screens.is_unsettled());
+        assert_eq!(look(&world, &mut screens, Some(OTHER), false, later(1_000)), (false, Some(told)));
+        world.agent("s-0").register.as_mut().expect("registered").status_since = Some(at(-1).wall);
+        assert!(look(&world, &mut screens, Some(DIALOG), false, later(2_000)).0, "another dialog");
+        assert!(look(&world, &mut screens, Some(DIALOG), true, later(3_000)).0, "when nothing that is known is trusted");
+        world.agent("s-0").activity = Activity::Idle;
+        assert_eq!(look(&world, &mut screens, Some(DIALOG), true, later(4_000)), (false, None));
+    }
+
+    #[test]
+    fn a_dialog_that_is_not_drawn_yet_is_waited_for() {
+        let (world, mut screens) = asking();
+        for (millis, text, captured, at_rest) in [
+            (0, OTHER, true, false),
+            (10, OTHER, false, false),
+            (60, OTHER, true, false),
+            (120, DIALOG, true, true),
+            (700, OTHER, false, true),
+        ] {
+            let (was_captured, told) = look(&world, &mut screens, Some(text), false, later(millis));
+            assert_eq!((was_captured, told.map(|told| told.at_rest)), (captured, Some(at_rest)), "after {millis} ms");
+            assert_eq!(screens.is_unsettled(), !at_rest);
+        }
+    }
+
+    #[test]
+    fn what_is_not_recognised_or_not_captured_is_told_in_the_end() {
+        for (text, lines) in [(Some(OTHER), vec!["● words".to_owned()]), (None, Vec::new())] {
+            let (world, mut screens) = asking();
+            look(&world, &mut screens, text, false, later(0));
+            assert!(screens.is_unsettled());
+            let told = look(&world, &mut screens, text, false, later(500)).1.expect("told");
+            assert_eq!((told.shows, told.lines, told.at_rest), (Shown::Unknown, lines, true));
+            assert!(!look(&world, &mut screens, text, false, later(9_000)).0, "and not looked at again");
+        }
+    }
+
+    #[test]
+    fn a_screen_of_another_process_counts_for_nothing() {
+        let (world, mut screens) = asking();
+        screens.wanted(&world.seen, false, later(0));
+        screens.take(&session("s-0"), Some(&pane_screen(Pid(1), DIALOG)), later(0));
+        assert_eq!(screens.0[&session("s-0")].view, None);
+    }
+}
