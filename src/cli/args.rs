@@ -136,6 +136,8 @@ pub enum Command {
     Task(TaskArgs),
     /// Attach the terminal to a session.
     Attach(SessionArgs),
+    /// What was kept of each session, to take it up again.
+    Checkpoint(CheckpointArgs),
     /// Check the host: tmux, CLI, homes, logins, limits, clock, permissions.
     Doctor(OutputArgs),
     /// Units of systemd for the daemon and for the tmux server.
@@ -342,6 +344,49 @@ pub struct ClearArgs {
     /// Do not ask.
     #[arg(short = 'y', long)]
     pub yes: bool,
+}
+
+/// `checkpoint`
+#[derive(Debug, Args)]
+pub struct CheckpointArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CheckpointCommand,
+}
+
+/// `checkpoint …`
+#[derive(Debug, Subcommand)]
+pub enum CheckpointCommand {
+    /// List what was kept.
+    Ls {
+        /// Only of this session.
+        #[arg(value_name = "SESSION")]
+        session: Option<String>,
+        /// The form of the output.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show all that is needed to take a session over by hand.
+    Show {
+        /// The session.
+        #[arg(value_name = "SESSION")]
+        session: String,
+        /// Which one; the newest good one when absent.
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// The form of the output.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Keep what there is now.
+    Take {
+        /// Of these sessions.
+        #[arg(value_name = "SESSION", required_unless_present = "all")]
+        sessions: Vec<String>,
+        /// Of all sessions.
+        #[arg(long, conflicts_with = "sessions")]
+        all: bool,
+    },
 }
 
 /// `service`

@@ -3,7 +3,12 @@
 use std::{io, path::PathBuf};
 
 use super::Exit;
-use crate::{control::ClientError, engine::EngineError, host::real::HostError, store::StoreError};
+use crate::{
+    control::ClientError,
+    engine::EngineError,
+    host::{checkpoint::CheckpointError, real::HostError},
+    store::StoreError,
+};
 
 /// Why a command ended without doing what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +28,9 @@ pub enum CliError {
     /// The host cannot be used.
     #[error("this host cannot be used")]
     Host(#[source] HostError),
+    /// The checkpoints cannot be looked at.
+    #[error("cannot look at the checkpoints")]
+    Checkpoint(#[source] CheckpointError),
     /// The daemon did not answer.
     #[error("the daemon did not answer")]
     Daemon(#[source] ClientError),

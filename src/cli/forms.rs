@@ -4,11 +4,15 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value as Json;
 
 use super::saved_plan::SavedPlan;
-use crate::{host::intake::status_file::AgentStatus, plan::Planned, status::Status};
+use crate::{host::intake::status_file::AgentStatus, observed::Checkpoint, plan::Planned, status::Status};
 
 /// Each file below `specs/` with its schema, in draft-07 like that of the spec.
-pub fn schemas() -> [(&'static str, Json); 4] {
+pub fn schemas() -> [(&'static str, Json); 5] {
     [
+        (
+            "checkpoint.schema.json",
+            schema::<Checkpoint>("A checkpoint, as it stands under `checkpoint` in its file and in what `checkpoint` prints"),
+        ),
         ("plan.schema.json", schema::<Planned>("What `plan -o json` prints")),
         ("saved-plan.schema.json", schema::<SavedPlan>("What `plan --out` saves")),
         ("agent-status.schema.json", schema::<AgentStatus>("What `.agent-queue/status.json` of a project holds")),
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_fits_its_schema() {
-        let [(_, plan), (_, saved), _, (_, of_status)] = schemas();
+        let [_, (_, plan), (_, saved), _, (_, of_status)] = schemas();
         for world in [World::bare(2), World::converged(2)] {
             let mut world = world;
             world.home("backup").exists = false;
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_noticed() {
-        let [(_, plan), ..] = schemas();
+        let [_, (_, plan), ..] = schemas();
         let mut value = serde_json::to_value(World::bare(1).plan()).expect("JSON");
         value["plan"]["actions"][0][1]["verb"] = "explode".into();
         assert!(fits(&plan, &plan, &value).is_err());

@@ -80,6 +80,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Reconcile => commands::operate::reconcile(context),
         Command::Task(args) => commands::task::run(context, &args),
         Command::Attach(args) => commands::attach::run(context, &args),
+        Command::Checkpoint(args) => commands::checkpoint::run(context, &args),
         Command::Doctor(args) => commands::doctor::run(context, args),
         Command::Service(args) => commands::service::run(context, &args),
         Command::Completions { shell } => commands::completions::run(context, shell),

@@ -98,6 +98,11 @@ pub enum Command {
         /// Which.
         object: ObjectRef,
     },
+    /// Take checkpoints now.
+    TakeCheckpoints {
+        /// Of which sessions; all declared ones when empty.
+        sessions: Vec<SessionName>,
+    },
     /// Look again, show what is seen, and clear a latch or a quarantine.
     Clear {
         /// Which object's.

@@ -87,6 +87,7 @@ impl<H: Host> Engine<H> {
                 }
             };
             self.start_polls();
+            self.start_checkpoints();
             if !channels.status.is_closed() {
                 channels.status.send_replace(Some(self.view.status()));
             }
@@ -106,12 +107,19 @@ impl<H: Host> Engine<H> {
                 look = after_effects(&pass);
                 continue;
             }
-            let deadline = self.next_look(pass.next, resync_at);
-            let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
-            tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
             row = 0;
             look = Look::default();
-            match self.wait(&mut channels, deadline).await {
+            let event = loop {
+                let deadline = self.next_look(pass.next, resync_at);
+                let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
+                tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
+                match self.wait(&mut channels, deadline).await {
+                    // Nothing that a decision rests on has changed: the next reading is started, and the wait goes on.
+                    Event::Woken(wakes) if self.is_about_polls_alone(&wakes, &pass, resync_at) => drop(self.start_polls()),
+                    event => break event,
+                }
+            };
+            match event {
                 Event::Woken(wakes) => look = look_of(&wakes),
                 Event::Asked(request, reply) => {
                     if matches!(request.command, Command::Apply { .. }) {
@@ -146,6 +154,15 @@ impl<H: Host> Engine<H> {
                 self.tidy();
             }
         }
+    }
+
+    /// Whether a wake-up only says that a reading is due, or that one ended without news.
+    fn is_about_polls_alone(&self, wakes: &BTreeSet<Wake>, pass: &Pass, resync_at: Monotonic) -> bool {
+        let now = self.view.host.now();
+        let due = pass.again || now.mono >= resync_at || pass.next.is_some_and(|next| next <= now.wall);
+        // What was not known, or too old, may be known now.
+        let fresh = self.view.quota.values().all(|(known, _)| *known);
+        !due && fresh && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Timer))
     }
 
     /// Waits until the state can be used again. Answers whether the loop was told to stop meanwhile.
@@ -194,7 +211,8 @@ impl<H: Host> Engine<H> {
     fn next_look(&self, next: Option<Timestamp>, resync_at: Monotonic) -> Monotonic {
         let now = self.view.host.now();
         let due = |at: Timestamp| now.mono.plus(Duration::try_from(at.duration_since(now.wall)).unwrap_or(Duration::ZERO));
-        [next, self.next_poll_at(), self.view.tasks_due].into_iter().flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
+        let others = [self.next_poll_at(), self.view.tasks_due, self.next_checkpoint_at()];
+        others.into_iter().chain([next]).flatten().map(due).chain([resync_at]).min().unwrap_or(resync_at)
     }
 
     fn resync_at(&self, resync: Duration) -> Monotonic {

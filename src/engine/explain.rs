@@ -6,8 +6,8 @@ use super::View;
 use crate::{
     host::Host,
     model::{AccountName, LinkName, ObjectRef, ProjectName, SessionName, TaskId},
-    observed::{AgentView, MarkerView, Seen, Snapshot},
-    plan::{Memory, link_need, target},
+    observed::{AgentView, HomeView, LinkView, LoginView, MarkerView, RootView, Seen, Snapshot},
+    plan::{Memory, link_need, login_of, target},
     spec::Spec,
 };
 
@@ -24,8 +24,8 @@ impl<H: Host> View<H> {
                     |server| format!("server {} of tmux {}, {} sessions", server.pid, server.version, tmux.panes.len())
                 ))
             )),
-            ObjectRef::SharedRoot => lines.push(format!("seen: {}", seen_words(&self.seen.shared_root, |root| format!("{root:?}")))),
-            ObjectRef::ActiveLink => lines.push(format!("seen: {}", seen_words(&self.seen.active_link, |view| format!("{view:?}")))),
+            ObjectRef::SharedRoot => lines.push(format!("seen: {}", seen_words(&self.seen.shared_root, root_words))),
+            ObjectRef::ActiveLink => lines.push(format!("seen: {}", seen_words(&self.seen.active_link, link_words))),
             ObjectRef::Account(name) => self.account_evidence(name, &mut lines),
             ObjectRef::Link(account, link) => self.link_evidence(account, link, &mut lines),
             ObjectRef::Session(name) => self.session_evidence(name, &mut lines),
@@ -59,6 +59,18 @@ impl<H: Host> View<H> {
         lines
     }
 
+    /// What a session does, and under which account.
+    pub(super) fn whereabouts(&self, name: &SessionName) -> String {
+        let agent = match self.seen.agents.get(name) {
+            Some(Seen::Known(fact)) if fact.value.process.is_some() => &fact.value,
+            Some(Seen::Unknown(why)) => return format!("cannot be looked at: {why}"),
+            _ => return "no agent runs".to_owned(),
+        };
+        let account = agent.home.as_ref().and_then(|home| self.spec.accounts.iter().find(|account| account.home == *home));
+        let account = account.map_or_else(|| "no account of the pool".to_owned(), |account| account.name.to_string());
+        format!("{} under {account}", agent.activity)
+    }
+
     fn pool_evidence(&self, lines: &mut Vec<String>) {
         let active = self.memory.active.as_ref();
         lines.push(active.map_or_else(
@@ -66,21 +78,13 @@ impl<H: Host> View<H> {
             |active| format!("active account: {} since {}", active.account, active.since),
         ));
         if self.spec.active_link.is_some() {
-            lines.push(format!("active link: {}", seen_words(&self.seen.active_link, |view| format!("{view:?}"))));
+            lines.push(format!("active link: {}", seen_words(&self.seen.active_link, link_words)));
         }
         for account in &self.spec.accounts {
             lines.push(format!("links of {}: {}", account.name, links_words(&self.spec, &self.seen, &self.memory, &account.name)));
         }
         for name in self.spec.sessions.keys() {
-            let home = self.seen.agents.get(name).and_then(Seen::value).and_then(|agent| agent.home.clone());
-            let account = home
-                .and_then(|home| self.spec.accounts.iter().find(|account| account.home == home))
-                .map(|account| account.name.to_string());
-            lines.push(format!(
-                "session {name}: {} under {}",
-                self.seen.activity(name),
-                account.unwrap_or_else(|| "no account of the pool".to_owned())
-            ));
+            lines.push(format!("session {name}: {}", self.whereabouts(name)));
         }
         if let Some(swap) = &self.memory.swap {
             lines.push(format!(
@@ -106,7 +110,7 @@ impl<H: Host> View<H> {
         ));
         let home = self.seen.homes.get(name).map_or_else(
             || "not looked at".to_owned(),
-            |seen| seen_words(seen, |home| format!("exists {}, onboarded {}, login {:?}", home.exists, home.onboarded, home.login)),
+            |seen| seen_words(seen, |home| home_words(home, &login_of(&self.seen, &self.memory, name))),
         );
         lines.push(format!("seen: {home}"));
         lines.push(format!("links: {}", links_words(&self.spec, &self.seen, &self.memory, name)));
@@ -127,10 +131,7 @@ impl<H: Host> View<H> {
         let need = link_need(&self.spec, known, link);
         lines.push(format!("wanted: {} -> {}", need.path.display(), need.target.display()));
         let seen = self.seen.links.get(&(account.clone(), link.clone()));
-        lines.push(format!(
-            "seen: {}",
-            seen.map_or_else(|| "not looked at".to_owned(), |seen| seen_words(seen, |view| format!("{view:?}")))
-        ));
+        lines.push(format!("seen: {}", seen.map_or_else(|| "not looked at".to_owned(), |seen| seen_words(seen, link_words))));
         lines.push(format!("made by us: {}", if self.memory.links.contains(&need.path) { "yes" } else { "no" }));
     }
 
@@ -267,6 +268,41 @@ fn activity_evidence(agent: &AgentView, now: Timestamp, lines: &mut Vec<String>)
         };
         lines.push(format!("its {} says \"{}\"{age}: {} ({verdict})", sign.source, sign.says.escape_debug(), sign.activity));
     }
+}
+
+/// A link as people say it.
+pub(super) fn link_words(view: &LinkView) -> String {
+    match view {
+        LinkView::Absent => "absent".to_owned(),
+        LinkView::Link { target, target_ok: true } => format!("-> {}", target.display()),
+        LinkView::Link { target, target_ok: false } => format!("-> {}, which is missing or of the wrong kind", target.display()),
+        LinkView::Directory { entries } => format!("a real directory with {entries} entries"),
+        LinkView::File => "a regular file".to_owned(),
+        LinkView::Other => "neither link, file nor directory".to_owned(),
+    }
+}
+
+fn root_words(root: &RootView) -> String {
+    match root {
+        RootView::Absent => "absent".to_owned(),
+        RootView::Empty => "an empty directory without a marker".to_owned(),
+        RootView::Unmarked => "a directory with content and without a marker".to_owned(),
+        RootView::Marked(pool) => format!("carries the marker of pool {pool}"),
+    }
+}
+
+fn home_words(home: &HomeView, login: &LoginView) -> String {
+    if !home.exists {
+        return "absent".to_owned();
+    }
+    let login = match login {
+        LoginView::Unknown => "its login is not known".to_owned(),
+        LoginView::Missing => "nobody is logged in".to_owned(),
+        LoginView::Valid { expires_at: None } => "logged in".to_owned(),
+        LoginView::Valid { expires_at: Some(at) } => format!("logged in until {at:.0}"),
+        LoginView::Dead { reason } => format!("its login is dead: {reason}"),
+    };
+    format!("{}, {login}", if home.onboarded { "onboarded" } else { "not onboarded yet" })
 }
 
 fn seen_words<T>(seen: &Seen<T>, words: impl Fn(&T) -> String) -> String {

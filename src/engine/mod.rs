@@ -12,6 +12,7 @@
 
 mod adopt;
 mod blind;
+mod checkpoint;
 mod choice;
 mod command;
 pub mod daemon;
@@ -64,6 +65,7 @@ pub struct Engine<H> {
     /// between the end of an agent and the start of its successor.
     learnt: Batch,
     unwritten_flips: publish::UnwrittenFlips,
+    checkpointing: checkpoint::Checkpointing,
 }
 
 impl<H: Host> Engine<H> {
@@ -81,15 +83,16 @@ impl<H: Host> Engine<H> {
         let polls = poll::remembered(&store);
         let conditions = publish::remembered(&store);
         let view = View { conditions, ..View::new(host, spec, memory, seen) };
-        let looking_since = view.wall();
+        let begun = view.host.now();
         let mut engine = Self {
             view,
             store,
-            looking_since,
+            looking_since: begun.wall,
             polls,
             recorded_usage,
             learnt: Batch::default(),
             unwritten_flips: publish::UnwrittenFlips::default(),
+            checkpointing: checkpoint::Checkpointing::new(begun),
         };
         engine.accept(accepted)?;
         engine.settle_intents()?;

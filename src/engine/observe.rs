@@ -201,7 +201,8 @@ pub(super) fn swap_sessions<'a>(
 fn is_startable(spec: &Spec, memory: &Memory, name: &SessionName) -> bool {
     let object = ObjectRef::Session(name.clone());
     let quarantined = memory.attempts.get(&object).is_some_and(|attempts| attempts.quarantined);
-    let never = spec.sessions.get(name).is_some_and(|session| session.restart == Restart::Never);
+    let stopped = memory.sessions.get(name).is_some_and(|record| record.stopped);
+    let never = !stopped && spec.sessions.get(name).is_some_and(|session| session.restart == Restart::Never);
     !quarantined && !never && !memory.cordoned.contains_key(&object)
 }
 

@@ -71,6 +71,7 @@ impl<H: Host> Engine<H> {
         let absorbed = absorb(&self.view.spec, &self.view.seen, &self.view.memory, now);
         self.learn(absorbed.changes, absorbed.events);
         self.record_usage();
+        self.end_checkpoints();
         self.view.look_at_transcripts().await;
         Ok(())
     }

@@ -58,6 +58,7 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         process: None,
         started_at: at,
         ended: false,
+        stopped: false,
         spoken: launch.mode == LaunchMode::Resume,
         asked: None,
     };
@@ -67,7 +68,13 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
 /// We stopped it: that it is gone is no exit of its own.
 pub(super) fn stopped(session: &SessionName, memory: &Memory) -> Option<MemoryChange> {
     let record = memory.sessions.get(session).filter(|record| !record.ended)?;
-    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ended: true, ..record.clone() }))
+    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ended: true, stopped: true, ..record.clone() }))
+}
+
+/// A swap has left it without an agent: the swap's doing, and no end of its own.
+pub(super) fn stopped_for_swap(session: &SessionName, memory: &Memory) -> Option<MemoryChange> {
+    let record = memory.sessions.get(session).filter(|record| !record.stopped)?;
+    Some(MemoryChange::PutSession(session.clone(), SessionRecord { process: None, ended: true, stopped: true, ..record.clone() }))
 }
 
 /// What only an interrupted intent knows: that a conversation may have begun. Without it, the next start would begin it a second time.

@@ -12,7 +12,7 @@ use crate::{
         ensure_links, launch, link_needs,
     },
     store::Batch,
-    swap::{Bound, Decision, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict, next},
+    swap::{Bound, Decision, Place, Step, StepResult, SwapCause, SwapEvent, SwapPlan, SwapRecord, SwapVerdict, next},
 };
 
 /// A swap has a few journal entries for each session; more rounds than this in one pass are a bug, not work.
@@ -153,17 +153,19 @@ impl<H: Host> Engine<H> {
             closed_at: at,
         };
         let mut changes = vec![MemoryChange::CloseSwap(summary)];
+        // One that was given up and has no agent is down because of the swap, whatever its restart policy says of ends of its own.
+        let lost = swap.moves.iter().filter(|(_, moved)| moved.place == Place::Lost).map(|(name, _)| name);
+        let down = lost.filter(|name| self.view.seen.agents.get(*name).and_then(Seen::value).is_none_or(|agent| agent.process.is_none()));
+        changes.extend(down.filter_map(|name| record::stopped_for_swap(name, &self.view.memory)));
         if verdict == SwapVerdict::Latched {
             let causes = [swap.turned_back.as_deref(), rollback_error].into_iter().flatten().map(ToOwned::to_owned).collect();
-            let places: Vec<_> = swap.moves.iter().map(|(name, moved)| format!("{name}: {:?}", moved.place)).collect();
-            let evidence = format!(
-                "swap {} from {} to {}; active link {:?}; {}",
-                swap.plan.id,
-                swap.plan.from,
-                swap.plan.to,
-                self.view.seen.active_link.value(),
-                places.join(", ")
-            );
+            let places: Vec<_> = swap.moves.keys().map(|name| format!("{name}: {}", self.view.whereabouts(name))).collect();
+            let link = match self.view.seen.active_link.value() {
+                Some(view) => super::explain::link_words(view),
+                None => "not known".to_owned(),
+            };
+            let SwapPlan { id, from, to, .. } = &swap.plan;
+            let evidence = format!("swap {id} from {from} to {to}; active link: {link}; {}", places.join(", "));
             let latch = Latch { reason: "PartialSwap".to_owned(), causes, evidence, since: at };
             changes.push(MemoryChange::PutLatch(ObjectRef::Pool, latch));
         }
@@ -199,6 +201,8 @@ impl<H: Host> Engine<H> {
             self.start_server_if_absent().await;
         }
         let (indexes, effects): (Vec<_>, Vec<_>) = effects.into_iter().unzip();
+        let stopped: Vec<_> = effects.iter().filter_map(stopped_by).collect();
+        self.checkpoint_before_stop(&stopped).await;
         let outcomes = self.view.host.perform(&effects).await;
         let marks = self.marks_of_stopped(&effects).await;
         for ((index, effect), outcome) in indexes.into_iter().zip(&effects).zip(outcomes) {
@@ -245,8 +249,7 @@ impl<H: Host> Engine<H> {
 
     /// The transcripts of sessions that were just stopped, as they are now: these bytes must be kept. Answers those that could be looked at.
     async fn marks_of_stopped(&mut self, effects: &[Effect]) -> Vec<SessionName> {
-        let stopped = |effect: &Effect| if let Effect::StopAgent { session, .. } = effect { Some(session.clone()) } else { None };
-        let names: Vec<_> = effects.iter().filter_map(stopped).collect();
+        let names: Vec<_> = effects.iter().filter_map(stopped_by).collect();
         if names.is_empty() {
             return names;
         }
@@ -342,6 +345,10 @@ impl<H: Host> Engine<H> {
             None => StepResult::Failed { error: "the host gave no outcome".to_owned(), in_doubt: true },
         }
     }
+}
+
+fn stopped_by(effect: &Effect) -> Option<SessionName> {
+    if let Effect::StopAgent { session, .. } = effect { Some(session.clone()) } else { None }
 }
 
 fn failed(failure: &Failure) -> StepResult {

@@ -8,6 +8,7 @@
 //! Decide or retry: the loop does both.
 
 pub mod agent;
+pub mod checkpoint;
 pub mod intake;
 pub mod links;
 pub mod process;
@@ -19,11 +20,14 @@ pub mod tmux;
 pub mod usage;
 pub mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     model::{AccountName, Monotonic, Now, PollOutcome, PoolId, SessionName},
-    observed::{Snapshot, TranscriptMark},
+    observed::{Checkpoint, EndedCheckpoint, Snapshot, TranscriptMark},
     plan::{Effect, Memory, Outcome},
     spec::{QuotaSource, Spec},
 };
@@ -51,6 +55,15 @@ pub trait Host {
     /// What came of the readings that ended since the last call.
     fn ended_polls(&mut self) -> Vec<(AccountName, QuotaSource, PollOutcome)>;
 
+    /// Starts to take a checkpoint of which `draft` holds what is known already; what came of it is announced by [`Wake::Checkpoints`].
+    fn start_checkpoint(&mut self, draft: Checkpoint);
+
+    /// What came of the checkpoints that ended since the last call.
+    fn ended_checkpoints(&mut self) -> Vec<EndedCheckpoint>;
+
+    /// Waits until no checkpoint is under way, at most for `within`.
+    async fn finish_checkpoints(&mut self, within: Duration);
+
     /// Waits until something may have changed, or until `deadline`. Cancel-safe: nothing is lost when the future is dropped.
     async fn wake(&mut self, deadline: Monotonic) -> BTreeSet<Wake>;
 }
@@ -68,6 +81,8 @@ pub struct Look {
     pub links: bool,
     /// The queues of the projects.
     pub queues: bool,
+    /// Which checkpoints there are.
+    pub checkpoints: bool,
     /// Readings that came in.
     pub usage: bool,
     /// Trust no cache: read all agents again.
@@ -85,6 +100,7 @@ impl Look {
             homes: true,
             links: true,
             queues: true,
+            checkpoints: true,
             usage: true,
             everything: true,
             transcripts: BTreeMap::new(),
@@ -107,6 +123,10 @@ pub enum Wake {
     Queues,
     /// Readings came in.
     Readings,
+    /// Checkpoints ended.
+    Checkpoints,
+    /// A reading that was started has ended, and said nothing new.
+    Polls,
     /// The deadline passed.
     Timer,
 }

@@ -130,6 +130,14 @@ impl WindowReading {
         self.used == other.used && (self.resets_at == other.resets_at || self.is_same_window(other))
     }
 
+    /// Whether `reading`, of the same second, counts in its place: the larger share does, and a later window.
+    fn gives_way(&self, reading: &Self) -> bool {
+        match (self.resets_at, reading.resets_at) {
+            (Some(held), Some(found)) if !self.is_same_window(reading) => found > held,
+            _ => reading.used > self.used,
+        }
+    }
+
     /// Whether `reading` is the old figure of an idle session: its status line is drawn now, but its rate limits are those of the last
     /// answer that its process got (facts/claude-code.md, section 4). Inside one window the share only grows.
     fn outlives(&self, reading: &Self) -> bool {
@@ -158,7 +166,12 @@ impl AccountUsage {
                 self.windows.insert(kind.clone(), reading.clone());
                 continue;
             };
-            if held.measured_at >= reading.measured_at || held.outlives(reading) {
+            if held.outlives(reading) {
+                continue;
+            }
+            // Many sources say the second and no more: of two figures of one second nobody knows which is the newer.
+            let is_tie = held.measured_at.as_second() == reading.measured_at.as_second();
+            if if is_tie { !held.gives_way(reading) } else { held.measured_at > reading.measured_at } {
                 continue;
             }
             let known = held.resets_at.filter(|at| *at > reading.measured_at && reading.used >= held.used);
@@ -207,6 +220,16 @@ mod tests {
         let (old, new) = (reading(40, Some(9_000), 10, ReadingSource::Cli), reading(30, Some(9_000), 20, ReadingSource::Api));
         assert_eq!(merged(old.clone(), new.clone()), new);
         assert_eq!(merged(new.clone(), old), new);
+    }
+
+    #[test]
+    fn of_two_figures_of_one_second_the_larger_counts() {
+        let (low, high) = (reading(40, Some(9_000), 10, ReadingSource::File), reading(90, Some(9_000), 10, ReadingSource::File));
+        assert_eq!(merged(low.clone(), high.clone()), high);
+        assert_eq!(merged(high.clone(), low), high);
+        let anew = reading(3, Some(30_000), 10, ReadingSource::File);
+        assert_eq!(merged(high.clone(), anew.clone()), anew, "another window");
+        assert_eq!(merged(anew.clone(), high), anew);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{PromptView, QueueView, ScreenView, Seen};
+use super::{CheckpointsView, PromptView, QueueView, ScreenView, Seen};
 use crate::model::{
     AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, ProjectName, SessionName,
     StartDigest, TmuxSessionId,
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub active_link: Seen<LinkView>,
     /// Each project's queue.
     pub queues: BTreeMap<ProjectName, Seen<QueueView>>,
+    /// The checkpoints of each session that has some, and of each declared one that nothing is remembered of.
+    pub checkpoints: BTreeMap<SessionName, Seen<CheckpointsView>>,
     /// The newest readings of each account.
     pub usage: BTreeMap<AccountName, AccountUsage>,
 }
@@ -223,7 +225,7 @@ pub enum RegisterStatus {
 }
 
 /// What identifies a transcript and the bytes that it must keep.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TranscriptMark {
     /// The resolved path.
     pub path: PathBuf,

@@ -8,11 +8,16 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod checkpoint;
 mod facts;
 mod queue;
 mod screen;
 mod seen;
 
+pub use checkpoint::{
+    BadCheckpoint, Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointIdError, CheckpointsView, EndedCheckpoint,
+    FoundCheckpoint, GitState, TaskAtHand, ToolAtHand,
+};
 pub use facts::{
     ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView,
     ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,

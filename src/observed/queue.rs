@@ -18,10 +18,10 @@ pub struct QueueView {
     pub project_exists: bool,
     /// Whether all the directories of the queue exist.
     pub exists: bool,
-    /// The files of the inbox that have come to rest and may be tasks, by name.
+    /// The files of the inbox that have come to rest and may be tasks, by name; of those with a marker, all.
     pub inbox: BTreeMap<TaskName, InboxView>,
-    /// Tasks of the inbox that are there and cannot be offered: just being written, grown too large, replaced by a directory. A claimed task
-    /// among them is not gone; ask [`Self::stands`].
+    /// Tasks of the inbox that are there and cannot be offered: just being written, too large, a directory. They are not gone; ask
+    /// [`Self::stands`].
     pub restless: BTreeSet<TaskName>,
     /// The markers beside them, by the task that they mark.
     pub markers: BTreeMap<TaskName, MarkerView>,

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs,
+    login_ends::absorb_logins,
     logins::learn_logins,
     tasks::{TaskGrounds, absorb_tasks},
 };
@@ -42,6 +43,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     let mut absorbed = Absorbed::default();
     let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
     absorb_links(spec, seen, memory, &mut absorbed);
+    absorb_logins(spec, seen, memory, now, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
         let lost = absorb_server(tmux, memory, now, &mut absorbed);
         for (name, record) in &memory.sessions {
@@ -56,6 +58,13 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    for (object, attempts) in &memory.attempts {
+        if let Some(bounded) = attempts.bounded(now)
+            && !absorbed.changes.iter().any(|change| touches(change, object))
+        {
+            absorbed.changes.push(MemoryChange::PutAttempts(object.clone(), bounded));
+        }
+    }
     let (refused, told) = learn_logins(spec, seen, memory, now);
     absorbed.changes.extend(refused);
     absorbed.events.extend(told);
@@ -67,6 +76,10 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     }
     absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed
+}
+
+fn touches(change: &MemoryChange, object: &ObjectRef) -> bool {
+    matches!(change, MemoryChange::PutAttempts(changed, _) | MemoryChange::ClearAttempts(changed) if changed == object)
 }
 
 /// A link that is exactly as declared is ours from then on, whoever made it: what changes it later is drift, and a shared root without its
@@ -110,6 +123,7 @@ fn absorb_agent(
         next.account = account;
     }
     next.ended = agent.process.is_none();
+    next.stopped &= agent.process.is_none();
     // A look may still be about the conversation before this one: the file's name tells.
     let transcript = seen.transcripts.get(name).and_then(Seen::value).and_then(|transcript| transcript.mark.as_ref());
     let is_of = |mark: &TranscriptMark| mark.path.file_stem().is_some_and(|stem| *stem == *record.conversation.to_string());
@@ -249,6 +263,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             process: Some(process),
             started_at: now.wall,
             ended: false,
+            stopped: false,
             spoken: false,
             asked: None,
         };

@@ -15,6 +15,8 @@ pub const EXIT_SPAN: Duration = Duration::from_mins(10);
 const EXIT_DELAYS: [Duration; MAX_EXITS - 1] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
 /// The longest waiting time after failures.
 const MAX_DELAY: Duration = Duration::from_mins(5);
+/// The same with its jitter: nothing waits for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(375);
 
 impl Attempts {
     /// After an agent ended by itself.
@@ -62,6 +64,12 @@ impl Attempts {
         self.not_before.filter(|until| *until > now.wall)
     }
 
+    /// With a wait that is no longer than any can be, if the present one is: a wall clock that was set back leaves such waits behind.
+    pub fn bounded(&self, now: Now) -> Option<Self> {
+        let longest = later(now.wall, LONGEST_WAIT);
+        self.not_before.filter(|until| *until > longest).map(|_| Self { not_before: Some(longest), ..self.clone() })
+    }
+
     /// Whether there is nothing to remember.
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
@@ -91,6 +99,17 @@ mod tests {
         }
         assert_eq!(delays, [None, Some(1), Some(5), Some(20), Some(19)]);
         assert!(attempts.quarantined);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_prolongs_no_wait_beyond_the_longest() {
+        let failed = (0..12).fold(Attempts::default(), |attempts, _| attempts.after_failure(&ObjectRef::Pool, "no", at(86_400)));
+        assert_eq!(failed.bounded(at(86_400)), None, "an honest wait stays");
+        let bounded = failed.bounded(at(0)).expect("a day is too long");
+        let wait = at(0).wall.duration_until(bounded.waits_until(at(0)).unwrap());
+        assert!((300..=375).contains(&wait.as_secs()), "{wait}");
+        assert_eq!(bounded.bounded(at(10)), None, "bounded once, it runs off");
+        assert_eq!(bounded.waits_until(at(376)), None);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Active, Attempts, Cordon, Latch, Memory, RefusedLogin, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskRecord};
+use super::{
+    Active, Attempts, Cordon, Latch, LoginWarning, Memory, RefusedLogin, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskRecord,
+};
 use crate::model::{AccountName, Generation, ObjectRef, SessionName, SpecDigest, TaskId};
 
 /// One change of the [`Memory`]. Each one says what is so afterwards, never by how much: applied twice, it changes nothing the second time.
@@ -54,6 +56,8 @@ pub enum MemoryChange {
     PutTask(TaskId, TaskRecord),
     /// A task is accounted for and needs no memory.
     RemoveTask(TaskId),
+    /// These logins were warned of, and no others.
+    SetLoginsWarned(BTreeMap<AccountName, LoginWarning>),
     /// The swap of that id ended; it is no longer open.
     CloseSwap(SwapSummary),
     /// An operator cleared the pool: swaps that were closed before this count no more.
@@ -86,6 +90,7 @@ impl Memory {
             MemoryChange::SetRefusedLogins(logins) => self.refused_logins.clone_from(logins),
             MemoryChange::PutTask(task, record) => drop(self.tasks.insert(task.clone(), record.clone())),
             MemoryChange::RemoveTask(task) => drop(self.tasks.remove(task)),
+            MemoryChange::SetLoginsWarned(warned) => self.logins_warned.clone_from(warned),
             MemoryChange::CloseSwap(summary) => self.close_swap(summary),
             MemoryChange::ClearSwaps(at) => self.swaps_cleared_at = Some(*at),
         }
@@ -119,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{AccountName, PoolId, SwapId},
+        model::{PoolId, SwapId},
         swap::SwapVerdict,
     };
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::RefusedLogin;
+use super::{LoginWarning, RefusedLogin};
 use crate::{
     model::{
         AccountName, ClaimId, ConversationId, Generation, ObjectRef, Pid, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
@@ -65,6 +65,9 @@ pub struct Memory {
     /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
     #[serde(default)]
     pub tasks: BTreeMap<TaskId, TaskRecord>,
+    /// The last warning of each login that ends soon.
+    #[serde(default)]
+    pub logins_warned: BTreeMap<AccountName, LoginWarning>,
 }
 
 impl Memory {
@@ -90,6 +93,7 @@ impl Memory {
             server: None,
             refused_logins: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            logins_warned: BTreeMap::new(),
         }
     }
 }
@@ -134,6 +138,9 @@ pub struct SessionRecord {
     /// ever seen, so the absence of a process does not tell.
     #[serde(default)]
     pub ended: bool,
+    /// Whether that end was a stop of ours: then its restart policy, which is about ends of its own, does not keep it down.
+    #[serde(default)]
+    pub stopped: bool,
     /// Whether the conversation was seen to have a transcript. If that is gone one day, the conversation is lost, and nothing blank is begun in
     /// its place.
     #[serde(default)]

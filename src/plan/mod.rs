@@ -13,12 +13,14 @@ mod action;
 mod backoff;
 pub mod burn;
 mod change;
+pub mod checkpoints;
 mod effect;
 mod ensure;
 mod filter;
 mod homes;
 mod links;
 mod lint;
+mod login_ends;
 mod logins;
 mod memory;
 mod needs;
@@ -40,6 +42,7 @@ pub use ensure::{WrongLink, ensure_active_link, ensure_links};
 pub use filter::{filter, pool_wide_hold};
 pub use links::QUARANTINE;
 pub use lint::{Finding, lint};
+pub use login_ends::{LoginWarning, ends_in, stage as login_stage};
 pub use logins::{CONFIRM, Refused, RefusedLogin, login_of};
 pub use memory::{
     Active, AttemptEnd, AttemptVerdict, Attempts, Cordon, Latch, Memory, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskAttempt,

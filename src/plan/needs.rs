@@ -75,6 +75,7 @@ mod tests {
                 permission_mode: PermissionMode::AcceptEdits,
                 trust_workdirs: true,
                 environment: BTreeMap::new(),
+                status_line: Vec::new(),
                 stop_grace: Duration::from_secs(10),
             },
             sessions: BTreeMap::new(),

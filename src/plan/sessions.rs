@@ -188,9 +188,10 @@ impl Planner<'_> {
             Restart::OnFailure => death.code == Some(0),
             Restart::Never => true,
         };
-        // The policy is about an end of its own. One that was last started with other settings, or under another account, was ended by us
-        // to be started anew.
-        let as_started = pane.mark.as_ref() == Some(&mark) && record.is_none_or(|record| record.account == account.name);
+        // The policy is about an end of its own. One that we stopped, that was last started with other settings, or under another account, was
+        // ended to be started anew: a swap that went back may have left it so.
+        let is_as_it_was = |record: &SessionRecord| record.account == account.name && !record.stopped;
+        let as_started = pane.mark.as_ref() == Some(&mark) && record.is_none_or(is_as_it_was);
         if stays && as_started {
             self.wait(
                 object,

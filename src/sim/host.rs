@@ -11,7 +11,7 @@ use super::{
 use crate::{
     host::{Host, Look, Wake},
     model::{AccountName, Monotonic, Now, PollOutcome, PoolId},
-    observed::Snapshot,
+    observed::{Checkpoint, EndedCheckpoint, Snapshot},
     plan::{Effect, Happened, Memory, Outcome},
     spec::{QuotaSource, Spec},
 };
@@ -34,6 +34,7 @@ impl SimHost {
             let mut world = world.borrow_mut();
             world.crashed = false;
             world.ended_polls.clear();
+            world.ended_checkpoints.clear();
         }
         Self { world }
     }
@@ -156,6 +157,17 @@ impl Host for SimHost {
     fn ended_polls(&mut self) -> Vec<(AccountName, QuotaSource, PollOutcome)> {
         std::mem::take(&mut self.world.borrow_mut().ended_polls)
     }
+
+    fn start_checkpoint(&mut self, draft: Checkpoint) {
+        self.world.borrow_mut().take_checkpoint(draft);
+    }
+
+    fn ended_checkpoints(&mut self) -> Vec<EndedCheckpoint> {
+        std::mem::take(&mut self.world.borrow_mut().ended_checkpoints)
+    }
+
+    // They end as soon as they are begun.
+    async fn finish_checkpoints(&mut self, _within: Duration) {}
 
     async fn wake(&mut self, deadline: Monotonic) -> BTreeSet<Wake> {
         // Whoever waits beside this gets a turn first; dropped here, nothing has happened yet.

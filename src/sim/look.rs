@@ -59,6 +59,9 @@ impl World {
                 seen.queues.insert(project.name.clone(), fact);
             }
         }
+        if look.checkpoints {
+            self.show_checkpoints(&spec, memory, now, seen);
+        }
         if look.usage || look.everything {
             for (account, usage) in std::mem::take(&mut self.readings) {
                 seen.usage.entry(account).or_default().merge(&usage);
@@ -207,7 +210,7 @@ impl World {
     }
 
     /// The mark of the first `length` bytes of a transcript; `None` when it has none or fewer.
-    fn transcript_mark(&self, path: &Path, length: usize) -> Option<TranscriptMark> {
+    pub(super) fn transcript_mark(&self, path: &Path, length: usize) -> Option<TranscriptMark> {
         let bytes = self.files.read(path).filter(|bytes| !bytes.is_empty())?;
         let kept = if length == usize::MAX { bytes } else { bytes.get(..length)? };
         Some(TranscriptMark {

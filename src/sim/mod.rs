@@ -16,6 +16,7 @@
 
 mod account;
 mod act;
+mod checkpoints;
 mod fault;
 mod files;
 mod host;

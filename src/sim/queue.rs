@@ -33,6 +33,8 @@ pub(super) struct Queues {
     /// The tasks that an agent has done.
     worked: BTreeSet<(PathBuf, TaskName)>,
     work: BTreeMap<TaskName, Work>,
+    /// Every claim that ever stood in a marker of ours.
+    claims: BTreeSet<ClaimId>,
     /// Prompts that are lost on their way, by session.
     swallows: BTreeMap<String, u32>,
 }
@@ -86,6 +88,11 @@ impl World {
     /// The queue of a project, as it is.
     pub fn queue(&self, project: &Path) -> Option<&QueueView> {
         self.queues.places.get(project).map(|queue| &queue.view)
+    }
+
+    /// Every claim that ever stood in a marker of ours.
+    pub const fn claims(&self) -> &BTreeSet<ClaimId> {
+        &self.queues.claims
     }
 
     /// What doing a task of that name is like from now on.
@@ -149,6 +156,7 @@ impl World {
             return Err(refused("the task is not the one that was read"));
         }
         queue.view.markers.insert(task.clone(), MarkerView::Marker(marker.clone()));
+        self.queues.claims.insert(marker.claim.clone());
         self.wakes.insert(Wake::Queues);
         Ok(Outcome::Changed)
     }

@@ -23,10 +23,10 @@ use super::{
 use crate::{
     host::Wake,
     model::{
-        AccountName, AccountUsage, ConversationId, Monotonic, Now, Percent, Pid, PollOutcome, PoolId, ReadingSource, WindowKind,
-        WindowReading,
+        AccountName, AccountUsage, ConversationId, Monotonic, Now, Percent, Pid, PollOutcome, PoolId, ReadingSource, SessionName,
+        WindowKind, WindowReading,
     },
-    observed::LoginView,
+    observed::{Checkpoint, CheckpointId, EndedCheckpoint, LoginView},
     plan::{Effect, Outcome},
     spec::{QuotaSource, Spec},
 };
@@ -98,6 +98,9 @@ pub struct World {
     polls: Vec<Poll>,
     pub(super) ended_polls: Vec<(AccountName, QuotaSource, PollOutcome)>,
     pub(super) readings: BTreeMap<AccountName, AccountUsage>,
+    /// The checkpoints on disk, oldest first.
+    pub(super) checkpoints: BTreeMap<SessionName, Vec<(CheckpointId, Checkpoint)>>,
+    pub(super) ended_checkpoints: Vec<EndedCheckpoint>,
     pub(super) faults: FaultPlan,
     pub(super) performed: Vec<Performed>,
     pub(super) crashed: bool,

@@ -275,6 +275,10 @@ pub(super) struct Agent {
     /// Further variables of the agent's environment. They are shown by `show` and kept in the state: no place for secrets.
     #[schemars(extend("maxProperties" = 1000))]
     pub environment: BTreeMap<String, String>,
+    /// A command of yours whose output is shown at the foot of each agent's screen instead of ours. It gets the same JSON as ours and has two
+    /// seconds; when it fails, ours is shown.
+    #[schemars(length(max = 100))]
+    pub status_line: Vec<String>,
     /// How long an agent may take to end by itself when it is told to, before it is killed.
     #[schemars(extend("x-kind" = "duration", "pattern" = super::schema::DURATION_PATTERN))]
     pub stop_grace: String,
@@ -287,6 +291,7 @@ impl Default for Agent {
             permission_mode: PermissionMode::AcceptEdits,
             trust_workdirs: true,
             environment: BTreeMap::new(),
+            status_line: Vec::new(),
             stop_grace: "15s".to_owned(),
         }
     }

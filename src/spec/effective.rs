@@ -150,6 +150,7 @@ impl Page<'_> {
                 }
             });
         }
+        self.value("statusLine", &list(agent.status_line.iter().map(|part| quote(part))), at);
         self.value("stopGrace", &duration::format(agent.stop_grace), at);
     }
 

@@ -219,6 +219,8 @@ pub struct Agent {
     pub trust_workdirs: bool,
     /// Extra variables of the agent's environment.
     pub environment: BTreeMap<String, String>,
+    /// The operator's own status line command; empty for ours.
+    pub status_line: Vec<String>,
     /// How long an agent may take to end after SIGTERM before it is killed.
     pub stop_grace: Duration,
 }

@@ -29,8 +29,7 @@
 //! | `[[exit N]]` | ends the agent with exit code N |
 //! | `[[crash]]` | ends it as SIGKILL would: the register entry stays |
 //!
-//! A prompt that carries a claim (`[claim 0123456789ab]`) and names a file in an `inbox` between backquotes is a task. The words of that file count
-//! too, and at the end of the turn the file is moved to `done` beside the inbox. These words are of tasks alone:
+//! A prompt that carries a claim (`[claim 0123456789ab]`) and names a file in an `inbox` is a task. The words of that file count too, and at the end of the turn the file is moved to `done` beside the inbox. These words are of tasks alone:
 //!
 //! | word | the task's file |
 //! | --- | --- |

@@ -136,7 +136,7 @@ impl Session {
         let task = Assignment::of(text);
         // A task's own words count as if they stood in the prompt.
         let words = task.as_ref().map_or_else(|| Words::of(text), |task| Words::of(&format!("{text}\n{}", task.text())));
-        self.asked_again = matches!((&self.task, &task), (Some(before), Some(now)) if before.is(now));
+        self.asked_again = self.task.is_some() && self.task == task;
         self.task = task;
         self.begin_turn(text, words)
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
     observed::{AgentView, LoginView, Seen, Snapshot, TmuxView},
-    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Planned, Refused, Waiting, login_of},
+    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Planned, Refused, Waiting, ends_in, login_of, login_stage},
     spec::{Account, Spec},
     swap::Place,
 };
@@ -192,6 +192,14 @@ impl Maker<'_> {
             LoginView::Valid { expires_at: Some(until) } if *until <= now.wall => {
                 let message = format!("it ended at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
                 (Truth::False, "LoginEnded", message)
+            }
+            LoginView::Valid { expires_at: Some(until) } if login_stage(*until, now.wall).is_some() => {
+                let message = format!(
+                    "ends {}, at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
+                    ends_in(*until, now.wall),
+                    account.home.display()
+                );
+                (Truth::True, "EndsSoon", message)
             }
             LoginView::Valid { expires_at: Some(until) } => (Truth::True, "LoggedIn", format!("until {until:.0}")),
             LoginView::Valid { expires_at: None } => (Truth::True, "LoggedIn", String::new()),

@@ -12,7 +12,7 @@ use crate::{
         AccountName, Activity, Condition, ConditionKind, ConversationId, Generation, LinkName, ObjectRef, Percent, Pid, PoolId, PoolName,
         ReadingSource, SessionName, SwapId, TaskId, Truth, WindowKind,
     },
-    observed::Seen,
+    observed::{LoginView, Seen},
     plan::{Latch, Waiting},
     swap::{Place, Stage},
 };
@@ -67,6 +67,10 @@ pub struct AccountRow {
     pub cordoned: bool,
     /// Its windows, as far as they are known.
     pub windows: Vec<WindowRow>,
+    /// When its login ends, if the CLI says.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub login_ends_at: Option<Timestamp>,
     /// Whether and why it could or could not be a target, in words.
     pub standing: String,
     /// Its conditions.
@@ -229,6 +233,10 @@ fn account_row(inputs: &Inputs<'_>, account: &crate::spec::Account, conditions: 
             };
             usage.windows.iter().map(row).collect()
         }),
+        login_ends_at: match inputs.seen.homes.get(&account.name).and_then(Seen::value).map(|home| &home.login) {
+            Some(LoginView::Valid { expires_at }) => *expires_at,
+            _ => None,
+        },
         standing: inputs.standing.get(&account.name).map(|(_, words)| words.clone()).unwrap_or_default(),
         conditions: of(&object, conditions),
     }

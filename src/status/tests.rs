@@ -165,7 +165,8 @@ fn an_account() {
         &ObjectRef::Account(account("backup")),
         &[
             (Kind::LoginValid, WELL, Truth::True, "LoggedIn"),
-            (Kind::LoginValid, |pool| login(pool, LoginView::Valid { expires_at: Some(at(60).wall) }), Truth::True, "LoggedIn"),
+            (Kind::LoginValid, |pool| login(pool, LoginView::Valid { expires_at: Some(at(60).wall) }), Truth::True, "EndsSoon"),
+            (Kind::LoginValid, |pool| login(pool, LoginView::Valid { expires_at: Some(at(8 * 86_400).wall) }), Truth::True, "LoggedIn"),
             (Kind::LoginValid, |pool| login(pool, LoginView::Valid { expires_at: Some(at(0).wall) }), Truth::False, "LoginEnded"),
             (Kind::LoginValid, |pool| login(pool, LoginView::Missing), Truth::False, "LoginMissing"),
             (Kind::LoginValid, |pool| login(pool, LoginView::Dead { reason: "revoked".to_owned() }), Truth::False, "LoginDead"),

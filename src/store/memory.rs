@@ -21,6 +21,7 @@ const SUSPENDED: &str = "suspended";
 const EXHAUSTED: &str = "exhausted";
 const SWAPS_CLEARED: &str = "swaps-cleared";
 const ROOM: &str = "room";
+const LOGINS_WARNED: &str = "logins-warned";
 const SERVER: &str = "server";
 const REFUSED_LOGINS: &str = "refused-logins";
 
@@ -41,6 +42,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.exhausted_since = fact(connection, EXHAUSTED)?;
     memory.swaps_cleared_at = fact(connection, SWAPS_CLEARED)?;
     memory.room_since = fact(connection, ROOM)?;
+    memory.logins_warned = fact(connection, LOGINS_WARNED)?.unwrap_or_default();
     memory.server = fact(connection, SERVER)?;
     memory.refused_logins = fact(connection, REFUSED_LOGINS)?.unwrap_or_default();
     memory.tasks =
@@ -101,6 +103,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
             run("INSERT OR REPLACE INTO task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
         }
         MemoryChange::RemoveTask(task) => run("DELETE FROM task WHERE id = ?1", params![Named(task)])?,
+        MemoryChange::SetLoginsWarned(warned) => run(keep, params![LOGINS_WARNED, Json(warned)])?,
         MemoryChange::CloseSwap(summary) => run(
             "INSERT INTO swap (id, summary) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET summary = excluded.summary",
             params![Count(summary.id.0), Json(summary)],

@@ -140,6 +140,7 @@ fn memory(spec: &Spec, now: Now) -> Memory {
             workdir: session.workdir.clone(),
             process: process(at).ok(),
             ended: false,
+            stopped: false,
             spoken: false,
             started_at: now.wall,
             asked: None,

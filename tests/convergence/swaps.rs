@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claude_failover::{
-    model::{AccountName, WindowKind},
+    model::{AccountName, EventReason, WindowKind},
     sim::Node,
     swap::SwapVerdict,
 };
@@ -94,6 +94,33 @@ fn a_way_back_that_fails_is_latched_for_good() {
     assert_eq!((lab.effects(), lab.active(), lab.events().len()), before, "{}", lab.story());
     assert!(lab.is_latched());
     lab.assert_promises("latched");
+}
+
+/// A session that the swap could not move, and that its policy would keep down, was taken down by us: it is started again.
+#[test]
+fn a_session_that_a_swap_gave_up_comes_back_whatever_its_policy() {
+    use claude_failover::sim::{Manner, Who, World};
+    fn heal(world: &mut World, who: Who) {
+        let tried = |process: &&claude_failover::sim::Process| process.session == "s-1" && process.home.ends_with("backup");
+        let over = world.processes().values().filter(tried).filter(|process| !process.is_alive()).count();
+        if over >= 2 {
+            world.set_manner(who, Manner::default());
+        } else {
+            world.later(Duration::from_millis(1), move |world| heal(world, who));
+        }
+    }
+    let lab = Lab::new(&POOL.replace("workdir: /lab/work }", "workdir: /lab/work, restart: never }"));
+    lab.run(LONG);
+    let who =
+        Who { session: Some(claude_failover::model::SessionName::new("s-1").unwrap()), account: Some(AccountName::new("backup").unwrap()) };
+    lab.world.borrow_mut().set_manner(who.clone(), Manner { exits: Some((Duration::from_millis(100), 1)), ..Manner::default() });
+    heal(&mut lab.world.borrow_mut(), who);
+    lab.usage("primary", 91.0);
+    lab.run(LONG);
+    assert_eq!(lab.verdicts(), [SwapVerdict::Committed], "{}", lab.story());
+    let given_up = lab.events().into_iter().any(|stored| stored.event.reason == EventReason::SessionUnproven);
+    assert!(given_up, "s-1 was given up\n{}", lab.story());
+    lab.assert_converged("s-1 is back");
 }
 
 /// The API refuses a login whose file looks as valid as ever: once all agents were told so, the pool leaves for the other account.

@@ -6,6 +6,7 @@
 mod apply;
 mod asking;
 mod blind;
+mod checkpoints;
 mod killed;
 mod links;
 mod pool;

@@ -152,14 +152,15 @@ fn a_task_moves_to_another_project() {
 #[test]
 fn a_new_task_is_added_whole_and_once() {
     let world = World::bare();
-    let add = |task: &str, text: &str| queue::add(&world.project, &name(task), text);
-    assert_eq!(add("fix login.md", "Fix it\n").expect("added"), name("fix login.md"));
+    let add = |task: &str, text: &str| queue::add(&world.project, task, text);
+    assert_eq!(add("fix login", "Fix it\n").expect("added"), name("fix login.md"));
     assert_eq!(add("fix login.md", "Fix it\n").expect("added"), name("fix login.md"));
     assert_eq!(world.files(), ["inbox/fix login.md"]);
     assert!(matches!(add("fix login.md", "Fix that\n"), Err(QueueError::Taken(_))));
+    assert!(matches!(add("../a", "x"), Err(QueueError::Name(_))));
     assert!(matches!(add("b.md", " \n"), Err(QueueError::Empty(_))));
     assert!(matches!(add("b.md", "---\npriority: high\n---\nx"), Err(QueueError::BadHeader(_))));
     assert!(matches!(add("b.md", &"x".repeat(300_000)), Err(QueueError::TooLong { .. })));
     assert_eq!(world.files(), ["inbox/fix login.md"], "nothing is left of what was refused");
-    assert!(matches!(queue::add(&world.project.join("absent"), &name("b.md"), "x"), Err(QueueError::NoProject(_))));
+    assert!(matches!(queue::add(&world.project.join("absent"), "b", "x"), Err(QueueError::NoProject(_))));
 }

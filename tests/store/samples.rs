@@ -79,6 +79,7 @@ pub fn record(second: i64) -> SessionRecord {
         process: Some(ProcessId { pid: Pid(12), started: u64::MAX }),
         started_at: at(second),
         ended: false,
+        stopped: false,
         spoken: false,
         asked: None,
     }

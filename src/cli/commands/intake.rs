@@ -33,9 +33,13 @@ pub fn run_early(arguments: &[OsString]) -> Option<ExitCode> {
         "statusline" => {
             let socket = option(rest, "--socket").unwrap_or_default();
             let origin = Origin::find(|name| std::env::var_os(name));
-            let line = run_statusline(std::io::stdin().lock(), origin, Timestamp::now(), &TimeZone::system(), &socket, &homes(rest));
+            // Behind `--` stands the operator's own command.
+            let (ours, command) = rest.iter().position(|word| word == "--").map_or((rest, &[][..]), |at| (&rest[..at], &rest[at + 1..]));
+            let command: Vec<String> = command.iter().filter_map(|word| word.to_str().map(str::to_owned)).collect();
+            let (zone, homes) = (TimeZone::system(), homes(ours));
+            let line = run_statusline(std::io::stdin().lock(), origin, Timestamp::now(), &zone, &socket, &homes, &command);
             // The agent may have gone.
-            let _ = writeln!(std::io::stdout().lock(), "{line}");
+            let _ = std::io::stdout().lock().write_all(&line);
             Some(Exit::Ok.into())
         }
         "stand-in" => Some(standin::main(rest.iter().map(|argument| argument.to_string_lossy().into_owned()))),

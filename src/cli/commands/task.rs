@@ -59,9 +59,9 @@ fn add(context: &Context, args: &TaskAddArgs) -> Result<Exit, CliError> {
     };
     let text = with_header(&header(spec, args)?, &body)?;
     let name = match (&args.name, args.file.as_deref().and_then(Path::file_name)) {
-        (Some(name), _) => named(name)?,
-        (None, Some(file)) if file != "-" => named(&file.to_string_lossy())?,
-        (None, _) => named(&format!("task-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f")))?,
+        (Some(name), _) => name.clone(),
+        (None, Some(file)) if file != "-" => file.to_string_lossy().into_owned(),
+        (None, _) => format!("task-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f")),
     };
     let name = queue::add(&path, &name, &text).map_err(CliError::Queue)?;
     let task = TaskId { project, name };

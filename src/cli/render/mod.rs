@@ -4,6 +4,7 @@
 //! Text from outside (names in files, titles, errors) cannot move the cursor or change colours: control characters are shown escaped.
 //! The meaning never depends on colour alone.
 
+pub mod checkpoint;
 pub mod diff;
 pub mod events;
 pub mod explain;

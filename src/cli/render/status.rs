@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{escape, paint, paragraph, plan::spoken, relative, style, table};
 use crate::{
     model::{Condition, ConditionKind, Percent, Truth, WindowKind},
+    plan::{ends_in, login_stage},
     status::{AccountRow, ProjectRow, SessionRow, Status, WindowRow},
 };
 
@@ -131,15 +132,7 @@ fn accounts(text: &mut String, accounts: &[AccountRow], now: Timestamp, wide: bo
         let newest = account.windows.iter().max_by_key(|window| window.measured_at);
         row.push(newest.map_or_else(|| "none".to_owned(), |window| format!("{}, {}", relative(window.measured_at, now), window.source)));
         let login = account.conditions.iter().find(|condition| condition.kind == ConditionKind::LoginValid);
-        row.push(
-            login
-                .map_or("unknown", |condition| match condition.status {
-                    Truth::True => "valid",
-                    Truth::False => "not valid",
-                    Truth::Unknown => "unknown",
-                })
-                .to_owned(),
-        );
+        row.push(login.map_or_else(|| "unknown".to_owned(), |condition| login_words(condition, account.login_ends_at, now)));
         if wide {
             row.push(escape(&account.home.display().to_string()));
             row.push(escape(&account.standing));
@@ -153,6 +146,15 @@ fn accounts(text: &mut String, accounts: &[AccountRow], now: Timestamp, wide: bo
                 let _ = writeln!(text, "  {}: week of {}  {} {}", account.name, escape(model), bar(window), reset_words(window, now));
             }
         }
+    }
+}
+
+fn login_words(condition: &Condition, ends_at: Option<Timestamp>, now: Timestamp) -> String {
+    match (condition.status, ends_at) {
+        (Truth::True, Some(until)) if login_stage(until, now).is_some() => format!("ends {}", ends_in(until, now)),
+        (Truth::True, _) => "valid".to_owned(),
+        (Truth::False, _) => "not valid".to_owned(),
+        (Truth::Unknown, _) => "unknown".to_owned(),
     }
 }
 

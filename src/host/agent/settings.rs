@@ -58,6 +58,8 @@ pub struct Settings {
     pub spool: PathBuf,
     /// The homes of the accounts, for the name in the status line.
     pub homes: BTreeMap<AccountName, PathBuf>,
+    /// The operator's own status line command, if there is one.
+    pub status_line: Vec<String>,
 }
 
 impl Settings {
@@ -81,6 +83,13 @@ impl Settings {
         for (account, home) in &self.homes {
             status_line.push_str(" --account ");
             status_line.push_str(&quote(&format!("{account}={}", utf8(home)?)));
+        }
+        if !self.status_line.is_empty() {
+            status_line.push_str(" --");
+        }
+        for word in &self.status_line {
+            status_line.push(' ');
+            status_line.push_str(&quote(word));
         }
         status_line.push_str(" 2>/dev/null || :");
         let settings = json!({ "hooks": hooks, "statusLine": { "type": "command", "command": status_line, "padding": 0, "refreshInterval": REFRESH } });
@@ -122,6 +131,7 @@ mod tests {
             socket: "/run/it's $HOME/s".into(),
             spool: "/state/a \"b\" `c`\n;d/spool".into(),
             homes: BTreeMap::from([home("primary"), home("backup")]),
+            status_line: Vec::new(),
         }
     }
 

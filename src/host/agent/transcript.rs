@@ -7,6 +7,7 @@
 //! The CLI only appends to a transcript, and its file system keeps device and inode numbers while a swap lasts.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
@@ -36,43 +37,104 @@ fn directory_name(workdir: &Path) -> Option<String> {
     (name.len() <= NAME).then_some(name)
 }
 
-/// The transcript of `conversation` below `projects` (the `projects` of a home), or `None` if nothing was ever said in it.
-///
-/// First where the CLI puts it for `workdir`, links resolved; then in every project directory, since an agent that was resumed elsewhere
-/// goes on in the original file.
-///
-/// # Errors
-/// [`AgentError::TwoTranscripts`], [`AgentError::TooManyEntries`] and [`AgentError::Io`].
-pub fn find(projects: &Path, workdir: &Path, conversation: ConversationId) -> Result<Option<PathBuf>, AgentError> {
-    // A start directory that is gone is no obstacle to the CLI either.
-    let resolved = fs::canonicalize(workdir).unwrap_or_else(|_| workdir.to_owned());
-    let name = format!("{conversation}.jsonl");
-    if let Some(directory) = directory_name(&resolved) {
-        let path = projects.join(directory).join(&name);
-        if identity(&path)?.is_some() {
-            return Ok(Some(path));
-        }
+/// Finds the transcripts of several conversations, and looks at what they have in common once.
+#[derive(Debug)]
+pub struct Finder<'a> {
+    /// The `projects` of a home.
+    projects: &'a Path,
+    /// The start directories without links.
+    resolved: BTreeMap<PathBuf, PathBuf>,
+    /// All project directories, once they were listed.
+    directories: Option<Vec<PathBuf>>,
+}
+
+impl<'a> Finder<'a> {
+    /// Below `projects`, the directory of that name in a home.
+    pub const fn new(projects: &'a Path) -> Self {
+        Self { projects, resolved: BTreeMap::new(), directories: None }
     }
+
+    /// The transcript of `conversation`, or `None` if nothing was ever said in it.
+    ///
+    /// First where the CLI puts it for `workdir`, links resolved; then in every project directory, since an agent that was resumed elsewhere
+    /// goes on in the original file.
+    ///
+    /// # Errors
+    /// [`AgentError::TwoTranscripts`], [`AgentError::TooManyEntries`] and [`AgentError::Io`].
+    pub fn find(&mut self, workdir: &Path, conversation: ConversationId) -> Result<Option<PathBuf>, AgentError> {
+        if !self.resolved.contains_key(workdir) {
+            // A start directory that is gone is no obstacle to the CLI either.
+            self.resolved.insert(workdir.to_owned(), fs::canonicalize(workdir).unwrap_or_else(|_| workdir.to_owned()));
+        }
+        let name = format!("{conversation}.jsonl");
+        if let Some(directory) = self.resolved.get(workdir).and_then(|resolved| directory_name(resolved)) {
+            let path = self.projects.join(directory).join(&name);
+            if identity(&path)?.is_some() {
+                return Ok(Some(path));
+            }
+        }
+        let mut found: Option<(PathBuf, (u64, u64))> = None;
+        for directory in self.directories()? {
+            let path = directory.join(&name);
+            let Some(this) = identity(&path)? else { continue };
+            match &found {
+                // Another name of the same file, through a linked project directory.
+                Some((_, first)) if *first == this => {}
+                Some((first, _)) => return Err(AgentError::TwoTranscripts { first: first.clone(), second: path }),
+                None => found = Some((path, this)),
+            }
+        }
+        Ok(found.map(|(path, _)| path))
+    }
+
+    fn directories(&mut self) -> Result<&[PathBuf], AgentError> {
+        if self.directories.is_none() {
+            self.directories = Some(list(self.projects)?);
+        }
+        Ok(self.directories.as_deref().unwrap_or_default())
+    }
+
+    /// The transcript of a conversation as it is now, compared with `asked` if a mark is given.
+    ///
+    /// # Errors
+    /// Those of [`Self::find`], [`mark`] and [`keeps`].
+    pub fn look(
+        &mut self,
+        workdir: &Path,
+        conversation: ConversationId,
+        asked: Option<&TranscriptMark>,
+    ) -> Result<TranscriptView, AgentError> {
+        let Some(path) = self.find(workdir, conversation)? else {
+            return Ok(TranscriptView { mark: None, keeps: asked.map(|_| false) });
+        };
+        let keeps = asked.map(|asked| keeps(&path, asked)).transpose()?;
+        Ok(TranscriptView { mark: mark(&path)?, keeps })
+    }
+}
+
+/// What stands below `projects`; nothing when it does not exist.
+fn list(projects: &Path) -> Result<Vec<PathBuf>, AgentError> {
     let listed = match fs::read_dir(projects) {
         Ok(listed) => listed,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(AgentError::io("list", projects)(error)),
     };
-    let mut found: Option<(PathBuf, (u64, u64))> = None;
-    for (count, item) in listed.enumerate() {
-        if count == DIRECTORIES {
+    let mut directories = Vec::new();
+    for item in listed {
+        if directories.len() == DIRECTORIES {
             return Err(AgentError::TooManyEntries { path: projects.to_owned(), limit: DIRECTORIES });
         }
-        let path = item.map_err(AgentError::io("list", projects))?.path().join(&name);
-        let Some(this) = identity(&path)? else { continue };
-        match &found {
-            // Another name of the same file, through a linked project directory.
-            Some((_, first)) if *first == this => {}
-            Some((first, _)) => return Err(AgentError::TwoTranscripts { first: first.clone(), second: path }),
-            None => found = Some((path, this)),
-        }
+        directories.push(item.map_err(AgentError::io("list", projects))?.path());
     }
-    Ok(found.map(|(path, _)| path))
+    Ok(directories)
+}
+
+/// The transcript of one conversation; see [`Finder::find`].
+///
+/// # Errors
+/// Those of [`Finder::find`].
+pub fn find(projects: &Path, workdir: &Path, conversation: ConversationId) -> Result<Option<PathBuf>, AgentError> {
+    Finder::new(projects).find(workdir, conversation)
 }
 
 /// Device and inode of a regular file. `None` when there is none, also when its directory is no directory.
@@ -108,21 +170,17 @@ pub fn keeps(path: &Path, mark: &TranscriptMark) -> Result<bool, AgentError> {
     Ok(tail_digest(&file, mark.length).map_err(AgentError::io("read", path))? == mark.tail)
 }
 
-/// The transcript of a conversation as it is now under `projects`, compared with `asked` if a mark is given.
+/// One transcript as it is now; see [`Finder::look`].
 ///
 /// # Errors
-/// Those of [`find`], [`mark`] and [`keeps`].
+/// Those of [`Finder::look`].
 pub fn look(
     projects: &Path,
     workdir: &Path,
     conversation: ConversationId,
     asked: Option<&TranscriptMark>,
 ) -> Result<TranscriptView, AgentError> {
-    let Some(path) = find(projects, workdir, conversation)? else {
-        return Ok(TranscriptView { mark: None, keeps: asked.map(|_| false) });
-    };
-    let keeps = asked.map(|asked| keeps(&path, asked)).transpose()?;
-    Ok(TranscriptView { mark: mark(&path)?, keeps })
+    Finder::new(projects).look(workdir, conversation, asked)
 }
 
 /// SHA-256 over the last 64 KiB before `length`, or over all when it is less.

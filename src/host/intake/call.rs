@@ -15,7 +15,7 @@ use crate::{
     model::{AccountName, ProcessId},
 };
 
-use super::{Kind, Message, Origin, spool, status_file, status_line};
+use super::{Kind, Message, Origin, operator_line, pool_line, spool, status_file, status_line};
 
 /// The largest input that is read: a prompt with pasted files.
 const INPUT: u64 = 8 * 1024 * 1024;
@@ -50,7 +50,7 @@ pub fn run_hook(event: &str, input: impl Read, origin: Origin, now: Timestamp, s
 /// Runs the status line: delivers what the CLI's JSON says, and answers the line to print.
 ///
 /// Nothing of it is spooled: the next one comes within a minute and says it anew. `homes` are those of the pool, for the name of the
-/// account that the agent works under.
+/// account that the agent works under. `command` is the operator's own, if there is one: what it says is shown instead.
 pub fn run_statusline(
     input: impl Read,
     origin: Origin,
@@ -58,14 +58,22 @@ pub fn run_statusline(
     zone: &TimeZone,
     socket: &Path,
     homes: &BTreeMap<AccountName, PathBuf>,
-) -> String {
-    let report = Report::parse(&read(input));
+    command: &[String],
+) -> Vec<u8> {
+    let input = read(input);
+    let report = Report::parse(&input);
     let account = homes.iter().find(|(_, home)| Some(*home) == origin.home.as_ref()).map(|(account, _)| account);
     let line = status_line::render(account, &report, now, zone);
     let answered_at = answered_at(&report, origin.process, now);
     let message = Message { kind: Kind::StatusLine, process: origin.process, home: origin.home, at: now, answered_at, report };
-    deliver(socket, None, &message);
-    line
+    let delivery = deliver(socket, None, &message);
+    if let Some(shown) = operator_line::run(command, &input) {
+        return shown;
+    }
+    let pool = if delivery == Delivery::Sent { pool_line::read(&pool_line::path(socket)) } else { None };
+    let parts = [Some(line).filter(|line| !line.is_empty()), pool.map(|words| format!("pool {words}"))];
+    let line = parts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
+    format!("{line}\n").into_bytes()
 }
 
 /// Sends `message` to the socket as one datagram, without waiting; when nobody takes it, appends it to the spool and says so with an empty

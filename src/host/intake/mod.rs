@@ -14,7 +14,9 @@
 mod call;
 mod error;
 mod message;
+mod operator_line;
 mod origin;
+pub mod pool_line;
 mod socket;
 mod spool;
 pub mod status_file;

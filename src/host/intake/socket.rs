@@ -30,6 +30,8 @@ pub struct Intake {
     /// Device and inode of the socket as we bound it.
     identity: (u64, u64),
     spool: Spool,
+    /// Whether the spool may hold something: at start, when a sender says so, and when the socket may have been full.
+    look_at_spool: bool,
     /// What was received and not yet handed out.
     waiting: VecDeque<Message>,
     /// One byte more than the largest message, so that a larger one is not taken for a whole one.
@@ -52,6 +54,7 @@ impl Intake {
             socket,
             identity,
             spool: Spool::new(spool),
+            look_at_spool: true,
             waiting: VecDeque::new(),
             buffer: vec![0; MESSAGE_LIMIT + 1].into_boxed_slice(),
             trouble: None,
@@ -73,7 +76,7 @@ impl Intake {
             // All that was taken from the spool is handed out, and dealt with: we were called again.
             let done = self.spool.done();
             self.note(done);
-            if self.receive_waiting()? {
+            if self.receive_waiting()? && self.look_at_spool {
                 self.take_spool();
             }
             if self.waiting.is_empty() {
@@ -88,6 +91,7 @@ impl Intake {
     /// # Errors
     /// Those of [`Self::bind`].
     pub fn ensure(&mut self) -> Result<bool, IntakeError> {
+        self.look_at_spool = true;
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             return Ok(false);
         }
@@ -98,7 +102,9 @@ impl Intake {
 
     /// Takes what the socket holds, and answers whether it is empty now.
     fn receive_waiting(&mut self) -> Result<bool, IntakeError> {
-        for _ in 0..ROUND {
+        for round in 0..ROUND {
+            // One that came alone found the socket empty, and so did its sender.
+            self.look_at_spool |= round > 1;
             let received = match self.socket.recv(&mut self.buffer) {
                 // The runtime forgets that there was something only when it finds nothing itself.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready.try_recv(&mut self.buffer),
@@ -106,6 +112,7 @@ impl Intake {
             };
             match received {
                 // An empty one only says that there is something in the spool.
+                Ok(0) => self.look_at_spool = true,
                 Ok(length) => self.waiting.extend(Message::decode(&self.buffer[..length])),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(IntakeError::io("receive on", &self.path)(error)),
@@ -116,6 +123,8 @@ impl Intake {
 
     fn take_spool(&mut self) {
         let taken = self.spool.take().map(|messages| {
+            // There may be more behind what was handed out. A writer that is at work says when it is done.
+            self.look_at_spool = !messages.is_empty() || self.spool.is_held();
             self.waiting.extend(messages);
             // At start the spool is older than the socket, after an overflow it is newer.
             self.waiting.make_contiguous().sort_by_key(|message| message.at);

@@ -114,6 +114,11 @@ impl Spool {
         }
     }
 
+    /// Whether messages were handed out that are not done.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Removes what was taken. Until that succeeds nothing more is taken, so that the same messages do not come for ever.
     pub(super) fn done(&mut self) -> Result<(), IntakeError> {
         if self.held.is_none() {

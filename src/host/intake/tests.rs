@@ -110,9 +110,13 @@ async fn a_status_line_is_a_reading_and_a_line() {
     ]);
     // Of a process that is gone by now, so that only the transcript tells how old the figures are.
     let gone = || Origin { process: None, ..origin() };
-    let run = |at| run_statusline(body.to_string().as_bytes(), gone(), at, &TimeZone::UTC, &place.socket(), &homes);
+    let run = |at| run_statusline(body.to_string().as_bytes(), gone(), at, &TimeZone::UTC, &place.socket(), &homes, &[]);
     let at: Timestamp = "2026-11-22T10:00:00Z".parse().expect("an instant");
-    assert_eq!(run(at), "backup · 5h 42.5% until 11:16 · week 12% until Fri 09:00");
+    let line = "backup · 5h 42.5% until 11:16 · week 12% until Fri 09:00";
+    assert_eq!(String::from_utf8_lossy(&run(at)), format!("{line}\n"));
+    next(&mut intake).await;
+    pool_line::write(&pool_line::path(&place.socket()), "8 idle 2 working").expect("written");
+    assert_eq!(String::from_utf8_lossy(&run(at)), format!("{line} · pool 8 idle 2 working\n"));
     next(&mut intake).await;
 
     // An idle agent says the same an hour later: the figures are as old as its last answer.
@@ -138,7 +142,7 @@ async fn without_an_answer_the_figures_are_as_old_as_the_process() {
     let mut body: serde_json::Value = serde_json::from_slice(STATUS_LINE).expect("JSON");
     body["transcript_path"] = transcript.to_str().expect("UTF-8").into();
     let before = now();
-    run_statusline(body.to_string().as_bytes(), origin(), before, &TimeZone::UTC, &place.socket(), &BTreeMap::new());
+    run_statusline(body.to_string().as_bytes(), origin(), before, &TimeZone::UTC, &place.socket(), &BTreeMap::new(), &[]);
     let answered_at = next(&mut intake).await.answered_at.expect("a living process");
     // The process of the tests is younger than an hour and did not start in the future.
     assert!(answered_at <= before && answered_at > before - Duration::from_hours(1), "{answered_at}");
@@ -148,8 +152,8 @@ async fn without_an_answer_the_figures_are_as_old_as_the_process() {
 async fn no_figures_are_no_reading() {
     let place = Place::new();
     let mut intake = place.bind();
-    let line = run_statusline(&b"{}"[..], origin(), now(), &TimeZone::UTC, &place.socket(), &BTreeMap::new());
-    assert_eq!((line.as_str(), next(&mut intake).await.usage()), ("", None));
+    let line = run_statusline(&b"{}"[..], origin(), now(), &TimeZone::UTC, &place.socket(), &BTreeMap::new(), &[]);
+    assert_eq!((line.as_slice(), next(&mut intake).await.usage()), (b"\n".as_slice(), None));
 }
 
 #[tokio::test]
@@ -158,7 +162,7 @@ async fn what_is_said_while_nobody_listens_is_handed_out_later_and_in_order() {
     assert_eq!(place.prompt("a"), Delivery::Spooled);
     assert_eq!(place.prompt("b"), Delivery::Spooled);
     // The next status line says it anew.
-    run_statusline(STATUS_LINE, origin(), now(), &TimeZone::UTC, &place.socket(), &BTreeMap::new());
+    run_statusline(STATUS_LINE, origin(), now(), &TimeZone::UTC, &place.socket(), &BTreeMap::new(), &[]);
     let mut intake = place.bind();
     assert_eq!(place.prompt("c"), Delivery::Sent);
     let heard = [next_prompt(&mut intake).await, next_prompt(&mut intake).await, next_prompt(&mut intake).await];

@@ -2,7 +2,12 @@
 
 use std::{io, path::Path};
 
-use crate::{host::links::LinkError, model::ClaimId, plan::Happened, spec::escaped};
+use crate::{
+    host::links::LinkError,
+    model::{ClaimId, NameError},
+    plan::Happened,
+    spec::escaped,
+};
 
 /// Why a queue could not be seen or changed. No task was lost and nothing was overwritten in any of these cases.
 ///
@@ -90,6 +95,9 @@ pub enum QueueError {
     /// The task has no marker where it must have one.
     #[error("{0} does not exist: the claim on the task is over")]
     Unmarked(String),
+    /// The name of a new task is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// A new task says nothing.
     #[error("{0} says nothing; write down what is to be done")]
     Empty(String),

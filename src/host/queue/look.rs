@@ -1,7 +1,7 @@
 //! What is to be seen of a queue. Nothing is changed, not even what a crash left behind.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ffi::{OsStr, OsString},
     io::Read as _,
     os::unix::ffi::OsStrExt as _,
@@ -54,6 +54,8 @@ struct Kept {
     since: Monotonic,
     /// What was read; `None` while it has not come to rest.
     read: Option<Read>,
+    /// The newest header of a task, whatever happened to its file since.
+    header: Option<Arc<Result<TaskHeader, String>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,61 +100,76 @@ fn view(path: &Path, now: Now, cache: &mut QueueCache) -> Result<QueueView, Queu
         look_at_inbox(&inbox, now, &mut cache.inbox, &mut view)?;
     }
     if let Some(done) = done {
-        view.done = cache.done.look(&done, now)?;
+        view.done = cache.done.look(&done, &view.markers, now)?;
     }
     if let Some(failed) = failed {
-        view.failed = cache.failed.look(&failed, now)?;
+        view.failed = cache.failed.look(&failed, &view.markers, now)?;
     }
     Ok(view)
 }
 
+/// Markers first: what is claimed is shown in any state, since what is not shown counts as gone.
 fn look_at_inbox(inbox: &Dir, now: Now, cache: &mut HashMap<OsString, Kept>, view: &mut QueueView) -> Result<(), QueueError> {
     let own = inbox.own_stamp()?;
     let foreign = Foreign { us: rustix::process::geteuid().as_raw(), all_may_write: own.mode & 0o002 != 0 };
-    let names = list(inbox)?;
     let mut before = std::mem::take(cache);
     let mut ignored = BTreeMap::new();
-    for (name, _) in names {
-        let what = match classify(&name) {
-            Name::Unfinished => continue,
-            Name::Ignored(why) => {
-                ignored.insert(escaped_name(&name), why);
-                continue;
-            }
-            what => what,
-        };
-        // Gone since it was listed.
-        let Some(stamp) = inbox.stamp(&name)? else { continue };
-        let mut kept = match before.remove(&name) {
-            Some(kept) if kept.stamp == stamp => kept,
-            _ => Kept { stamp, since: now.mono, read: None },
-        };
-        match what {
+    let mut tasks = Vec::new();
+    for (name, _) in list(inbox)? {
+        match classify(&name) {
+            Name::Unfinished => {}
+            Name::Ignored(why) => drop(ignored.insert(escaped_name(&name), why)),
+            Name::Task(task) => tasks.push((name, task)),
             Name::Marker(task) => {
+                let Some(stamp) = inbox.stamp(&name)? else { continue };
+                let mut kept = Kept::after(before.remove(&name), stamp, now);
                 let read = match &kept.read {
                     Some(Read::Marker(read)) => Arc::clone(read),
                     _ => Arc::new(marker::view(inbox, &name, &stamp)?),
                 };
                 view.markers.insert(task, read.as_ref().clone());
                 kept.read = Some(Read::Marker(read));
+                cache.insert(name, kept);
             }
-            Name::Task(task) => {
-                let refused = foreign.refuses(&stamp).or_else(|| refuses(&stamp));
-                match refused.map_or_else(|| read_task(inbox, &task, &mut kept, now), |why| Ok(Some(Read::Ignored(why))))? {
-                    Some(Read::Task(header)) => {
-                        view.inbox.insert(task, InboxView { identity: stamp.identity, header: header.as_ref().clone() });
-                    }
-                    Some(Read::Ignored(why)) => {
-                        ignored.insert(escaped_name(&name), why);
-                        view.restless.insert(task);
-                    }
-                    Some(Read::Marker(_)) | None => {
-                        view.unsettled = true;
-                        view.restless.insert(task);
-                    }
-                }
+        }
+    }
+    // A file that is replaced while the names are listed may be left out (readdir(3p)); whether it is there, its name tells.
+    let listed: HashSet<&TaskName> = tasks.iter().map(|(_, task)| task).collect();
+    let left_out: Vec<_> =
+        view.markers.keys().filter(|task| !listed.contains(task)).map(|task| (task.as_str().into(), task.clone())).collect();
+    tasks.extend(left_out);
+    for (name, task) in tasks {
+        // It may have gone since it was listed.
+        let Some(stamp) = inbox.stamp(&name)? else { continue };
+        let mut kept = Kept::after(before.remove(&name), stamp, now);
+        let is_claimed = view.markers.contains_key(&task) && stamp.is_file();
+        let read = match foreign.refuses(&stamp).or_else(|| refuses(&stamp)) {
+            Some(why) => Some(Read::Ignored(why)),
+            None => read_task(inbox, &task, &mut kept, now),
+        };
+        let shown = |header: &Result<TaskHeader, String>| InboxView { identity: stamp.identity, header: header.clone() };
+        match read {
+            Some(Read::Task(header)) => {
+                view.inbox.insert(task, shown(&header));
+                kept.header = Some(header);
             }
-            Name::Unfinished | Name::Ignored(_) => {}
+            read if is_claimed => {
+                let header = kept.header.clone().unwrap_or_else(|| match read_beginning(inbox, &task, None) {
+                    Ok(Some(Read::Task(header))) => header,
+                    _ => Arc::new(Ok(TaskHeader::default())),
+                });
+                view.unsettled |= read.is_none();
+                view.inbox.insert(task, shown(&header));
+                kept.header = Some(header);
+            }
+            Some(Read::Ignored(why)) => {
+                ignored.insert(escaped_name(&name), why);
+                view.restless.insert(task);
+            }
+            Some(Read::Marker(_)) | None => {
+                view.unsettled = true;
+                view.restless.insert(task);
+            }
         }
         cache.insert(name, kept);
     }
@@ -161,6 +178,16 @@ fn look_at_inbox(inbox: &Dir, now: Now, cache: &mut HashMap<OsString, Kept>, vie
     }
     view.ignored = ignored;
     Ok(())
+}
+
+impl Kept {
+    /// What is kept of an entry, if it is in the same state; else only the header that it had.
+    fn after(before: Option<Self>, stamp: Stamp, now: Now) -> Self {
+        match before {
+            Some(kept) if kept.stamp == stamp => kept,
+            before => Self { stamp, since: now.mono, read: None, header: before.and_then(|kept| kept.header) },
+        }
+    }
 }
 
 /// What a name in the inbox means.
@@ -238,18 +265,18 @@ fn refuses(stamp: &Stamp) -> Option<String> {
 }
 
 /// What a file says, once it has come to rest; `None` before.
-fn read_task(inbox: &Dir, task: &TaskName, kept: &mut Kept, now: Now) -> Result<Option<Read>, QueueError> {
+fn read_task(inbox: &Dir, task: &TaskName, kept: &mut Kept, now: Now) -> Option<Read> {
     if kept.read.is_none() {
         if !has_come_to_rest(kept, now) {
-            return Ok(None);
+            return None;
         }
-        match read_beginning(inbox, task, &kept.stamp) {
+        match read_beginning(inbox, task, Some(&kept.stamp)) {
             Ok(read) => kept.read = read,
             // It may be readable next time, without having changed.
-            Err(why) => return Ok(Some(Read::Ignored(why))),
+            Err(why) => return Some(Read::Ignored(why)),
         }
     }
-    Ok(kept.read.clone())
+    kept.read.clone()
 }
 
 /// By the wall clock, or, where the file's time lies in the future, by having been seen in the same state before.
@@ -258,15 +285,15 @@ fn has_come_to_rest(kept: &Kept, now: Now) -> bool {
     age <= now.wall.as_nanosecond() || now.mono.0.saturating_sub(kept.since.0) >= REST
 }
 
-/// `None` when the file is not in the state of the stamp any more; an error is why it cannot be read.
-fn read_beginning(inbox: &Dir, task: &TaskName, stamp: &Stamp) -> Result<Option<Read>, String> {
+/// `None` when the file must be in the state of a stamp, and is not; an error is why it cannot be read.
+fn read_beginning(inbox: &Dir, task: &TaskName, stamp: Option<&Stamp>) -> Result<Option<Read>, String> {
     let name: &OsStr = task.as_str().as_ref();
     let unreadable = |error: &dyn std::error::Error| escaped(&format!("it cannot be read: {}", error_line(error)));
     let file = inbox.file(name).map_err(|error| unreadable(&error))?;
     let mut bytes = Vec::new();
     let window = u64::try_from(header::WINDOW).unwrap_or(u64::MAX);
     (&file).take(window).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    if !Stamp::of(&file).is_ok_and(|now| now == *stamp) {
+    if stamp.is_some_and(|stamp| !Stamp::of(&file).is_ok_and(|now| now == *stamp)) {
         return Ok(None);
     }
     Ok(Some(match header::read(task, &bytes) {
@@ -276,28 +303,39 @@ fn read_beginning(inbox: &Dir, task: &TaskName, stamp: &Stamp) -> Result<Option<
 }
 
 impl Shelf {
-    /// Lists the directory again only if it changed, and asks for times only of what was not there.
-    fn look(&mut self, dir: &Dir, now: Now) -> Result<BTreeMap<TaskName, Timestamp>, QueueError> {
+    /// Lists the directory again only if it changed, and asks for times only of what was not there. Of tasks that are claimed it always asks: a file
+    /// that is written over in its place is one that was put there.
+    fn look(&mut self, dir: &Dir, claimed: &BTreeMap<TaskName, MarkerView>, now: Now) -> Result<BTreeMap<TaskName, Timestamp>, QueueError> {
         let stamp = dir.own_stamp()?;
         if self.listed != Some(stamp) {
             let names = list(dir)?;
             let before = std::mem::take(&mut self.tasks);
             for (name, inode) in names {
                 let Some(task) = name.to_str().and_then(|text| TaskName::new(text).ok()) else { continue };
-                let at = match before.get(&task) {
-                    Some((known, at)) if *known == inode => *at,
-                    _ => match dir.stamp(&name)? {
-                        Some(found) if found.is_file() => time(found.changed.max(found.identity.modified)),
-                        _ => continue,
-                    },
-                };
-                self.tasks.insert(task, (inode, at));
+                match before.get(&task) {
+                    Some((known, at)) if *known == inode => drop(self.tasks.insert(task, (inode, *at))),
+                    _ => self.ask(dir, task)?,
+                }
             }
             let step = i128::try_from(CLOCK_STEP.as_nanos()).unwrap_or(i128::MAX);
             let is_sure = i128::from(stamp.changed) + step <= now.wall.as_nanosecond();
             self.listed = is_sure.then_some(stamp);
         }
+        for task in claimed.keys() {
+            self.ask(dir, task.clone())?;
+        }
         Ok(self.tasks.iter().map(|(task, (_, at))| (task.clone(), *at)).collect())
+    }
+
+    fn ask(&mut self, dir: &Dir, task: TaskName) -> Result<(), QueueError> {
+        match dir.stamp(task.as_str().as_ref())? {
+            Some(found) if found.is_file() => {
+                let at = time(found.changed.max(found.identity.modified));
+                self.tasks.insert(task, (found.identity.inode, at));
+            }
+            _ => drop(self.tasks.remove(&task)),
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,15 @@
 //! What the host must know of the spec, cut down so that it can be handed to other threads.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 use super::Station;
 use crate::{
     host::agent::settings::Settings,
-    model::{AccountName, LinkName, PoolId, ProjectName},
+    model::{AccountName, LinkName, PoolId, PoolName, ProjectName, SessionName},
     plan::{LinkNeed, link_needs},
     spec::{Spec, Tmux},
 };
@@ -14,6 +18,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Ground {
     pub pool: PoolId,
+    pub pool_name: PoolName,
+    pub sessions: BTreeSet<SessionName>,
+    pub state: PathBuf,
     pub tmux: Tmux,
     pub homes: Vec<(AccountName, PathBuf)>,
     pub links: Vec<(AccountName, LinkName, LinkNeed)>,
@@ -46,6 +53,9 @@ impl Ground {
         let homes: Vec<_> = spec.accounts.iter().map(|account| (account.name.clone(), account.home.clone())).collect();
         Self {
             pool,
+            pool_name: spec.pool.clone(),
+            sessions: spec.sessions.keys().cloned().collect(),
+            state: station.state.clone(),
             tmux: spec.tmux.clone(),
             links: links.collect(),
             root: spec.shared.root.clone(),
@@ -61,6 +71,7 @@ impl Ground {
                 socket: station.intake_socket(),
                 spool: station.spool(),
                 homes: homes.iter().cloned().collect(),
+                status_line: spec.agent.status_line.clone(),
             },
             settings_path: station.settings(),
             file: spec.quota.file.clone(),

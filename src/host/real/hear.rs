@@ -30,6 +30,7 @@ enum Heard {
     Message(Box<Message>),
     Files(BTreeSet<Hint<Place>>),
     Reading,
+    Checkpoint,
     Time,
 }
 
@@ -126,6 +127,8 @@ impl RealHost {
             } => Heard::Files(changes),
             // Cancel-safe: results stay in the channel.
             () = self.readings.arrived() => Heard::Reading,
+            // Cancel-safe: results stay in the channel.
+            () = self.checkpoints.arrived() => Heard::Checkpoint,
             () = tokio::time::sleep(within) => Heard::Time,
         }
     }
@@ -135,7 +138,8 @@ impl RealHost {
         match heard {
             Heard::Tmux => drop(self.heard.insert(Wake::Tmux)),
             Heard::Time => drop(self.heard.insert(Wake::Timer)),
-            Heard::Reading => drop(self.heard.insert(Wake::Readings)),
+            Heard::Checkpoint => drop(self.heard.insert(Wake::Checkpoints)),
+            Heard::Reading => drop(self.heard.insert(if self.readings.take_news() { Wake::Readings } else { Wake::Polls })),
             Heard::Deaths(exits) => {
                 self.tracks.died(&exits);
                 self.heard.insert(Wake::Agents);
@@ -282,6 +286,11 @@ mod tests {
         assert_eq!(hear(&mut host, 0).await, BTreeSet::from([Wake::Timer]), "it does not put the end of the wait off");
         say(43, 4);
         assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Readings]), "another figure is news again");
+        say(43, 60);
+        assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Readings]), "and so is that it holds much later");
+        let ground = host.ground.clone().expect("configured");
+        host.readings.start_file(&ground);
+        assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Polls]), "a poll that brings nothing only says that it ended");
     }
 
     #[tokio::test]

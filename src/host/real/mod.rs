@@ -24,7 +24,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use self::{ground::Ground, queues::Queues, readings::Readings, screens::Screens, track::Tracks};
 use super::{
     Host, Look, Wake,
+    checkpoint::{Checkpoints, files::Shelf},
     intake::Intake,
     process::{DeathWatch, ProcessError},
     tmux::{RuntimeDirectory, Socket, TmuxConfig, TmuxError, TmuxServer},
@@ -40,7 +41,7 @@ use super::{
 };
 use crate::{
     model::{AccountName, Monotonic, Now, PollOutcome, PoolId},
-    observed::Snapshot,
+    observed::{Checkpoint, EndedCheckpoint, Snapshot},
     plan::{Effect, Memory, Outcome},
     spec::{QuotaSource, Spec, Tmux},
 };
@@ -131,7 +132,11 @@ pub struct RealHost {
     tracks: Tracks,
     screens: Screens,
     readings: Readings,
+    checkpoints: Checkpoints,
+    checkpoint_shelf: Arc<Mutex<Shelf>>,
     queues: Queues,
+    /// The words on the pool that status lines show, as they were last written.
+    pool_line: String,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -152,7 +157,10 @@ impl RealHost {
             tracks: Tracks::default(),
             screens: Screens::default(),
             readings: Readings::default(),
+            checkpoints: Checkpoints::default(),
+            checkpoint_shelf: Arc::default(),
             queues: Queues::default(),
+            pool_line: String::new(),
             heard: BTreeSet::new(),
         })
     }
@@ -236,6 +244,20 @@ impl Host for RealHost {
 
     fn ended_polls(&mut self) -> Vec<(AccountName, QuotaSource, PollOutcome)> {
         self.readings.take_ended()
+    }
+
+    fn start_checkpoint(&mut self, draft: Checkpoint) {
+        if let Some(ground) = &self.ground {
+            self.checkpoints.start(draft, ground.root.join("projects"), self.station.state.clone());
+        }
+    }
+
+    fn ended_checkpoints(&mut self) -> Vec<EndedCheckpoint> {
+        self.checkpoints.take_ended()
+    }
+
+    async fn finish_checkpoints(&mut self, within: Duration) {
+        self.checkpoints.finish(within).await;
     }
 
     async fn wake(&mut self, deadline: Monotonic) -> BTreeSet<Wake> {

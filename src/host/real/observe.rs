@@ -1,16 +1,29 @@
 //! Looks.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use super::{RealHost, ground::Ground, track::Looked};
+use super::{
+    RealHost,
+    ground::Ground,
+    track::{Looked, lock},
+};
 use crate::{
     host::{
         Look,
         agent::{home, login, transcript},
+        checkpoint,
+        intake::{Intake, pool_line},
         links,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
-    observed::{HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen},
+    observed::{
+        CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen,
+    },
     plan::{Memory, TargetKind},
 };
 
@@ -23,6 +36,9 @@ impl RealHost {
         if look.everything {
             // What was missing or replaced is watched again.
             self.watch_places();
+            if let Some(Err(error)) = self.intake.as_mut().map(Intake::ensure) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot take reports of agents; looks have to do");
+            }
         }
         let Some(ground) = self.ground.clone() else { return };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
@@ -45,7 +61,12 @@ impl RealHost {
             })
         };
         let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
-        let (tmux, homes, links, transcripts, queues) = tokio::join!(tmux, homes, links, transcripts, tasks);
+        let names = Arc::clone(&self.checkpoint_shelf);
+        let checkpoints = async { if look.checkpoints { Some(look_at_checkpoints(names, &ground, memory, now).await) } else { None } };
+        let (tmux, homes, links, transcripts, queues, checkpoints) = tokio::join!(tmux, homes, links, transcripts, tasks, checkpoints);
+        if let Some(checkpoints) = checkpoints {
+            seen.checkpoints = checkpoints;
+        }
         if let Some(tmux) = tmux {
             seen.tmux = tmux;
         }
@@ -75,12 +96,28 @@ impl RealHost {
         if look.agents || look.everything {
             self.look_at_agents(memory, look.everything, now, seen);
             self.look_at_screens(look.everything, now, seen).await;
+            self.tell_pool(seen);
         }
         if look.usage || look.everything {
             for (account, usage) in self.readings.take() {
                 seen.usage.entry(account).or_default().merge(&usage);
             }
         }
+    }
+
+    /// Keeps the words true that status lines show of the pool. A daemon alone writes them.
+    fn tell_pool(&mut self, seen: &Snapshot) {
+        if self.intake.is_none() {
+            return;
+        }
+        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(|agent| agent.activity));
+        if words == self.pool_line {
+            return;
+        }
+        if let Err(error) = pool_line::write(&pool_line::path(&self.station.intake_socket()), &words) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the words for status lines cannot be written");
+        }
+        self.pool_line = words;
     }
 
     fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
@@ -207,6 +244,24 @@ fn look_at_target(path: &std::path::Path) -> std::io::Result<TargetView> {
     }
 }
 
+/// When nothing can be listed, that is said of the sessions that nothing else is known of: they must not be begun anew.
+async fn look_at_checkpoints(
+    shelf: Arc<Mutex<checkpoint::files::Shelf>>,
+    ground: &Arc<Ground>,
+    memory: &Memory,
+    now: Now,
+) -> BTreeMap<SessionName, Seen<CheckpointsView>> {
+    let unknown: Vec<SessionName> = ground.sessions.iter().filter(|name| !memory.sessions.contains_key(*name)).cloned().collect();
+    let asked = unknown.clone();
+    let ground = Arc::clone(ground);
+    let work = move || {
+        checkpoint::look(&mut lock(&shelf), &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)
+            .map_err(|error| Unseen::Failed { source_name: "checkpoints".to_owned(), message: error_line(&error) })
+    };
+    let found = within("checkpoints", work).await.and_then(|found| found);
+    found.unwrap_or_else(|why| asked.into_iter().map(|name| (name, Seen::Unknown(why.clone()))).collect())
+}
+
 /// What a transcript is found by, and the mark that it is compared with.
 type Wanted = (SessionName, ConversationId, PathBuf, Option<TranscriptMark>);
 
@@ -222,8 +277,9 @@ async fn look_at_transcripts(ground: &Ground, memory: &Memory, look: &Look, now:
     let names: Vec<_> = wanted.iter().map(|(name, ..)| name.clone()).collect();
     let projects = ground.root.join("projects");
     let work = move || {
+        let mut finder = transcript::Finder::new(&projects);
         let look = |(name, conversation, workdir, mark): Wanted| {
-            (name, seen("transcript", transcript::look(&projects, &workdir, conversation, mark.as_ref()), now))
+            (name, seen("transcript", finder.look(&workdir, conversation, mark.as_ref()), now))
         };
         wanted.into_iter().map(look).collect()
     };

@@ -2,25 +2,30 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
 use super::ground::Ground;
 use crate::{
     host::usage::{UsageError, api, cli, command, file},
-    model::{AccountName, AccountUsage, PollOutcome},
+    model::{AccountName, AccountUsage, PollOutcome, WindowReading},
     spec::QuotaSource,
 };
 
 /// What a reading came to.
 type Ended = (AccountName, QuotaSource, Result<AccountUsage, UsageError>);
 
+/// The same figure, measured this much later, is news again: readings grow stale.
+const RENEWED: SignedDuration = SignedDuration::from_secs(10);
+
 /// Readings that no look has taken yet.
 #[derive(Debug)]
 pub(super) struct Readings {
     waiting: BTreeMap<AccountName, AccountUsage>,
-    /// All that ever came in, to tell what is new.
-    known: BTreeMap<AccountName, AccountUsage>,
+    /// What was worth a look, to tell what is new.
+    told: BTreeMap<AccountName, AccountUsage>,
+    /// Whether a poll brought something of the kind.
+    news: bool,
     ended: Vec<(AccountName, QuotaSource, PollOutcome)>,
     sender: mpsc::UnboundedSender<Ended>,
     receiver: mpsc::UnboundedReceiver<Ended>,
@@ -33,18 +38,42 @@ impl Default for Readings {
     fn default() -> Self {
         // Unbounded, and bounded all the same: one reading for each account and source is under way at a time.
         let (sender, receiver) = mpsc::unbounded_channel();
-        Self { waiting: BTreeMap::new(), known: BTreeMap::new(), ended: Vec::new(), sender, receiver, api: None, failing: BTreeMap::new() }
+        Self {
+            waiting: BTreeMap::new(),
+            told: BTreeMap::new(),
+            news: false,
+            ended: Vec::new(),
+            sender,
+            receiver,
+            api: None,
+            failing: BTreeMap::new(),
+        }
     }
 }
 
 impl Readings {
-    /// Keeps a reading for the next look. Answers whether it is worth one: whether any figure is another than it was.
+    /// Keeps a reading for the next look. Answers whether it is worth one now: whether any figure is another than when that was last so, or is
+    /// known to be true for a good while longer.
     pub fn put(&mut self, account: &AccountName, usage: &AccountUsage) -> bool {
         self.waiting.entry(account.clone()).or_default().merge(usage);
-        let known = self.known.entry(account.clone()).or_default();
-        let before = known.clone();
-        known.merge(usage);
-        known.windows.iter().any(|(window, reading)| before.windows.get(window).is_none_or(|held| !reading.has_figures_of(held)))
+        let told = self.told.entry(account.clone()).or_default();
+        let mut now = told.clone();
+        now.merge(usage);
+        let is_news = |(window, reading): (_, &WindowReading)| {
+            told.windows
+                .get(window)
+                .is_none_or(|held| !reading.has_figures_of(held) || reading.measured_at.duration_since(held.measured_at) >= RENEWED)
+        };
+        let news = now.windows.iter().any(is_news);
+        if news {
+            *told = now;
+        }
+        news
+    }
+
+    /// Whether any reading since the last call was worth a look.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
     }
 
     /// Hands out what came in.
@@ -77,7 +106,7 @@ impl Readings {
     fn keep(&mut self, (account, source, result): Ended) {
         let outcome = match result {
             Ok(usage) => {
-                self.put(&account, &usage);
+                self.news |= self.put(&account, &usage);
                 self.failing.remove(&(account.clone(), source));
                 PollOutcome::Read
             }

@@ -370,7 +370,7 @@ impl Track {
 }
 
 /// What is on the shelf is whole at any time, also after a panic elsewhere.
-pub(super) fn lock(shelf: &Mutex<register::Shelf>) -> MutexGuard<'_, register::Shelf> {
+pub(super) fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -6,7 +6,8 @@
 //! - A target has a working login, links that are right or ours to put right, its 5-hour and weekly windows known and fresh, and every known
 //!   window at or below its threshold minus the headroom.
 //! - On constant readings there is at most one swap. Leaving and entering use different lines, the dwell time and the brakes
-//!   follow from what the store keeps, and the pool never goes there and back within 30 minutes.
+//!   follow from what the store keeps, and the pool never goes there and back within 30 minutes. A window that begins anew is no constant
+//!   reading: for it the pool may fail back, once.
 //! - Every refusal is a value with words for an operator.
 //!
 //! # Does not

@@ -53,6 +53,7 @@ fn spec(accounts: &[&str]) -> Spec {
             permission_mode: PermissionMode::AcceptEdits,
             trust_workdirs: true,
             environment: BTreeMap::new(),
+            status_line: Vec::new(),
             stop_grace: Duration::from_secs(10),
         },
         sessions: BTreeMap::from([(

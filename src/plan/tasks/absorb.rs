@@ -134,20 +134,19 @@ impl Learner<'_, '_> {
         let now = self.grounds.now.wall;
         let (done, failed) = (queue.done.get(&self.task.name).copied(), queue.failed.get(&self.task.name).copied());
         let Some(attempt) = self.open() else { return true };
-        let session = attempt.session.clone();
+        let session = format!("session {} (claim {})", attempt.session, attempt.claim);
         if done.is_some() && done != attempt.done_before {
             self.end(AttemptVerdict::Done, "its file is in done/".to_owned());
-            self.tell(EventReason::TaskDone, Severity::Normal, format!("done by session {session}: its file is in done/"));
+            self.tell(EventReason::TaskDone, Severity::Normal, format!("done by {session}: its file is in done/"));
         } else if failed.is_some() && failed != attempt.failed_before {
             self.end(AttemptVerdict::GivenUp, "its file is in failed/".to_owned());
-            self.tell(EventReason::TaskFailed, Severity::Warning, format!("session {session} put it into failed/"));
+            self.tell(EventReason::TaskFailed, Severity::Warning, format!("{session} put it into failed/"));
         } else {
             match self.record.gone_since {
                 None => self.record.gone_since = Some(now),
                 Some(since) if later(since, GONE) <= now => {
                     self.end(AttemptVerdict::Vanished, "its file is gone".to_owned());
-                    let message =
-                        format!("its file is gone from the inbox, and is neither in done/ nor in failed/; session {session} had it");
+                    let message = format!("its file is gone from the inbox, and is neither in done/ nor in failed/; {session} had it");
                     self.tell(EventReason::TaskVanished, Severity::Warning, message);
                 }
                 Some(_) => {}
@@ -214,7 +213,7 @@ impl Learner<'_, '_> {
             }
         };
         if let Some((how, message)) = end {
-            let session = attempt.session.clone();
+            let session = format!("session {} (claim {})", attempt.session, attempt.claim);
             let used_up = self.end_and_check(how, message.clone(), project, file);
             let then = if used_up { "it has had all its attempts" } else { "it is offered again" };
             let text = format!("attempt {} by {session} ended: {message}; {then}", self.record.attempts.len());
@@ -260,7 +259,7 @@ impl Learner<'_, '_> {
     /// Its project is not registered any more: its files are none of our business.
     fn drop_unregistered(&mut self) -> bool {
         if let Some(attempt) = self.record.open() {
-            let message = format!("its project is not registered any more; session {} had it", attempt.session);
+            let message = format!("its project is not registered any more; session {} (claim {}) had it", attempt.session, attempt.claim);
             self.tell(EventReason::TaskReleased, Severity::Warning, message);
         }
         false

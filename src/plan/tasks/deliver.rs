@@ -65,7 +65,7 @@ impl Tasks<'_> {
             None => {}
             Some(Due::Finish) => {
                 let effect = Effect::FinishTask { project: project.path.clone(), task: name.clone(), claim: attempt.claim.clone() };
-                let why = format!("the turn of session {} has ended", attempt.session);
+                let why = format!("the turn of session {} has ended, claim {}", attempt.session, attempt.claim);
                 self.act(Phase::Settle, task, Verb::Settle, "move it to done/", why, effect);
             }
             Some(due) => self.type_prompt(project, task, attempt, agent, due),

@@ -63,6 +63,17 @@ fn an_agent_that_has_run_for_long_leaves_its_exits_behind() {
 }
 
 #[test]
+fn a_wait_that_a_clock_set_back_made_endless_is_bounded_once() {
+    let mut world = World::converged(1);
+    let ahead = Attempts { failures: 3, not_before: Some(at(500_000).wall), ..Attempts::default() };
+    world.memory.attempts.insert(ObjectRef::SharedRoot, ahead);
+    world.learn();
+    assert_eq!(world.memory.attempts[&ObjectRef::SharedRoot].not_before, Some(at(375).wall));
+    world.look_again(at(60));
+    assert!(world.absorb().is_empty(), "once");
+}
+
+#[test]
 fn what_is_not_known_teaches_nothing() {
     let changes: [fn(&mut World); 3] = [
         |world| world.seen.tmux = unseen(),

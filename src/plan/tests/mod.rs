@@ -7,6 +7,7 @@ mod filtering;
 mod homes;
 mod links;
 mod linting;
+mod login_ends;
 mod logins;
 mod properties;
 mod removals;

@@ -156,6 +156,15 @@ fn an_agent_that_ended_is_started_again_as_its_policy_says() {
             &["waits session/s-0 EndedByPolicy"],
         ),
         (
+            "never, and we stopped it",
+            |world| {
+                died(world, "s-0", Some(143));
+                world.declared("s-0").restart = Restart::Never;
+                world.record("s-0").stopped = true;
+            },
+            &["Restart session/s-0: resume on primary"],
+        ),
+        (
             "on failure, without one",
             |world| {
                 died(world, "s-0", Some(0));

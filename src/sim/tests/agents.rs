@@ -141,6 +141,7 @@ fn an_agent_that_outlives_its_pane_is_seen_when_it_is_remembered() {
         process: Some(process),
         started_at: ground.host.now().wall,
         ended: false,
+        stopped: false,
         spoken: false,
         asked: None,
     };

@@ -102,6 +102,7 @@ fn a_blind_look_is_unknown_and_a_later_one_is_not() {
             process: None,
             started_at: ground.host.now().wall,
             ended: false,
+            stopped: false,
             spoken: false,
             asked: None,
         },

@@ -82,6 +82,7 @@ fn spec(sessions: usize) -> Spec {
             permission_mode: PermissionMode::AcceptEdits,
             trust_workdirs: true,
             environment: BTreeMap::new(),
+            status_line: Vec::new(),
             stop_grace: Duration::from_secs(10),
         },
         sessions: (0..sessions).map(declared).collect(),

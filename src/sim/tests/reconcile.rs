@@ -23,6 +23,7 @@ fn learnt(effect: &Effect, now: Now) -> Option<MemoryChange> {
                 process: None,
                 started_at: now.wall,
                 ended: false,
+                stopped: false,
                 spoken: false,
                 asked: None,
             };

@@ -54,12 +54,18 @@ pub(super) fn resolve(wanted: &document::Agent, at: &FieldPath, rules: &mut Rule
     for (name, value) in &wanted.environment {
         check_variable(name, value, &at.field("environment").field(name), rules);
     }
+    let line_at = at.field("statusLine");
+    let status_line = rules.in_shape(&line_at).and_then(|()| match wanted.status_line.as_slice() {
+        [] => Ok(Vec::new()),
+        command => quota::program(command, &line_at, rules),
+    });
     let stop_grace = rules.duration(&wanted.stop_grace, Duration::from_secs(1), &at.field("stopGrace"));
     Ok(Agent {
         command: command?,
         permission_mode: wanted.permission_mode,
         trust_workdirs: wanted.trust_workdirs,
         environment: wanted.environment.clone(),
+        status_line: status_line?,
         stop_grace: stop_grace?,
     })
 }

@@ -117,6 +117,14 @@ fn step(pool: &mut Pool, minutes: i64, again: bool) -> Option<(AccountName, Acco
     moved
 }
 
+/// Whether the last swap away from an account was for a window whose reset has come since the pool is where it is.
+fn left_for_a_window_that_is_over(pool: &Pool, account: &AccountName) -> bool {
+    let left = pool.memory.swaps.iter().rev().find(|swap| swap.from == *account && swap.verdict == SwapVerdict::Committed);
+    let since = pool.memory.active.as_ref().expect("active").since;
+    left.and_then(|swap| Some(swap.from_resets_at.unwrap_or(swap.closed_at + swap.window.as_ref()?.length())))
+        .is_some_and(|reset| since < reset && reset <= at(pool.minute))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
@@ -145,6 +153,8 @@ proptest! {
         }
     }
 
+    /// A window that begins anew on the way is no constant reading: for it the pool may go back once, to the account that it left for that
+    /// window. Of the five-hour and the weekly one a new reading would have to come first; of a model's nothing need be known.
     #[test]
     fn on_constant_readings_the_pool_moves_at_most_once(
         pool in pools(),
@@ -152,8 +162,27 @@ proptest! {
         again: bool,
     ) {
         let mut pool = pool;
-        let moves: Vec<_> = steps.into_iter().filter_map(|minutes| step(&mut pool, minutes, again)).collect();
-        prop_assert!(moves.len() <= 1, "{moves:?}");
+        // A reading of the future is unknown until its time has come, and one that is old until it is repeated: neither is constant.
+        for reading in pool.usage.values_mut().flat_map(|usage| usage.windows.values_mut()) {
+            reading.measured_at = if again { at(0) } else { reading.measured_at.min(at(0)) };
+        }
+        let (mut moves, mut returns) = (Vec::new(), Vec::new());
+        for minutes in steps {
+            let (choice, minute) = (pool.choice(), pool.minute);
+            let reset = match &choice {
+                Choice::Swap { to, cause: SwapCause::Failback } => Some(left_for_a_window_that_is_over(&pool, to)),
+                _ => None,
+            };
+            let Some(moved) = step(&mut pool, minutes, again) else { continue };
+            match reset {
+                None => moves.push(moved),
+                Some(is_over) => {
+                    prop_assert!(is_over, "{moved:?} at {minute} without a reset");
+                    returns.push(moved);
+                }
+            }
+        }
+        prop_assert!(moves.len() <= 1 && returns.len() <= 1, "{moves:?}, back {returns:?}");
     }
 
     #[test]

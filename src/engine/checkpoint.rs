@@ -1,0 +1,182 @@
+//! Has checkpoints taken when they are due. Which and when is decided by the plan's schedule; nothing waits for them but a person and, for a
+//! moment, a swap.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{Answer, Engine, EngineError, Request};
+use crate::{
+    host::{Host, Look},
+    model::{EventReason, Now, ObjectRef, SessionName, Severity},
+    observed::{CheckpointCause, CheckpointEnd, EndedCheckpoint},
+    plan::{
+        TaskRecord,
+        checkpoints::{CheckpointState, draft, ground_truth, next_checkpoint, signs},
+    },
+};
+
+/// How long a swap waits for the checkpoints of the sessions that it stops.
+const BEFORE_SWAP: Duration = Duration::from_millis(250);
+/// How long a person waits for those that were asked for.
+const BY_HAND: Duration = Duration::from_secs(20);
+
+/// What an engine knows of checkpoints.
+#[derive(Debug)]
+pub(super) struct Checkpointing {
+    states: BTreeMap<SessionName, CheckpointState>,
+    /// Since when this process looks.
+    begun: Now,
+    /// When the next one is due.
+    next: Option<Timestamp>,
+    /// Whether the last one could not be kept, so that it is said once.
+    failing: bool,
+    /// What the sessions that are at a task must know when they go on.
+    ground_truths: BTreeMap<SessionName, String>,
+}
+
+impl Checkpointing {
+    pub const fn new(begun: Now) -> Self {
+        Self { states: BTreeMap::new(), begun, next: None, failing: false, ground_truths: BTreeMap::new() }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Begins every checkpoint that is due.
+    pub(super) fn start_checkpoints(&mut self) {
+        let now = self.view.host.now();
+        let mut due = Vec::new();
+        self.checkpointing.next = None;
+        for name in self.view.spec.sessions.keys() {
+            let Some(signs) = signs(&self.view.seen, &self.view.memory, name) else { continue };
+            let state = self.checkpointing.states.get(name);
+            match next_checkpoint(&self.view.spec.checkpoints, state, name, &signs, self.checkpointing.begun) {
+                Some((at, why)) if at.mono <= now.mono => due.push((name.clone(), why)),
+                Some((at, _)) => self.checkpointing.next = super::pass::earliest(self.checkpointing.next, Some(at.wall)),
+                None => {}
+            }
+        }
+        let sessions = &self.view.spec.sessions;
+        self.checkpointing.states.retain(|name, _| sessions.contains_key(name));
+        for (name, why) in due {
+            self.start_checkpoint(&name, why);
+        }
+    }
+
+    /// Begins one. Answers whether there is anything to keep.
+    fn start_checkpoint(&mut self, name: &SessionName, why: CheckpointCause) -> bool {
+        let now = self.view.host.now();
+        let Some(draft) = draft(&self.view.spec, &self.view.seen, &self.view.memory, name, why, now) else { return false };
+        let signs = signs(&self.view.seen, &self.view.memory, name);
+        self.checkpointing.states.entry(name.clone()).or_default().started(signs, now);
+        tracing::debug!(session = %name, %why, "taking a checkpoint");
+        self.view.host.start_checkpoint(draft);
+        true
+    }
+
+    /// When the next checkpoint is due.
+    pub(super) const fn next_checkpoint_at(&self) -> Option<Timestamp> {
+        self.checkpointing.next
+    }
+
+    /// Takes over what came of checkpoints. Each is answered with its session.
+    pub(super) fn end_checkpoints(&mut self) -> Vec<EndedCheckpoint> {
+        let ended = self.view.host.ended_checkpoints();
+        let mut events = Vec::new();
+        for EndedCheckpoint { checkpoint, how, refused } in &ended {
+            let name = &checkpoint.session;
+            let object = ObjectRef::Session(name.clone());
+            self.checkpointing.states.entry(name.clone()).or_default().ended();
+            for why in refused {
+                events.push(self.view.event(object.clone(), EventReason::CheckpointRefused, Severity::Warning, why.clone()));
+            }
+            match how {
+                CheckpointEnd::Failed(why) if !self.checkpointing.failing => {
+                    let message = format!("checkpoints cannot be kept: {why}; sessions run on, and it is tried again");
+                    events.push(self.view.event(object, EventReason::ActionFailed, Severity::Warning, message));
+                }
+                CheckpointEnd::Failed(why) => tracing::debug!(session = %name, "a checkpoint was not kept: {why}"),
+                // Those that come by themselves are too many to be told.
+                CheckpointEnd::Written(id) if matches!(checkpoint.why, CheckpointCause::ByHand | CheckpointCause::BeforeSwap) => {
+                    events.push(self.view.event(
+                        object,
+                        EventReason::CheckpointTaken,
+                        Severity::Normal,
+                        format!("{id}, {}", checkpoint.why),
+                    ));
+                }
+                CheckpointEnd::Written(id) => tracing::debug!(session = %name, %id, why = %checkpoint.why, "a checkpoint was kept"),
+                CheckpointEnd::Unchanged(_) | CheckpointEnd::Nothing => {}
+            }
+            self.checkpointing.failing = matches!(how, CheckpointEnd::Failed(_));
+            self.checkpointing.ground_truths.insert(name.clone(), ground_truth(checkpoint));
+        }
+        let at_a_task: Vec<_> = self.view.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
+        self.checkpointing.ground_truths.retain(|name, _| at_a_task.contains(&name));
+        self.learn(Vec::new(), events);
+        ended
+    }
+
+    /// Keeps what the sessions that are about to be stopped leave behind. Neither a failure nor slowness holds a swap up.
+    pub(super) async fn checkpoint_before_stop(&mut self, sessions: &[SessionName]) {
+        let mut any = false;
+        for name in sessions {
+            any |= self.start_checkpoint(name, CheckpointCause::BeforeSwap);
+        }
+        if any {
+            self.view.host.finish_checkpoints(BEFORE_SWAP).await;
+            self.end_checkpoints();
+        }
+    }
+
+    /// Takes checkpoints at an operator's word.
+    pub(super) async fn checkpoint_by_hand(&mut self, request: &Request, sessions: &[SessionName]) -> Result<Answer, EngineError> {
+        let known = &self.view.spec.sessions;
+        if let Some(stranger) = sessions.iter().find(|name| !known.contains_key(*name)) {
+            return Ok(Answer::Refused { message: format!("the spec declares no session {stranger}") });
+        }
+        let sessions: Vec<_> = if sessions.is_empty() { known.keys().cloned().collect() } else { sessions.to_vec() };
+        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
+        let (lines, changed, degraded) = self.take_checkpoints(&sessions).await;
+        self.answer(request, Answer::Done { lines, changed, degraded }, Vec::new(), Vec::new())
+    }
+
+    /// Takes them and waits for them. Answers a line for each session, and whether anything was written or failed.
+    async fn take_checkpoints(&mut self, sessions: &[SessionName]) -> (Vec<String>, bool, bool) {
+        let (mut lines, mut changed, mut failed) = (Vec::new(), false, false);
+        let mut open: Vec<_> = Vec::new();
+        for name in sessions {
+            if self.start_checkpoint(name, CheckpointCause::ByHand) {
+                open.push(name.clone());
+            } else {
+                lines.push(format!("{name}: nothing was ever started in it"));
+            }
+        }
+        if !open.is_empty() {
+            self.view.host.finish_checkpoints(BY_HAND).await;
+        }
+        for ended in self.end_checkpoints() {
+            let name = &ended.checkpoint.session;
+            // One that was under way already ends among them.
+            if ended.checkpoint.why != CheckpointCause::ByHand || !open.contains(name) {
+                continue;
+            }
+            open.retain(|other| other != name);
+            lines.push(match ended.how {
+                CheckpointEnd::Written(id) => {
+                    changed = true;
+                    format!("{name}: {id}")
+                }
+                CheckpointEnd::Unchanged(id) => format!("{name}: unchanged since {id}"),
+                CheckpointEnd::Nothing => format!("{name}: nothing was said in it yet"),
+                CheckpointEnd::Failed(why) => {
+                    failed = true;
+                    format!("{name}: not kept: {why}")
+                }
+            });
+        }
+        failed |= !open.is_empty();
+        lines.extend(open.into_iter().map(|name| format!("{name}: not taken within {BY_HAND:?}; it may still come")));
+        (lines, changed, failed)
+    }
+}
