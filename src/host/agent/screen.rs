@@ -346,7 +346,7 @@ mod tests {
         for screen in ["", "\n\n", " Do you want to rest\n ❯ 1. Yes\n", " Proceed?\n ❯ 1. Yes\n   2. No", "✻ Brewing…"] {
             assert_eq!(shows(screen), Shown::Unknown, "{screen:?}");
         }
-        let long: String = (0..40).map(|n| format!("line {n}\n───\n")).collect();
+        let long = (0..40).fold(String::new(), |text, n| text + &format!("line {n}\n───\n"));
         let (_, lines) = read(&long);
         assert_eq!((lines.len(), lines[0].as_str(), lines[LINES - 1].as_str()), (LINES, "line 28", "line 39"));
     }
