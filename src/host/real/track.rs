@@ -282,6 +282,7 @@ impl Tracks {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                screen: None,
                 evidence: Vec::new(),
             },
             home,
@@ -357,6 +358,7 @@ impl Track {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                screen: None,
                 evidence: Vec::new(),
             },
             timed: false,
@@ -415,7 +417,7 @@ pub(super) fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How long a process has lived: its start time counts in ticks since boot (proc(5)).
-fn age(process: ProcessId, now: Now) -> Duration {
+pub(super) fn age(process: ProcessId, now: Now) -> Duration {
     // Linux reports these ticks at 100 a second on every architecture that we build for (proc(5), sysconf(3)).
     const TICKS_A_SECOND: u64 = 100;
     let started = Duration::from_millis(process.started * (1000 / TICKS_A_SECOND));
