@@ -5,7 +5,7 @@ use std::{
     os::fd::AsFd as _,
 };
 
-use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::Error;
 
@@ -15,8 +15,8 @@ pub(super) struct Screen {
     rich: bool,
     /// The mode to go back to.
     saved: Option<Termios>,
-    /// Whether the input box stands on the last line.
-    box_shown: bool,
+    /// How many rows the input box takes at the end of the screen.
+    box_rows: usize,
 }
 
 impl Screen {
@@ -38,7 +38,7 @@ impl Screen {
         if rich {
             write("\x1b[?2004h");
         }
-        Ok(Self { rich, saved, box_shown: false })
+        Ok(Self { rich, saved, box_rows: 0 })
     }
 
     /// Whether keys come from a terminal.
@@ -55,25 +55,45 @@ impl Screen {
 
     /// One line above the input box.
     pub(super) fn line(&mut self, text: &str) {
-        let clear = if self.rich && self.box_shown { "\r\x1b[K" } else { "" };
-        self.box_shown = false;
+        let clear = self.erase_box();
         write(&format!("{clear}{}\n", printable(text)));
     }
 
-    /// The input box with a draft; only its last line is shown.
+    /// The input box with a draft, between two rules as the CLI draws it.
     pub(super) fn input_box(&mut self, draft: &str) {
-        if self.rich {
-            let last = draft.rsplit('\n').next().unwrap_or_default();
-            write(&format!("\r\x1b[K❯ {}", printable(last)));
-            self.box_shown = true;
+        if !self.rich {
+            return;
+        }
+        let clear = self.erase_box();
+        let columns = columns();
+        let rule = "─".repeat(columns.saturating_sub(1));
+        let lines: Vec<String> = draft.split('\n').map(printable).collect();
+        let text = lines.join("\n  ");
+        // The sign, or the space in its place, takes two columns.
+        self.box_rows = 2 + lines.iter().map(|line| (line.chars().count() + 2).div_ceil(columns)).sum::<usize>();
+        write(&format!("{clear}{rule}\n❯ {text}\n{rule}"));
+    }
+
+    /// What takes the box away: the cursor stands in its last row.
+    fn erase_box(&mut self) -> String {
+        match std::mem::take(&mut self.box_rows) {
+            0 => String::new(),
+            1 => "\r\x1b[J".to_owned(),
+            rows => format!("\r\x1b[{}A\x1b[J", rows - 1),
         }
     }
+}
+
+/// The terminal's width.
+fn columns() -> usize {
+    tcgetwinsize(io::stdout().as_fd()).map_or(80, |size| usize::from(size.ws_col)).max(20)
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         if self.rich {
-            write(if self.box_shown { "\r\x1b[K\x1b[?2004l" } else { "\x1b[?2004l" });
+            let clear = self.erase_box();
+            write(&format!("{clear}\x1b[?2004l"));
         }
         if let Some(saved) = &self.saved {
             // The terminal may be gone.

@@ -144,6 +144,7 @@ impl Session {
 
     /// Puts the session into the register, tells the hooks, and takes up what was interrupted or what was given as an argument.
     pub(super) fn begin(&mut self, start_report: Value, tail: Tail, prompt: Option<String>) -> Result<(), Error> {
+        self.screen.input_box(&self.draft);
         let delay = self.behaviour.get().register_delay_millis;
         if delay == 0 {
             self.register.publish()?;
@@ -154,7 +155,6 @@ impl Session {
         self.fire("SessionStart", &source, start_report);
         self.show_status();
         self.usage_known = true;
-        self.screen.input_box(&self.draft);
         if !self.take_up(tail)? {
             if let Some(prompt) = prompt {
                 self.submit(&prompt)?;
@@ -237,6 +237,8 @@ impl Session {
     /// The turn is over: the next prompt of the queue, or nothing.
     pub(super) fn become_idle(&mut self) -> Result<(), Error> {
         self.doing = Doing::Idle;
+        // The CLI shows its box all the time: it is there before anybody hears that the session is idle.
+        self.screen.input_box(&self.draft);
         self.register.set(if self.background.is_some() { Status::Shell } else { Status::Idle })?;
         self.show_status();
         self.announce_at =
@@ -244,7 +246,6 @@ impl Session {
         if let Some(text) = self.queue.pop_front() {
             return self.submit(&text);
         }
-        self.screen.input_box(&self.draft);
         Ok(())
     }
 
