@@ -44,6 +44,7 @@ fn the_end_of_a_limited_conversation_is_understood() {
             limit: Some(limit.clone()),
             login_refused: None,
             prompt: Some("now run the tests".to_owned()),
+            prompt_at: facts.prompt_at,
             tool: Some(ToolCall { id: "toolu_02".to_owned(), name: "Bash".to_owned(), finished: true }),
             answer: Some("The parser is done.".to_owned()),
             context_tokens: Some(31_312),
