@@ -30,6 +30,7 @@ pub mod host;
 pub mod model;
 pub mod observed;
 pub mod plan;
+pub mod retention;
 pub mod sim;
 pub mod spec;
 pub mod standin;

@@ -10,14 +10,15 @@ use std::{
 use claude_failover::model::{ConditionKind, EventReason};
 
 /// Each layer with those that it may use, from the bottom up. What is not here is not a layer.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("model", &[]),
     // A leaf: the process that plays the agent in tests and demonstrations.
     ("standin", &["model"]),
     ("spec", &["model"]),
     ("observed", &["model"]),
     ("swap", &["model", "spec", "observed"]),
-    ("plan", &["model", "spec", "observed", "swap"]),
+    ("retention", &["model", "spec", "observed"]),
+    ("plan", &["model", "spec", "observed", "swap", "retention"]),
     ("status", &["model", "spec", "observed", "swap", "plan"]),
     ("host", &["model", "spec", "observed", "swap", "plan", "status"]),
     ("store", &["model", "spec", "observed", "swap", "plan", "status"]),
@@ -31,7 +32,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 const FOR_TESTS: &str = "sim";
 
 /// These hold neither clock nor file, process, network or randomness; `clippy.toml` has the list.
-const PURE: [&str; 6] = ["model", "spec", "observed", "plan", "swap", "status"];
+const PURE: [&str; 7] = ["model", "spec", "observed", "retention", "plan", "swap", "status"];
 
 /// The longest file, in lines.
 const LONGEST: usize = 500;

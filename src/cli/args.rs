@@ -378,6 +378,15 @@ pub enum CheckpointCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Bind a session to the conversation of a checkpoint: its agent, which must be idle or gone, is started again with it.
+    Restore {
+        /// The session.
+        #[arg(value_name = "SESSION")]
+        session: String,
+        /// Which one; the newest good one when absent.
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+    },
     /// Keep what there is now.
     Take {
         /// Of these sessions.

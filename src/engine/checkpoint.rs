@@ -1,7 +1,10 @@
 //! Has checkpoints taken when they are due. Which and when is decided by the plan's schedule; nothing waits for them but a person and, for a
 //! moment, a swap.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -12,7 +15,7 @@ use crate::{
     observed::{CheckpointCause, CheckpointEnd, EndedCheckpoint},
     plan::{
         TaskRecord,
-        checkpoints::{CheckpointState, draft, ground_truth, next_checkpoint, signs},
+        checkpoints::{CheckpointState, OpenAttempts, draft, ground_truth, next_checkpoint, signs},
     },
 };
 
@@ -29,15 +32,13 @@ pub(super) struct Checkpointing {
     begun: Now,
     /// When the next one is due.
     next: Option<Timestamp>,
-    /// Whether the last one could not be kept, so that it is said once.
-    failing: bool,
-    /// What the sessions that are at a task must know when they go on.
-    ground_truths: BTreeMap<SessionName, String>,
+    /// Whose last one could not be kept: it is said of the first of them, and not again before all can be kept.
+    failing: BTreeSet<SessionName>,
 }
 
 impl Checkpointing {
     pub const fn new(begun: Now) -> Self {
-        Self { states: BTreeMap::new(), begun, next: None, failing: false, ground_truths: BTreeMap::new() }
+        Self { states: BTreeMap::new(), begun, next: None, failing: BTreeSet::new() }
     }
 }
 
@@ -47,8 +48,9 @@ impl<H: Host> Engine<H> {
         let now = self.view.host.now();
         let mut due = Vec::new();
         self.checkpointing.next = None;
+        let open = OpenAttempts::of(&self.view.memory);
         for name in self.view.spec.sessions.keys() {
-            let Some(signs) = signs(&self.view.seen, &self.view.memory, name) else { continue };
+            let Some(signs) = signs(&self.view.seen, &self.view.memory, &open, name) else { continue };
             let state = self.checkpointing.states.get(name);
             match next_checkpoint(&self.view.spec.checkpoints, state, name, &signs, self.checkpointing.begun) {
                 Some((at, why)) if at.mono <= now.mono => due.push((name.clone(), why)),
@@ -58,6 +60,7 @@ impl<H: Host> Engine<H> {
         }
         let sessions = &self.view.spec.sessions;
         self.checkpointing.states.retain(|name, _| sessions.contains_key(name));
+        self.checkpointing.failing.retain(|name| sessions.contains_key(name));
         for (name, why) in due {
             self.start_checkpoint(&name, why);
         }
@@ -67,7 +70,7 @@ impl<H: Host> Engine<H> {
     fn start_checkpoint(&mut self, name: &SessionName, why: CheckpointCause) -> bool {
         let now = self.view.host.now();
         let Some(draft) = draft(&self.view.spec, &self.view.seen, &self.view.memory, name, why, now) else { return false };
-        let signs = signs(&self.view.seen, &self.view.memory, name);
+        let signs = signs(&self.view.seen, &self.view.memory, &OpenAttempts::of(&self.view.memory), name);
         self.checkpointing.states.entry(name.clone()).or_default().started(signs, now);
         tracing::debug!(session = %name, %why, "taking a checkpoint");
         self.view.host.start_checkpoint(draft);
@@ -91,7 +94,7 @@ impl<H: Host> Engine<H> {
                 events.push(self.view.event(object.clone(), EventReason::CheckpointRefused, Severity::Warning, why.clone()));
             }
             match how {
-                CheckpointEnd::Failed(why) if !self.checkpointing.failing => {
+                CheckpointEnd::Failed(why) if self.checkpointing.failing.is_empty() => {
                     let message = format!("checkpoints cannot be kept: {why}; sessions run on, and it is tried again");
                     events.push(self.view.event(object, EventReason::ActionFailed, Severity::Warning, message));
                 }
@@ -108,11 +111,17 @@ impl<H: Host> Engine<H> {
                 CheckpointEnd::Written(id) => tracing::debug!(session = %name, %id, why = %checkpoint.why, "a checkpoint was kept"),
                 CheckpointEnd::Unchanged(_) | CheckpointEnd::Nothing => {}
             }
-            self.checkpointing.failing = matches!(how, CheckpointEnd::Failed(_));
-            self.checkpointing.ground_truths.insert(name.clone(), ground_truth(checkpoint));
+            match how {
+                CheckpointEnd::Failed(_) => drop(self.checkpointing.failing.insert(name.clone())),
+                _ => drop(self.checkpointing.failing.remove(name)),
+            }
+            self.view.ground_truth.insert(name.clone(), ground_truth(checkpoint));
+        }
+        if ended.is_empty() {
+            return ended;
         }
         let at_a_task: Vec<_> = self.view.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
-        self.checkpointing.ground_truths.retain(|name, _| at_a_task.contains(&name));
+        self.view.ground_truth.retain(|name, _| at_a_task.contains(&name));
         self.learn(Vec::new(), events);
         ended
     }

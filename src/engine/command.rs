@@ -1,10 +1,13 @@
 //! What an operator or a program may ask of the engine, and what it answers.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{AccountName, ObjectRef, ProjectName, SessionName, SpecDigest, TaskId},
+    model::{AccountName, ConversationId, ObjectRef, ProjectName, SessionName, SpecDigest, TaskId},
+    observed::CheckpointId,
     plan::Planned,
     status::{Status, TaskDetail},
 };
@@ -102,6 +105,17 @@ pub enum Command {
     TakeCheckpoints {
         /// Of which sessions; all declared ones when empty.
         sessions: Vec<SessionName>,
+    },
+    /// Bind a session to the conversation of a checkpoint.
+    Restore {
+        /// The session.
+        session: SessionName,
+        /// The checkpoint.
+        from: CheckpointId,
+        /// Its conversation.
+        conversation: ConversationId,
+        /// The directory that the conversation was begun in.
+        workdir: PathBuf,
     },
     /// Look again, show what is seen, and clear a latch or a quarantine.
     Clear {

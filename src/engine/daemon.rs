@@ -238,7 +238,16 @@ enum Event {
 
 /// After effects, what they may have touched is looked at again.
 fn after_effects(pass: &Pass) -> Look {
-    Look { tmux: true, agents: true, homes: pass.files, links: pass.files, queues: pass.queues, usage: true, ..Look::default() }
+    Look {
+        tmux: true,
+        agents: true,
+        homes: pass.files,
+        links: pass.files,
+        checkpoints: pass.files,
+        queues: pass.queues,
+        usage: true,
+        ..Look::default()
+    }
 }
 
 fn look_of(wakes: &BTreeSet<Wake>) -> Look {

@@ -153,7 +153,9 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::RepointLink { .. }
         | Effect::MergeDirectory { .. }
         | Effect::PrepareHome { .. }
-        | Effect::RecordActive { .. } => true,
+        | Effect::RecordActive { .. }
+        | Effect::RestoreSession { .. }
+        | Effect::RemoveCheckpoints { .. } => true,
     }
 }
 

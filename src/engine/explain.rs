@@ -26,6 +26,11 @@ impl<H: Host> View<H> {
             )),
             ObjectRef::SharedRoot => lines.push(format!("seen: {}", seen_words(&self.seen.shared_root, root_words))),
             ObjectRef::ActiveLink => lines.push(format!("seen: {}", seen_words(&self.seen.active_link, link_words))),
+            ObjectRef::StateDir => {
+                let known = self.seen.checkpoints.values().filter_map(Seen::value);
+                let count: usize = known.map(|view| view.taken.len()).sum();
+                lines.push(format!("seen: {count} checkpoints of {} sessions", self.seen.checkpoints.len()));
+            }
             ObjectRef::Account(name) => self.account_evidence(name, &mut lines),
             ObjectRef::Link(account, link) => self.link_evidence(account, link, &mut lines),
             ObjectRef::Session(name) => self.session_evidence(name, &mut lines),

@@ -26,6 +26,7 @@ mod pass;
 mod poll;
 mod publish;
 mod record;
+mod restore;
 mod transition;
 mod view;
 

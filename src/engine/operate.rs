@@ -77,6 +77,7 @@ impl<H: Host> Engine<H> {
             Command::Resume => self.resume(request),
             Command::Cordon { object, reason } => self.cordon(request, object, reason),
             Command::Uncordon { object } => self.uncordon(request, object),
+            Command::Restore { session, from, conversation, workdir } => self.restore(request, session, from, *conversation, workdir).await,
             Command::TakeCheckpoints { sessions } => self.checkpoint_by_hand(request, sessions).await,
             Command::Clear { object, look_only } => self.clear(request, object, *look_only).await,
         };

@@ -30,6 +30,8 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
         | Effect::CreateQueue { .. }
+        | Effect::RemoveCheckpoints { .. }
+        | Effect::RestoreSession { .. }
         | Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
         | Effect::RenewClaim { .. }
@@ -114,6 +116,8 @@ fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReaso
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
         Effect::CreateQueue { .. } => EventReason::QueueCreated,
+        Effect::RemoveCheckpoints { .. } => EventReason::Tidied,
+        Effect::RestoreSession { .. } => EventReason::CheckpointRestored,
         Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
         | Effect::RenewClaim { .. }

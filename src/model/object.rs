@@ -18,6 +18,8 @@ pub enum ObjectRef {
     SharedRoot,
     /// The symlink that follows the active account: `active-link`.
     ActiveLink,
+    /// What we keep for ourselves: `state-dir`.
+    StateDir,
     /// An account and its home: `account/NAME`.
     Account(AccountName),
     /// A shared link of an account's home: `link/ACCOUNT/NAME`.
@@ -37,6 +39,7 @@ impl fmt::Display for ObjectRef {
             Self::Server => f.write_str("server"),
             Self::SharedRoot => f.write_str("shared-root"),
             Self::ActiveLink => f.write_str("active-link"),
+            Self::StateDir => f.write_str("state-dir"),
             Self::Account(name) => write!(f, "account/{name}"),
             Self::Link(account, link) => write!(f, "link/{account}/{link}"),
             Self::Session(name) => write!(f, "session/{name}"),
@@ -49,7 +52,7 @@ impl fmt::Display for ObjectRef {
 /// A text that names no object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} names no object; use pool, server, shared-root, active-link, account/NAME, link/ACCOUNT/NAME, session/NAME, project/NAME or task/PROJECT/NAME.md"
+    "{text:?} names no object; use pool, server, shared-root, active-link, state-dir, account/NAME, link/ACCOUNT/NAME, session/NAME, project/NAME or task/PROJECT/NAME.md"
 )]
 pub struct ObjectRefError {
     /// The text as it was given.
@@ -67,6 +70,7 @@ impl std::str::FromStr for ObjectRef {
             (Some("server"), None, None) => Self::Server,
             (Some("shared-root"), None, None) => Self::SharedRoot,
             (Some("active-link"), None, None) => Self::ActiveLink,
+            (Some("state-dir"), None, None) => Self::StateDir,
             (Some("account"), Some(name), None) => Self::Account(AccountName::new(name).map_err(|_| error())?),
             (Some("session"), Some(name), None) => Self::Session(SessionName::new(name).map_err(|_| error())?),
             (Some("link"), Some(account), Some(link)) => {
@@ -104,6 +108,7 @@ mod tests {
             "server",
             "shared-root",
             "active-link",
+            "state-dir",
             "account/a",
             "link/a/projects",
             "session/s-1",

@@ -36,7 +36,7 @@ texts! {
     Month "^[0-9]{4}-(0[1-9]|1[0-2])$" "A month of the calendar, in UTC.",
     TaskId "^[^/]+/[^/]+$" "A task: PROJECT/NAME.md.",
     LinkName "^[^/]{1,255}$" "The name of a shared link: one plain path component.",
-    ObjectRef "^(pool|server|shared-root|active-link|account/[^/]+|link/[^/]+/[^/]+|session/[^/]+|project/[^/]+|task/[^/]+/[^/]+)$" "What something is about, as `explain` takes it.",
+    ObjectRef "^(pool|server|shared-root|active-link|state-dir|account/[^/]+|link/[^/]+/[^/]+|session/[^/]+|project/[^/]+|task/[^/]+/[^/]+)$" "What something is about, as `explain` takes it.",
     PoolId "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" "The identity of a state directory.",
     ConversationId "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" "The id of a conversation.",
     WindowKind "^(fiveHour|weekly|model:.+)$" "A usage window.",

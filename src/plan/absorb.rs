@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, death_words, link_is_right, link_needs,
+    Attempts, EXIT_SPAN, Memory, MemoryChange, ServerRecord, SessionRecord, absorb_checkpoints, death_words, link_is_right, link_needs,
     login_ends::absorb_logins,
     logins::learn_logins,
     tasks::{TaskGrounds, absorb_tasks},
@@ -58,6 +58,9 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         }
         absorb_adopted(spec, seen, tmux, memory, now, &mut absorbed);
     }
+    let restored = absorb_checkpoints(spec, seen, memory, now);
+    absorbed.changes.extend(restored.changes);
+    absorbed.events.extend(restored.events);
     for (object, attempts) in &memory.attempts {
         if let Some(bounded) = attempts.bounded(now)
             && !absorbed.changes.iter().any(|change| touches(change, object))

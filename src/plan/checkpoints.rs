@@ -3,13 +3,13 @@
 //! A session that does nothing is asked about once and then left alone. One that works is asked about every [`Checkpoints::every`]; whether
 //! there is anything new to write is found by comparing contents.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Memory, TaskRecord};
+use super::{Memory, TaskAttempt};
 use crate::{
-    model::{AccountName, Activity, ClaimId, ConversationId, Now, SessionName, sha256_hex},
+    model::{AccountName, Activity, ClaimId, ConversationId, Now, SessionName, TaskId, sha256_hex},
     observed::{AgentView, Checkpoint, CheckpointCause, Seen, Snapshot, TaskAtHand},
     spec::{Checkpoints, Spec},
 };
@@ -54,10 +54,10 @@ pub struct Signs {
 }
 
 /// The signs of a session; `None` while its agent is not known.
-pub fn signs(seen: &Snapshot, memory: &Memory, session: &SessionName) -> Option<Signs> {
+pub fn signs(seen: &Snapshot, memory: &Memory, open: &OpenAttempts<'_>, session: &SessionName) -> Option<Signs> {
     let record = memory.sessions.get(session)?;
     let agent = known_agent(seen, session)?;
-    let task = open_attempt(memory, session).map(|(_, claim, delivered)| (claim, delivered));
+    let task = open.0.get(session).map(|(_, attempt)| (attempt.claim.clone(), attempt.delivered_at.is_some()));
     Some(Signs {
         conversation: record.conversation,
         account: record.account.clone(),
@@ -110,10 +110,10 @@ fn share_of(span: Duration, session: &SessionName) -> Duration {
 pub fn draft(spec: &Spec, seen: &Snapshot, memory: &Memory, session: &SessionName, why: CheckpointCause, now: Now) -> Option<Checkpoint> {
     let record = memory.sessions.get(session)?;
     let agent = known_agent(seen, session);
-    let task = open_attempt(memory, session).map(|(task, claim, delivered)| {
+    let task = OpenAttempts::of(memory).0.get(session).map(|(task, attempt)| {
         let project = spec.projects.iter().find(|project| project.name == task.project);
         let file: Option<PathBuf> = project.map(|project| project.path.join(".agent-queue/inbox").join(task.name.as_str()));
-        TaskAtHand { task: task.clone(), file, claim, delivered }
+        TaskAtHand { task: (*task).clone(), file, claim: attempt.claim.clone(), delivered: attempt.delivered_at.is_some() }
     });
     Some(Checkpoint {
         pool: spec.pool.clone(),
@@ -137,13 +137,16 @@ pub fn draft(spec: &Spec, seen: &Snapshot, memory: &Memory, session: &SessionNam
     })
 }
 
-/// The attempt that a session is at, with its task, its claim, and whether it is known to have taken the prompt.
-fn open_attempt<'a>(memory: &'a Memory, session: &SessionName) -> Option<(&'a crate::model::TaskId, ClaimId, bool)> {
-    let of = |(task, record): (&'a crate::model::TaskId, &'a TaskRecord)| {
-        let attempt = record.open().filter(|attempt| attempt.session == *session)?;
-        Some((task, attempt.claim.clone(), attempt.delivered_at.is_some()))
-    };
-    memory.tasks.iter().find_map(of)
+/// The attempt that each session is at, by session: looked up once for all of them.
+#[derive(Debug, Default)]
+pub struct OpenAttempts<'a>(BTreeMap<&'a SessionName, (&'a TaskId, &'a TaskAttempt)>);
+
+impl<'a> OpenAttempts<'a> {
+    /// Those of the ledger.
+    pub fn of(memory: &'a Memory) -> Self {
+        let open = memory.tasks.iter().filter_map(|(task, record)| record.open().map(|attempt| (&attempt.session, (task, attempt))));
+        Self(open.collect())
+    }
 }
 
 /// How many changed files are named to an agent.

@@ -12,7 +12,7 @@ use crate::{
     model::{
         AccountName, ClaimId, ConversationId, Month, PaneId, Pid, PoolId, ProcessId, SessionName, TaskName, TmuxSessionId, error_chain,
     },
-    observed::{FileIdentity, Mark, Marker},
+    observed::{CheckpointId, FileIdentity, Mark, Marker},
     spec::PermissionMode,
 };
 
@@ -132,6 +132,25 @@ pub enum Effect {
         session_id: TmuxSessionId,
         /// The mark that it must carry.
         mark: Mark,
+    },
+    /// Remove checkpoints of a session. Unchanged when none of them is there.
+    RemoveCheckpoints {
+        /// Whose.
+        session: SessionName,
+        /// Which.
+        checkpoints: Vec<CheckpointId>,
+    },
+    /// Bind a session to the conversation of a checkpoint. The host only verifies that the conversation has a transcript and that no process
+    /// has it open; the engine then writes the store.
+    RestoreSession {
+        /// The session.
+        session: SessionName,
+        /// The checkpoint.
+        from: CheckpointId,
+        /// The conversation.
+        conversation: ConversationId,
+        /// The directory that it was begun in.
+        workdir: PathBuf,
     },
     /// Record the account that the pool works under. The host only verifies `needs`; the engine then writes the store.
     RecordActive {

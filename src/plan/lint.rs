@@ -8,7 +8,7 @@ use std::{
 use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan, TaskAttempt, TaskRecord};
 use crate::{
     model::{AccountName, Activity, ConversationId, Now, ObjectRef, SessionName, TaskId, TmuxSessionId},
-    observed::{AgentView, Mark, PaneView, Snapshot},
+    observed::{AgentView, Mark, PaneView, Seen, Snapshot},
     spec::Spec,
 };
 
@@ -75,7 +75,9 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 // An agent without a pane cannot be worked with any more.
                 let orphan = facts.pane(session).is_none();
                 check(quiet || (orphan && says_so(action)), "a working agent is stopped");
-                if !spec.sessions.contains_key(session) {
+                if !spec.sessions.contains_key(session) && orphan {
+                    check(memory.removal_seen.contains(session), "a removal must be seen twice");
+                } else if !spec.sessions.contains_key(session) {
                     removed.insert(session);
                     check(facts.may_prune(session), "an undeclared session is stopped that was not seen twice, or while prune is off");
                 }
@@ -169,7 +171,15 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 let taken = engaged.values().any(|(_, attempt)| attempt.claim == *claim && attempt.taken_at.is_some());
                 check(taken, "a task is marked done that no agent took");
             }
+            Effect::RemoveCheckpoints { session, checkpoints } => {
+                let taken = seen.checkpoints.get(session).and_then(Seen::value).map_or(&[][..], |view| &view.taken);
+                check(checkpoints.iter().all(|id| taken.contains(id)), "a checkpoint is removed that was not seen");
+                let returns = spec.sessions.contains_key(session) || memory.sessions.contains_key(session);
+                let newest = taken.last().is_some_and(|newest| checkpoints.contains(newest));
+                check(!returns || !newest, "the newest checkpoint of a session is removed");
+            }
             Effect::StartServer
+            | Effect::RestoreSession { .. }
             | Effect::CreateQueue { .. }
             | Effect::RenewClaim { .. }
             | Effect::ReleaseTask { claim: None, .. }

@@ -27,11 +27,13 @@ mod needs;
 mod planner;
 pub mod poll;
 mod removals;
+mod restoring;
 mod sessions;
 pub mod target;
 pub mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tidy;
 
 pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, unspoken_transcripts, wanted_transcripts};
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
@@ -50,4 +52,5 @@ pub use memory::{
 };
 pub use needs::{link_need, link_needs};
 pub use planner::{MAX_FACT_AGE, link_is_right, plan};
+pub use restoring::absorb_checkpoints;
 pub use sessions::{RESERVED_DESCRIPTORS, death_words, launch};

@@ -27,6 +27,7 @@ pub fn plan(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Planned 
     planner.plan_active();
     planner.plan_sessions();
     planner.plan_removals();
+    planner.plan_tidying();
     planner.finish()
 }
 

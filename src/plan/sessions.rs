@@ -3,6 +3,7 @@
 use super::{
     Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb, link_needs,
     planner::{AgentNow, MAX_FACT_AGE, Planner, action},
+    restoring::may_begin,
 };
 use crate::{
     model::{Activity, ConversationId, ObjectRef, ProcessId},
@@ -222,6 +223,10 @@ impl Planner<'_> {
             let message =
                 format!("its conversation {conversation} is open in session {rival}; it is started once that session has left it");
             self.wait(object, "ConversationOpen", message);
+            return None;
+        }
+        if let (None, Err(message)) = (record, may_begin(self.seen, &session.name)) {
+            self.wait(object, "CheckpointsUnknown", message);
             return None;
         }
         let mode = if record.is_some() { self.conversation_mode(session, conversation)? } else { LaunchMode::Fresh };

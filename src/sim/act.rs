@@ -39,7 +39,7 @@ pub(super) fn failed(happened: Happened, why: impl Into<String>) -> Outcome {
 }
 
 /// The outcome of a check and a change: `Err` is what speaks against it.
-type Tried = Result<Outcome, Outcome>;
+pub(super) type Tried = Result<Outcome, Outcome>;
 
 impl World {
     /// Begins an effect; all but the end of a process is over at once.
@@ -62,6 +62,8 @@ impl World {
             Effect::AdoptSession { session_id, pane, mark } => self.adopt(session_id, pane, mark),
             Effect::ReleaseSession { session_id, mark } => self.release(session_id, mark),
             Effect::CloseSession { session_id, mark } => self.close(session_id, mark),
+            Effect::RemoveCheckpoints { session, checkpoints } => Ok(self.remove_checkpoints(session, checkpoints)),
+            Effect::RestoreSession { session: _, from: _, conversation, workdir } => self.check_restore(*conversation, workdir),
             Effect::TypePrompt { session, pane, process, home, text, claim: _ } => {
                 self.type_prompt(session.as_str(), pane, *process, home, text)
             }

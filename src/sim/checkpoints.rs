@@ -1,13 +1,18 @@
 //! Checkpoints in the world: kept without delay, and as the real host keeps them.
 
-use super::World;
+use std::path::Path;
+
+use super::{
+    World,
+    act::{Tried, refused},
+};
 use crate::{
     host::Wake,
-    model::{Now, SessionName},
+    model::{ConversationId, Now, SessionName},
     observed::{
         Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointsView, EndedCheckpoint, FoundCheckpoint, Seen, Snapshot,
     },
-    plan::Memory,
+    plan::{Memory, Outcome},
     spec::Spec,
 };
 
@@ -15,6 +20,11 @@ impl World {
     /// The checkpoints of a session, oldest first.
     pub fn checkpoints(&self, session: &SessionName) -> &[(CheckpointId, Checkpoint)] {
         self.checkpoints.get(session).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether there is no room for checkpoints from now on.
+    pub const fn set_disk_full(&mut self, full: bool) {
+        self.disk_full = full;
     }
 
     pub(super) fn take_checkpoint(&mut self, mut draft: Checkpoint) {
@@ -30,6 +40,7 @@ impl World {
         let digest = draft.digest();
         let how = match taken.last() {
             Some((id, newest)) if newest.digest() == digest => CheckpointEnd::Unchanged(id.clone()),
+            _ if self.disk_full => CheckpointEnd::Failed("no room".to_owned()),
             newest => {
                 let after = newest.and_then(|(id, _)| id.taken_at().checked_add(std::time::Duration::from_millis(1)).ok());
                 let id = CheckpointId::new(after.map_or(draft.taken_at, |after| after.max(draft.taken_at)), &digest);
@@ -39,6 +50,25 @@ impl World {
         };
         self.ended_checkpoints.push(EndedCheckpoint { checkpoint: draft, how, refused: Vec::new() });
         self.wakes.insert(Wake::Checkpoints);
+    }
+
+    pub(super) fn remove_checkpoints(&mut self, session: &SessionName, ids: &[CheckpointId]) -> Outcome {
+        let Some(taken) = self.checkpoints.get_mut(session) else { return Outcome::Unchanged };
+        let before = taken.len();
+        taken.retain(|(id, _)| !ids.contains(id));
+        if taken.len() == before { Outcome::Unchanged } else { Outcome::Changed }
+    }
+
+    pub(super) fn check_restore(&self, conversation: ConversationId, workdir: &Path) -> Tried {
+        let root = self.spec.as_ref().map(|spec| spec.shared.root.clone()).unwrap_or_default();
+        if self.transcript_mark(&Self::transcript_path(&root, workdir, conversation), usize::MAX).is_none() {
+            return Err(refused("the conversation has no transcript"));
+        }
+        let open = self.processes.values().filter(|process| process.is_alive()).filter_map(|process| process.agent.as_ref());
+        if open.into_iter().any(|agent| agent.conversation == conversation) {
+            return Err(refused("the conversation is open in another process"));
+        }
+        Ok(Outcome::Changed)
     }
 
     pub(super) fn show_checkpoints(&self, spec: &Spec, memory: &Memory, now: Now, seen: &mut Snapshot) {

@@ -35,6 +35,8 @@ pub(super) struct Queues {
     work: BTreeMap<TaskName, Work>,
     /// Every claim that ever stood in a marker of ours.
     claims: BTreeSet<ClaimId>,
+    /// Turns at tasks end at multiples of this, if it is set.
+    grain: Option<Duration>,
     /// Prompts that are lost on their way, by session.
     swallows: BTreeMap<String, u32>,
 }
@@ -98,6 +100,11 @@ impl World {
     /// What doing a task of that name is like from now on.
     pub fn set_work(&mut self, task: &TaskName, work: Work) {
         self.queues.work.insert(task.clone(), work);
+    }
+
+    /// Lets turns at tasks end at whole multiples of a time from now on, so that many of them end at once.
+    pub const fn set_work_grain(&mut self, grain: Duration) {
+        self.queues.grain = Some(grain);
     }
 
     /// The next prompts that are typed into a session are lost on their way.
@@ -306,6 +313,10 @@ impl World {
             self.judge_job(job, conversation);
         }
         let length = job.as_ref().map_or(GLANCE, |job| self.queues.work.get(&job.task).copied().unwrap_or_default().length);
+        let length = self.queues.grain.map_or(length, |grain| {
+            let over = self.now.plus(length).0.as_nanos() % grain.as_nanos().max(1);
+            length + grain.saturating_sub(Duration::from_nanos(u64::try_from(over).unwrap_or_default()))
+        });
         let talk = self.talks.entry(conversation).or_default();
         talk.prompts.extend(claims.into_iter().map(|claim| PromptView { claim, at }));
         let surplus = talk.prompts.len().saturating_sub(PROMPTS);

@@ -101,6 +101,7 @@ pub struct World {
     /// The checkpoints on disk, oldest first.
     pub(super) checkpoints: BTreeMap<SessionName, Vec<(CheckpointId, Checkpoint)>>,
     pub(super) ended_checkpoints: Vec<EndedCheckpoint>,
+    pub(super) disk_full: bool,
     pub(super) faults: FaultPlan,
     pub(super) performed: Vec<Performed>,
     pub(super) crashed: bool,

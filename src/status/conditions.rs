@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
     observed::{AgentView, LoginView, Seen, Snapshot, TmuxView},
-    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Planned, Refused, Waiting, ends_in, login_of, login_stage},
+    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage},
     spec::{Account, Spec},
     swap::Place,
 };
@@ -125,12 +125,14 @@ impl Maker<'_> {
             }
         }
         let report = &planned.report;
+        // What is old and about to be cleaned away makes nothing differ from the spec.
+        let pending = planned.plan.actions.iter().filter(|(phase, _)| *phase != Phase::Tidy).count();
         let (status, reason, message) = if self.inputs.tmux().is_none() {
             (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned())
         } else if memory.swap.is_some() {
             (Truth::False, "Swapping", "a swap is open".to_owned())
-        } else if !planned.plan.is_empty() {
-            (Truth::False, "ChangesPending", format!("changes to be made: {}", planned.plan.actions.len()))
+        } else if pending > 0 {
+            (Truth::False, "ChangesPending", format!("changes to be made: {pending}"))
         } else if let Some(first) = report.waiting.first().or(report.warnings.first()) {
             (Truth::False, first.reason.as_str(), format!("{}: {}", first.object, first.message))
         } else {

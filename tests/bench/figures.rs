@@ -19,6 +19,7 @@ pub enum Place {
     Burst,
     Swap,
     Tasks,
+    Hook,
     Idle,
     Planning,
 }

@@ -9,6 +9,7 @@
 
 mod agent;
 mod figures;
+mod hooking;
 mod idling;
 mod machine;
 mod observing;
@@ -79,6 +80,9 @@ fn benchmark(arguments: &[String]) -> Fallible<()> {
     }
     if chosen("tasks") {
         add(working::rows()?);
+    }
+    if chosen("hook") {
+        add(hooking::rows()?);
     }
     if chosen("idle") {
         add(idling::rows()?);

@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by its panic")]
 
+mod checkpoints;
 mod crowd;
 mod faults;
 mod lab;

@@ -19,7 +19,7 @@ const SAMPLES: usize = 3;
 const MOST: usize = 400;
 
 #[expect(clippy::print_stderr, reason = "a test that tests nothing must say so")]
-fn has_strace() -> bool {
+pub fn has_strace() -> bool {
     let found = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
     assert!(found || env::var_os("CI").is_none(), "strace is needed in CI");
     if !found {

@@ -28,7 +28,7 @@ fn content(world: &World, archive: &str) -> Vec<(String, String)> {
     let found: Vec<_> = tar.entries().expect("entries").map(read).collect();
     let listed = Command::new("tar").args(["--quoting-style=literal", "-tzf"]).arg(world.at(archive)).output().expect("tar");
     assert!(listed.status.success() && listed.stderr.is_empty(), "{listed:?}");
-    let names: String = found.iter().map(|(name, _)| format!("{name}\n")).collect();
+    let names: String = found.iter().map(|(name, _)| format!("{name}\n")).collect::<Vec<_>>().concat();
     assert_eq!(String::from_utf8(listed.stdout).expect("names"), names);
     let test = Command::new("gunzip").arg("-t").arg(world.at(archive)).status().expect("gunzip");
     assert!(test.success());

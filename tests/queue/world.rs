@@ -33,9 +33,24 @@ impl World {
         world
     }
 
+    /// With an empty queue, on a file system that keeps things in memory; `None` where there is none.
+    pub fn in_memory() -> Option<Self> {
+        let world = Self::within(tempfile::tempdir_in("/dev/shm").ok()?);
+        assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+        Some(world)
+    }
+
+    /// The file system that it is on.
+    pub fn device(&self) -> u64 {
+        fs::metadata(&self.project).expect("the project").dev()
+    }
+
     /// Without a queue.
     pub fn bare() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        Self::within(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn within(dir: TempDir) -> Self {
         let world = Self { project: dir.path().join("project"), outside: dir.path().join("outside"), _dir: dir };
         for path in [&world.project, &world.outside] {
             fs::create_dir(path).expect("a directory");
@@ -52,12 +67,13 @@ impl World {
     pub fn put(&self, path: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.at(path);
         fs::write(&path, text).expect("a file");
-        age(&path, Duration::from_secs(60));
+        age(&path, Duration::from_mins(1));
         path
     }
 
     pub fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+        let bytes = fs::read(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// All names below the queue, with the content of the files; temporary names of ours too.

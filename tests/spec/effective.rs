@@ -50,6 +50,7 @@ spec:
     permissionMode: plan
     trustWorkdirs: false
     environment: { HTTPS_PROXY: "http://127.0.0.1:3128", EMPTY: "", "NO": "yes" }
+    statusLine: [~/bin/line, "--short"]
     stopGrace: 30s
   sessions:
     - names: "ccl-{0..2}"

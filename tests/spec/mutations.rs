@@ -37,7 +37,8 @@ fn full() -> Value {
                 "drain": "10m", "hardDrain": "1m", "canary": 1, "batch": 4, "proveWithin": "1m", "minDwell": "45m", "failback": "never"
             },
             "agent": {
-                "command": ["claude"], "permissionMode": "plan", "trustWorkdirs": true, "environment": { "A": "b" }, "stopGrace": "15s"
+                "command": ["claude"], "permissionMode": "plan", "trustWorkdirs": true, "environment": { "A": "b" },
+                "statusLine": ["line"], "stopGrace": "15s"
             },
             "sessions": [{ "names": "s-{0..3}", "workdir": "/w", "restart": "never", "adopt": false, "dispatch": true }],
             "tmux": { "socket": "agents", "width": 150, "height": 50, "historyLimit": 10000 },

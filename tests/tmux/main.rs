@@ -8,3 +8,4 @@ mod life;
 mod look;
 mod playground;
 mod start;
+mod typing;

@@ -60,6 +60,7 @@ pub fn run(context: &Context, args: &CheckpointArgs) -> Result<Exit, CliError> {
     match &args.command {
         CheckpointCommand::Ls { session, output } => list(context, session.as_deref(), *output),
         CheckpointCommand::Show { session, id, output } => show(context, session, id.as_deref(), *output),
+        CheckpointCommand::Restore { session, id } => restore(context, session, id.as_deref()),
         CheckpointCommand::Take { sessions, all } => take(context, sessions, *all),
     }
 }
@@ -113,7 +114,7 @@ fn shown(spec: &Spec, state: &std::path::Path, session: &SessionName, id: Option
 }
 
 /// The checkpoint of that name, or the newest good one, with those that were passed over.
-pub(super) fn find(
+fn find(
     spec: &Spec,
     state: &std::path::Path,
     session: &SessionName,
@@ -143,6 +144,19 @@ pub(super) fn find(
 fn take(context: &Context, sessions: &[String], all: bool) -> Result<Exit, CliError> {
     let sessions: Vec<_> = if all { Vec::new() } else { sessions.iter().map(|session| name(session)).collect::<Result<_, _>>()? };
     let answer = ask(context, context.spec_in_force()?, Command::TakeCheckpoints { sessions })?;
+    finish(context, answer)
+}
+
+fn restore(context: &Context, session: &str, id: Option<&str>) -> Result<Exit, CliError> {
+    let found = context.spec_in_force()?;
+    let spec = &found.loaded.spec;
+    let session = name(session)?;
+    let (from, checkpoint, refused) = find(spec, &context.state_dir(&spec.pool)?, &session, id)?;
+    for why in refused {
+        context.out.tell(&format!("refused: {}", render::escape(&why)));
+    }
+    let Checkpoint { conversation, workdir, .. } = checkpoint;
+    let answer = ask(context, found, Command::Restore { session, from, conversation, workdir })?;
     finish(context, answer)
 }
 

@@ -114,6 +114,7 @@ pub fn spoken(object: &ObjectRef) -> String {
         ObjectRef::Server => "tmux server".to_owned(),
         ObjectRef::SharedRoot => "shared root".to_owned(),
         ObjectRef::ActiveLink => "active link".to_owned(),
+        ObjectRef::StateDir => "state directory".to_owned(),
         ObjectRef::Account(name) => format!("account {name}"),
         // The one name that may hold more than letters and digits.
         ObjectRef::Link(account, link) => format!("link {account}/{}", escape(link.as_str())),

@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_limit_counts_for_an_idle_agent_whoever_says_that_it_is_idle() {
         let idle = word(Activity::Idle, 1);
-        let until = Some(NOW + Duration::from_secs(60));
+        let until = Some(NOW + Duration::from_mins(1));
         let judged = judge(&Signs { hook: Some(&idle), limit_until: until, ..ALIVE }, NOW);
         assert_eq!(judged.activity, Activity::LimitHit);
         assert_eq!(judged.evidence[0].source, ActivitySource::Transcript);

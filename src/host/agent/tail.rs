@@ -30,6 +30,8 @@ pub struct TailFacts {
     pub login_refused: Option<Timestamp>,
     /// The last prompt, cut.
     pub prompt: Option<String>,
+    /// When it was given, if its own record says so.
+    pub prompt_at: Option<Timestamp>,
     /// The last call of a tool.
     pub tool: Option<ToolCall>,
     /// The last text of the agent, cut.
@@ -127,7 +129,7 @@ impl TailFacts {
             self.cwd = Some(PathBuf::from(cwd));
         }
         match record["type"].as_str() {
-            Some("last-prompt") => self.absorb_prompt(&record["lastPrompt"]),
+            Some("last-prompt") => self.absorb_prompt(&record["lastPrompt"], None),
             Some("user") if record["isSidechain"] != true => self.absorb_user(record),
             Some("assistant") if record["isApiErrorMessage"] == true => self.absorb_error(record),
             Some("assistant") => self.absorb_answer(record),
@@ -138,10 +140,13 @@ impl TailFacts {
         }
     }
 
-    fn absorb_prompt(&mut self, prompt: &Value) {
-        if let Some(prompt) = json::text(prompt, TEXT).filter(|prompt| !prompt.is_empty()) {
-            self.prompt = Some(prompt);
+    fn absorb_prompt(&mut self, prompt: &Value, at: Option<Timestamp>) {
+        let Some(prompt) = json::text(prompt, TEXT).filter(|prompt| !prompt.is_empty()) else { return };
+        // What is said of the same prompt later does not say when it was given.
+        if at.is_some() || self.prompt.as_ref() != Some(&prompt) {
+            self.prompt_at = at;
         }
+        self.prompt = Some(prompt);
     }
 
     fn absorb_user(&mut self, record: &Value) {
@@ -164,7 +169,7 @@ impl TailFacts {
         let ours = ["<command-name>", "<local-command", "<task-notification>"].iter().any(|mark| text.starts_with(mark));
         if !ours && record["isMeta"] != true && record["isCompactSummary"] != true {
             self.interrupted = false;
-            self.absorb_prompt(typed);
+            self.absorb_prompt(typed, json::instant(&record["timestamp"]));
         }
     }
 

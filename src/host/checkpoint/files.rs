@@ -24,7 +24,7 @@ const TEMPORARY: &str = ".unfinished";
 /// The largest file that we would have written: the texts are cut at 4 KiB each, and names at 300 characters.
 const LIMIT: u64 = 1024 * 1024;
 /// More entries than a directory of ours has.
-const ENTRIES: usize = 10_000;
+const ENTRIES: usize = 20_000;
 
 /// A checkpoint that was kept.
 #[derive(Debug, PartialEq, Eq)]

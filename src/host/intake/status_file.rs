@@ -172,10 +172,9 @@ fn update(
             return;
         }
         ("UserPromptSubmit", ..) => Some(AgentState::Working),
-        ("Stop" | "StopFailure", ..) | ("Notification", _, Some("idle_prompt")) => Some(AgentState::Idle),
         // A turn that was interrupted goes on by itself, and a conversation is compacted in the middle of one.
         ("SessionStart", Some("resume" | "compact"), _) if before.is_some() => None,
-        ("SessionStart", ..) => Some(AgentState::Idle),
+        ("SessionStart" | "Stop" | "StopFailure", ..) | ("Notification", _, Some("idle_prompt")) => Some(AgentState::Idle),
         _ => None,
     };
     let Some(state) = state.or(before.map(|before| before.state)) else { return };

@@ -55,8 +55,8 @@ pub(super) fn archive(queue: &Queue, month: &Month, tasks: &[TaskName]) -> Resul
     if there.is_empty() {
         return Ok(Change::None);
     }
-    let archives = queue.child_made(ARCHIVE)?;
-    let part = Part::choose(&archives, month)?;
+    let directory = queue.child_made(ARCHIVE)?;
+    let part = Part::choose(&directory, month)?;
     let archived = part.extend(&done, &there)?;
     for Archived { task, stamp } in &archived {
         // One that was changed or replaced since it was read stays; it is archived anew next time.

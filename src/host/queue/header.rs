@@ -48,7 +48,7 @@ pub(super) fn read(task: &TaskName, bytes: &[u8]) -> Option<Result<TaskHeader, S
 
 /// Parts the front matter from the rest.
 fn split<'a>(task: &TaskName, bytes: &'a [u8]) -> Result<(Option<&'a str>, &'a [u8]), String> {
-    let Some((first, mut rest)) = line_of(bytes).filter(|(first, _)| first.trim_ascii_end() == b"---") else { return Ok((None, bytes)) };
+    let Some((_, mut rest)) = line_of(bytes).filter(|(first, _)| first.trim_ascii_end() == b"---") else { return Ok((None, bytes)) };
     let header = rest;
     let mut length = 0;
     loop {
@@ -65,11 +65,10 @@ fn split<'a>(task: &TaskName, bytes: &'a [u8]) -> Result<(Option<&'a str>, &'a [
         length += rest.len() - after.len();
         rest = after;
     }
-    debug_assert!(first.len() < bytes.len());
     let header = header.get(..length).unwrap_or_default();
     let text = std::str::from_utf8(header).map_err(|error| {
         let before = header.get(..error.valid_up_to()).unwrap_or_default();
-        let line = 2 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + before.split(|byte| *byte == b'\n').count();
         format!("{task}:{line}: the front matter is not UTF-8")
     })?;
     Ok((Some(text), rest))
@@ -228,3 +227,6 @@ fn cut(text: &str) -> String {
     }
     title
 }
+
+#[cfg(test)]
+mod tests;

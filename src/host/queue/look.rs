@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ffi::{OsStr, OsString},
+    fmt::Write as _,
     io::Read as _,
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -225,15 +226,24 @@ fn escaped_name(name: &OsStr) -> String {
     let mut shown = String::new();
     for chunk in name.as_bytes().utf8_chunks() {
         for character in chunk.valid().chars() {
-            if character.is_whitespace() || character == '%' || escaped(character.encode_utf8(&mut [0; 4])).chars().count() > 1 {
-                character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| shown.push_str(&format!("%{byte:02X}")));
+            let mut bytes = [0; 4];
+            let text = character.encode_utf8(&mut bytes);
+            if character.is_whitespace() || character == '%' || escaped(text) != *text {
+                escape_bytes(text.as_bytes(), &mut shown);
             } else {
                 shown.push(character);
             }
         }
-        chunk.invalid().iter().for_each(|byte| shown.push_str(&format!("%{byte:02X}")));
+        escape_bytes(chunk.invalid(), &mut shown);
     }
     shown
+}
+
+fn escape_bytes(bytes: &[u8], shown: &mut String) {
+    for byte in bytes {
+        // Writing to a `String` cannot fail.
+        let _ = write!(shown, "%{byte:02X}");
+    }
 }
 
 /// Whose files are taken. Who may write into the inbox may give tasks; an inbox that is open to everybody gives them to nobody else.

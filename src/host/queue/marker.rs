@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     Change,
     error::{QueueError, Stopped, shown},
-    place::{kind_words, put_new, task_file, unfinished_name, write_unfinished},
+    place::{clear_unfinished, kind_words, put_new, task_file, unfinished_name, write_unfinished},
 };
 use crate::{
     host::links::{
@@ -110,12 +110,15 @@ pub(super) fn claim(inbox: &Dir, task: &TaskName, expect: &FileIdentity, marker:
 /// Exchanges a marker for one of the same claim with a later lease. A lease that is lost with the power is no loss: nobody works on the task then.
 pub(super) fn renew(inbox: &Dir, task: &TaskName, marker: &Marker) -> Result<Change, Stopped> {
     let name = name(task);
+    let unfinished = unfinished_name(name.as_ref());
     match find(inbox, task)? {
-        Some(Ok(standing)) if standing.claim == marker.claim && standing.lease_until >= marker.lease_until => return Ok(Change::None),
+        Some(Ok(standing)) if standing.claim == marker.claim && standing.lease_until >= marker.lease_until => {
+            clear_unfinished(inbox, &unfinished)?;
+            return Ok(Change::None);
+        }
         _ if carries(inbox, task, &marker.claim)? => {}
         _ => return Err(QueueError::Unmarked(shown(&inbox.join(name.as_ref()))).into()),
     }
-    let unfinished = unfinished_name(name.as_ref());
     write_unfinished(inbox, &unfinished, &written(inbox, task, marker)?)?;
     let exchanged = inbox.exchange(unfinished.as_ref(), inbox, name.as_ref());
     if !matches!(exchanged, Ok(true)) {

@@ -199,6 +199,11 @@ impl RealHost {
             self.tracks.said(process, word);
         }
         let report = &message.report;
+        match (&message.kind, &report.prompt) {
+            (Kind::Hook(event), Some(prompt)) if event == "UserPromptSubmit" => self.tracks.prompted(process, prompt, message.at),
+            (Kind::Hook(event), _) if matches!(event.as_str(), "Stop" | "StopFailure") => self.tracks.turn_ended(process, message.at),
+            _ => {}
+        }
         // An idle agent's status line comes every minute and mostly says nothing new.
         let hook = message.kind != Kind::StatusLine;
         if self.tracks.spoke(process, report.transcript.as_deref(), report.context_tokens, hook) {
@@ -298,7 +303,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut host = host(dir.path());
         host.note(Heard::Files(BTreeSet::from([Hint { tag: Place::Home, name: None }])));
-        let deadline = host.now().mono.plus(Duration::from_secs(60));
+        let deadline = host.now().mono.plus(Duration::from_mins(1));
         {
             // As the loop does when a command comes in while more is gathered: the wait is begun, and dropped.
             let mut wait = std::pin::pin!(host.hear(deadline));

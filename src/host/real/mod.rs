@@ -167,6 +167,7 @@ impl RealHost {
 
     /// Begins to listen: to the reports of agents, and to changes in the homes. Only the holder of the state's lock may.
     pub fn listen(&mut self) {
+        self.tracks.watches = true;
         match Intake::bind(&self.station.intake_socket(), &self.station.spool()) {
             Ok(intake) => self.intake = Some(intake),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot take reports of agents; looks have to do"),

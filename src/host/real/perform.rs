@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,8 +11,8 @@ use std::{
 use super::{RealHost, ground::Ground, track::lock};
 use crate::{
     host::{
-        agent::{AgentError, home, launch, register},
-        links, process, queue,
+        agent::{AgentError, home, launch, register, transcript},
+        checkpoint, links, process, queue,
         tmux::TmuxOp,
     },
     model::{ConversationId, Pid, ProcessId, SessionName},
@@ -42,6 +42,8 @@ enum Refusal {
         #[source]
         source: Arc<AgentError>,
     },
+    #[error("conversation {0} has no transcript; bring it back, or choose another checkpoint")]
+    NoTranscript(ConversationId),
     #[error("the agent cannot be started")]
     Agent(#[source] Arc<AgentError>),
     #[error("the files did not answer within {0:?}")]
@@ -72,6 +74,7 @@ impl RealHost {
                 | Effect::MergeDirectory { .. }
                 | Effect::PrepareHome { .. }
                 | Effect::RecordActive { .. }
+                | Effect::RemoveCheckpoints { .. }
                 | Effect::CreateQueue { .. }
                 | Effect::ClaimTask { .. }
                 | Effect::RenewClaim { .. }
@@ -81,6 +84,10 @@ impl RealHost {
                 | Effect::RetryTask { .. }
                 | Effect::MoveTask { .. }
                 | Effect::ArchiveDone { .. } => files.push((index, effect.clone())),
+                Effect::RestoreSession { conversation, workdir, .. } => {
+                    let check = check_restore(&ground, &self.tracks.shelf, *conversation, workdir);
+                    outcomes[index] = Some(check.await.unwrap_or(Refusal::Files(CHECK_WITHIN).outcome()));
+                }
                 Effect::StopAgent { process, grace, .. } => stops.push((index, (*process, *grace))),
                 Effect::TypePrompt { .. } => prompts.push((index, effect)),
                 Effect::StartServer => outcomes[index] = Some(self.start_server().await),
@@ -94,7 +101,7 @@ impl RealHost {
         if !files.is_empty() {
             let count = files.len();
             let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
-            let done = change_files(files.into_iter().map(|(_, effect)| effect).collect()).await;
+            let done = change_files(Arc::clone(&ground), files.into_iter().map(|(_, effect)| effect).collect()).await;
             fill(&mut outcomes, &indexes, done.unwrap_or_else(|| vec![cannot_tell(CHANGE_WITHIN); count]));
             if effects.iter().any(|effect| matches!(effect, Effect::CreateQueue { .. })) {
                 // What is dropped into it is to be heard of.
@@ -161,13 +168,18 @@ fn cannot_tell(within: Duration) -> Outcome {
 }
 
 /// One after the other: links come in the order of the spec.
-async fn change_files(effects: Vec<Effect>) -> Option<Vec<Outcome>> {
-    let work = tokio::task::spawn_blocking(move || effects.iter().map(change_file).collect());
+async fn change_files(ground: Arc<Ground>, effects: Vec<Effect>) -> Option<Vec<Outcome>> {
+    let work = tokio::task::spawn_blocking(move || effects.iter().map(|effect| change_file(&ground, effect)).collect());
     tokio::time::timeout(CHANGE_WITHIN, work).await.ok()?.ok()
 }
 
-fn change_file(effect: &Effect) -> Outcome {
+fn change_file(ground: &Ground, effect: &Effect) -> Outcome {
     match effect {
+        Effect::RemoveCheckpoints { session, checkpoints } => match checkpoint::files::remove(&ground.state, session, checkpoints) {
+            Ok(true) => Outcome::Changed,
+            Ok(false) => Outcome::Unchanged,
+            Err(error) => Outcome::Failed(Failure::from_error(Happened::CannotTell, &error)),
+        },
         Effect::PrepareHome { home, trust, accept_bypass, .. } => home::prepare(home, trust, *accept_bypass),
         Effect::RecordActive { needs, .. } => match links::verify(needs) {
             Ok(()) => Outcome::Changed,
@@ -204,7 +216,8 @@ type Checked = BTreeMap<SessionName, Result<process::Exec, Outcome>>;
 /// Right before a start: the links are right, nobody has the conversation open, and the program is there.
 async fn check_launches(ground: Arc<Ground>, shelf: Arc<Mutex<register::Shelf>>, launches: Vec<Launch>) -> Checked {
     let work = tokio::task::spawn_blocking(move || {
-        let open = open_conversations(&ground, &mut lock(&shelf), &launches);
+        let wanted = launches.iter().map(|launch| launch.conversation).collect();
+        let open = open_conversations(&ground, &mut lock(&shelf), &wanted);
         let settings = ground.settings.write(&ground.settings_path).map_err(Arc::new);
         let path = ground.environment.get(OsStr::new("PATH")).cloned().unwrap_or_default();
         let program = launch::resolve_program(&ground.command, &path).map_err(Arc::new);
@@ -237,13 +250,31 @@ async fn check_launches(ground: Arc<Ground>, shelf: Arc<Mutex<register::Shelf>>,
     tokio::time::timeout(CHECK_WITHIN, work).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
+/// Whether a session may be bound to a conversation: it has a transcript, and nobody has it open.
+async fn check_restore(
+    ground: &Arc<Ground>,
+    shelf: &Arc<Mutex<register::Shelf>>,
+    conversation: ConversationId,
+    workdir: &Path,
+) -> Option<Outcome> {
+    let (ground, shelf, workdir) = (Arc::clone(ground), Arc::clone(shelf), workdir.to_owned());
+    let check = move || -> Result<(), Refusal> {
+        let found = transcript::find(&ground.root.join("projects"), &workdir, conversation);
+        found.map_err(|error| Refusal::Agent(Arc::new(error)))?.ok_or(Refusal::NoTranscript(conversation))?;
+        let open = open_conversations(&ground, &mut lock(&shelf), &BTreeSet::from([conversation]));
+        let open = open.map_err(|(home, source)| Refusal::Register { home, conversation, source })?;
+        open.get(&conversation).map_or(Ok(()), |pid| Err(Refusal::Open { conversation, pid: *pid }))
+    };
+    let work = tokio::task::spawn_blocking(move || check().map_or_else(|refusal| refusal.outcome(), |()| Outcome::Changed));
+    tokio::time::timeout(CHECK_WITHIN, work).await.ok()?.ok()
+}
+
 /// Which of the conversations living processes have open, in any home of the pool.
 fn open_conversations(
     ground: &Ground,
     shelf: &mut register::Shelf,
-    launches: &[Launch],
+    wanted: &BTreeSet<ConversationId>,
 ) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, Arc<AgentError>)> {
-    let wanted: BTreeSet<ConversationId> = launches.iter().map(|launch| launch.conversation).collect();
     let mut open = BTreeMap::new();
     for (_, home) in &ground.homes {
         let entries = shelf.read_all(home).map_err(|error| (home.clone(), Arc::new(error)))?;

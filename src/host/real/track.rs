@@ -19,8 +19,8 @@ use crate::{
         intake::status_file,
         process::{self, DeathWatch, Exit, ProcessState},
     },
-    model::{AccountUsage, Activity, Now, Pid, ProcessId, SessionName, error_line},
-    observed::{AgentView, Death, PaneView, RegisterView, Seen, StartReport, Unseen},
+    model::{AccountUsage, Activity, ClaimId, Now, Pid, ProcessId, SessionName, error_line},
+    observed::{AgentView, Death, PaneView, PromptView, RegisterView, Seen, StartReport, Unseen},
 };
 
 /// Everything known of agent processes.
@@ -33,6 +33,8 @@ pub(super) struct Tracks {
     ended: BTreeMap<ProcessId, Option<Death>>,
     /// What start hooks reported, by process: a report may come before the process was first looked at.
     starts: BTreeMap<ProcessId, StartReport>,
+    /// What is known of the turns of processes; for the same reason.
+    turns: BTreeMap<ProcessId, Turns>,
     /// What hooks said last of what their agents do, by process.
     words: BTreeMap<ProcessId, Word>,
     /// Where the status file of a session may be: its start directory, and the registered projects.
@@ -40,6 +42,8 @@ pub(super) struct Tracks {
     projects: Vec<PathBuf>,
     /// Processes whose register or transcript is to be read again.
     dirty: BTreeSet<Pid>,
+    /// Whether ends are waited for. A host that only looks once opens no handles.
+    pub watches: bool,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
     /// What the registers said last. It is shared with the checks before a start, which run on a thread of their own.
@@ -61,6 +65,34 @@ struct Track {
     view: AgentView,
     /// The activity may change with the clock alone: at start-up, and while a limit lasts.
     timed: bool,
+}
+
+/// What was heard of the turns of one process.
+#[derive(Debug, Clone, Default)]
+struct Turns {
+    /// Claims in its prompts, oldest first, each once.
+    prompts: Vec<PromptView>,
+    ended_at: Option<Timestamp>,
+}
+
+impl Turns {
+    /// How many prompts are kept.
+    const PROMPTS: usize = 8;
+
+    /// Notes the claims of a prompt. Reports may come late: those of a time without a daemon come from the spool.
+    fn take(&mut self, claims: Vec<ClaimId>, at: Timestamp) {
+        for claim in claims {
+            let at = self.prompts.iter().find(|prompt| prompt.claim == claim).map_or(at, |before| before.at.max(at));
+            self.prompts.retain(|prompt| prompt.claim != claim);
+            self.prompts.push(PromptView { claim, at });
+        }
+        self.prompts.sort_by_key(|prompt| prompt.at);
+        self.prompts.drain(..self.prompts.len().saturating_sub(Self::PROMPTS));
+    }
+
+    fn end(&mut self, at: Timestamp) {
+        self.ended_at = self.ended_at.max(Some(at));
+    }
 }
 
 /// What a look at one agent brought.
@@ -126,6 +158,28 @@ impl Tracks {
     fn status_file(&self, name: &SessionName) -> Option<Word> {
         let places: BTreeSet<&PathBuf> = self.workdirs.get(name).into_iter().chain(&self.projects).take(PROJECTS).collect();
         places.into_iter().filter_map(|place| status_file::read(place, name)).max_by_key(|word| word.at)
+    }
+
+    /// Notes what a hook said of a prompt that its process took.
+    pub fn prompted(&mut self, process: ProcessId, prompt: &str, at: Timestamp) {
+        let claims = ClaimId::all_in(prompt);
+        if !claims.is_empty() {
+            self.dirty.insert(process.pid);
+            self.turns_of(process).take(claims, at);
+        }
+    }
+
+    /// Notes that a hook said that a turn is over.
+    pub fn turn_ended(&mut self, process: ProcessId, at: Timestamp) {
+        self.dirty.insert(process.pid);
+        self.turns_of(process).end(at);
+    }
+
+    fn turns_of(&mut self, process: ProcessId) -> &mut Turns {
+        if !self.turns.contains_key(&process) && self.turns.len() >= REMEMBERED {
+            self.turns.pop_first();
+        }
+        self.turns.entry(process).or_default()
     }
 
     /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
@@ -226,7 +280,7 @@ impl Tracks {
             // bears its number is somebody else.
             return Ok(Track::ended(Some(pid), death));
         }
-        if !deaths.watch(process).map_err(failed)? {
+        if self.watches && !deaths.watch(process).map_err(failed)? {
             return Ok(Track::ended(Some(pid), None));
         }
         let before = self.by_session.get(name).filter(|track| track.process == Some(process));
@@ -258,7 +312,18 @@ impl Tracks {
             home,
             timed: false,
         };
-        self.limits.extend(track.read_transcript(process, now));
+        let (limit, prompt) = track.read_transcript(process, now);
+        self.limits.extend(limit);
+        if let Some((claims, at)) = prompt {
+            // A second proof: the report of a hook may be lost. Its time is that of the first one.
+            let turns = self.turns_of(process);
+            let news = claims.into_iter().filter(|claim| turns.prompts.iter().all(|known| known.claim != *claim)).collect();
+            turns.take(news, at);
+        }
+        if let Some(turns) = self.turns.get(&process) {
+            track.view.prompts.clone_from(&turns.prompts);
+            track.view.turn_ended_at = turns.ended_at;
+        }
         let entry = track.home.as_deref().map(|home| lock(&self.shelf).read(home, process));
         let silent = !matches!(entry, Some(Ok(Some(_))));
         let status_file = if silent { self.status_file(name) } else { None };
@@ -326,15 +391,18 @@ impl Track {
         }
     }
 
-    /// Limits and refusals count only when they are of this very process: a transcript outlives accounts.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> Option<(PathBuf, AccountUsage)> {
-        let facts = tail::tail(self.transcript.as_ref()?).ok().flatten()?;
+    /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
+    /// whoever took it.
+    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<(Vec<ClaimId>, Timestamp)>) {
+        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else { return (None, None) };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
         let limit = facts.limit.filter(|limit| limit.at >= since);
         self.limit_until = limit.as_ref().and_then(|limit| limit.resets_at);
         self.login_dead = facts.login_refused.is_some_and(|at| at >= since);
         self.context_tokens = facts.context_tokens.or(self.context_tokens);
-        Some((self.home.clone()?, limit?.usage()?))
+        let usage = limit.and_then(|limit| Some((self.home.clone()?, limit.usage()?)));
+        let claims = facts.prompt.as_deref().map(ClaimId::all_in).filter(|claims| !claims.is_empty());
+        (usage, claims.zip(facts.prompt_at))
     }
 
     fn take_register(

@@ -220,6 +220,35 @@ fn a_lost_server_is_told() {
     assert!(world.memory.attempts.is_empty(), "the server's end is no exit of theirs");
 }
 
+/// A look that fails, or that shows a server without panes while the agents live, is no death: nothing is told, counted or begun anew.
+#[test]
+fn a_look_at_tmux_that_fails_or_shows_nothing_ends_nobody() {
+    let looks: [fn(&mut World); 4] = [
+        |world| world.seen.tmux = unseen(),
+        |world| {
+            world.seen.tmux = unseen();
+            world.seen.agents.values_mut().for_each(|agent| *agent = unseen());
+        },
+        |world| world.seen.agents.values_mut().for_each(|agent| *agent = unseen()),
+        |world| world.tmux().panes.clear(),
+    ];
+    for (number, look) in looks.into_iter().enumerate() {
+        let mut world = World::converged(2);
+        look(&mut world);
+        let absorbed = world.absorb();
+        assert_eq!(reasons(&absorbed), [], "look {number}");
+        world.learn();
+        assert!(world.memory.attempts.is_empty() && world.memory.sessions.values().all(|record| !record.ended && record.process.is_some()));
+        let started = world
+            .plan()
+            .plan
+            .actions
+            .iter()
+            .any(|(_, action)| matches!((&action.object, action.verb), (ObjectRef::Session(_), Verb::Create | Verb::Restart)));
+        assert!(!started, "look {number}: an agent that may live gets no second one");
+    }
+}
+
 /// The handles of the processes tell before tmux is looked at again.
 #[test]
 fn a_server_whose_loss_is_seen_behind_the_exits_is_told_once_and_counts_nothing() {

@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    model::{ProjectName, TaskId, TaskName},
+    model::{ProjectName, TaskName},
     observed::{GitState, ToolAtHand},
     plan::{
-        TaskAttempt,
+        TaskRecord,
         tests::world::{World, at, session},
     },
 };
@@ -21,7 +21,7 @@ fn world() -> World {
 }
 
 fn signs_of(world: &World) -> Signs {
-    signs(&world.seen, &world.memory, &session("s-0")).expect("its agent is known")
+    signs(&world.seen, &world.memory, &OpenAttempts::of(&world.memory), &session("s-0")).expect("its agent is known")
 }
 
 fn next(state: &CheckpointState, now: &Signs) -> Option<(Now, CheckpointCause)> {
@@ -85,7 +85,7 @@ fn nothing_is_begun_while_one_is_under_way() {
 fn a_session_that_is_not_known_is_not_asked_about() {
     let mut unknown = world();
     unknown.seen.agents.insert(session("s-0"), crate::plan::tests::world::unseen());
-    assert_eq!(signs(&unknown.seen, &unknown.memory, &session("s-0")), None);
+    assert_eq!(signs(&unknown.seen, &unknown.memory, &OpenAttempts::of(&unknown.memory), &session("s-0")), None);
     assert!(draft(&unknown.spec, &unknown.seen, &unknown.memory, &session("s-0"), CheckpointCause::ByHand, at(0)).is_some());
     assert!(draft(&unknown.spec, &unknown.seen, &unknown.memory, &session("s-9"), CheckpointCause::ByHand, at(0)).is_none());
 }

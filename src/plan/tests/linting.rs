@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{Activity, Pid, ProcessId, StartDigest, TmuxSessionId},
-    observed::{Mark, Seen},
+    observed::{CheckpointId, CheckpointsView, Mark, Seen},
 };
 
 /// A rule, and what breaks it.
@@ -50,6 +50,14 @@ fn pruned(world: &mut World) {
     world.spec.prune = true;
 }
 
+/// Checkpoints of `s-0` are there, and one is removed.
+fn removal(world: &mut World, taken: &[i64], removed: i64) -> Effect {
+    let id = |second: &i64| CheckpointId::new(at(*second).wall, "0123456789ab");
+    let view = CheckpointsView { taken: taken.iter().map(id).collect(), newest: None };
+    world.seen.checkpoints.insert(session("s-0"), Seen::known(view, at(0)));
+    Effect::RemoveCheckpoints { session: session("s-0"), checkpoints: vec![id(&removed)] }
+}
+
 fn changed(mut effect: Effect, change: impl FnOnce(&mut Launch)) -> Vec<Effect> {
     if let Effect::CreateSession { launch, .. } | Effect::RespawnAgent { launch, .. } = &mut effect {
         change(launch);
@@ -57,7 +65,9 @@ fn changed(mut effect: Effect, change: impl FnOnce(&mut Launch)) -> Vec<Effect> 
     vec![effect]
 }
 
-const BREACHES: [Breach; 38] = [
+const BREACHES: [Breach; 40] = [
+    ("a checkpoint is removed that was not seen", |world| vec![removal(world, &[1, 2], 3)]),
+    ("the newest checkpoint of a session is removed", |world| vec![removal(world, &[1, 2], 2)]),
     ("a session is started twice in one plan", |world| vec![create(world, "s-0"); 2]),
     ("a conversation is opened twice in one plan", |world| {
         let mut effects = vec![create(world, "s-0")];

@@ -12,6 +12,7 @@ mod logins;
 mod properties;
 mod removals;
 mod sessions;
+mod tidying;
 pub mod world;
 
 use super::*;
