@@ -105,6 +105,7 @@ impl<H: Host> Engine<H> {
             ended: true,
             stopped: true,
             spoken: true,
+            asked: None,
         })
     }
 
