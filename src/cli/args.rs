@@ -220,6 +220,9 @@ pub struct ApplyArgs {
     /// Do not ask.
     #[arg(short = 'y', long)]
     pub yes: bool,
+    /// Stop every session that is not declared any more, although they are more than `maxPrune`.
+    #[arg(long, conflicts_with = "plan")]
+    pub confirm_prune: bool,
     /// How long to wait for the pool to converge, such as 2m.
     #[arg(long, value_name = "DURATION", default_value = "2m")]
     pub timeout: String,

@@ -200,19 +200,22 @@ impl Context {
     /// [`CliError::Store`], [`CliError::Engine`], [`CliError::Host`].
     pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
         let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
-        let (memory, usage) = match Reader::attach(&station.state) {
-            Ok(reader) => match recall(&reader) {
-                Ok(memory) => (memory, reader.usage().unwrap_or_default()),
-                Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
-                Err(error) => return Err(CliError::Engine(error)),
-            },
+        let reader = match Reader::attach(&station.state) {
+            Ok(reader) => reader,
             Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
             // The identity is given with the store. Until then one that is the same for every look: a saved plan is compared with a second one.
-            Err(StoreError::Missing { .. }) => (Memory::new(PoolId(uuid::Uuid::nil())), BTreeMap::new()),
+            Err(StoreError::Missing { .. }) => {
+                return Ok(View::new(host, spec.clone(), Memory::new(PoolId(uuid::Uuid::nil())), Snapshot::default()));
+            }
             Err(error) => return Err(CliError::Store(error)),
         };
-        let seen = Snapshot { usage, ..Snapshot::default() };
-        Ok(View::new(host, spec.clone(), memory, seen))
+        let memory = match recall(&reader) {
+            Ok(memory) => memory,
+            Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
+            Err(error) => return Err(CliError::Engine(error)),
+        };
+        let seen = Snapshot { usage: reader.usage().unwrap_or_default(), ..Snapshot::default() };
+        Ok(View::new(host, spec.clone(), memory, seen).remembering(&reader))
     }
 
     /// What can be seen without a memory, and a word that it is only that.

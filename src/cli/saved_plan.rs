@@ -9,7 +9,7 @@ use super::CliError;
 use crate::{
     model::{SpecDigest, sha256_hex},
     observed::{Seen, Snapshot},
-    plan::{Memory, Planned},
+    plan::{Memory, Phase, Planned},
     spec::Spec,
 };
 
@@ -67,7 +67,12 @@ impl SavedPlan {
         if self.spec != fresh.spec {
             return Err(CliError::PlanStale("the spec has changed since".to_owned()));
         }
-        if self.based_on != fresh.based_on || self.planned.plan.actions != fresh.planned.plan.actions {
+        // Tasks come and go by themselves, and a claim names its instant: a plan is not stale by them.
+        let fixed = |plan: &Self| {
+            let actions = plan.planned.plan.actions.clone();
+            actions.into_iter().filter(|(phase, _)| !matches!(phase, Phase::Settle | Phase::Dispatch | Phase::Tidy)).collect::<Vec<_>>()
+        };
+        if self.based_on != fresh.based_on || fixed(self) != fixed(fresh) {
             return Err(CliError::PlanStale("the host has changed since".to_owned()));
         }
         Ok(())

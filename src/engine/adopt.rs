@@ -24,6 +24,15 @@ impl<H: Host> Engine<H> {
                 if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
             return Ok(Answer::Refused { message });
         }
+        let agent = self.view.seen.agents.get(name).and_then(Seen::value);
+        if !agent.is_some_and(|agent| agent.process.is_some() && agent.register.is_some()) {
+            let message = format!(
+                "no agent that has registered itself runs in tmux session {name}: what is taken over is an agent with its conversation; \
+                 start `{}` as the pane's own process, or end the session and let the pool start it",
+                self.view.spec.agent.command.join(" ")
+            );
+            return Ok(Answer::Refused { message });
+        }
         let mark = Mark { pool: self.view.memory.pool, session: name.clone(), digest: self.view.spec.start_digest(session) };
         let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
         let object = ObjectRef::Session(name.clone());

@@ -1,6 +1,6 @@
 //! What an operator or a program may ask of the engine, and what it answers.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,9 @@ pub enum Command {
     Apply {
         /// The digest that the sender has shown to its user, if it did.
         expect: Option<SpecDigest>,
+        /// Undeclared sessions that may be stopped, however many they are: the sender has shown them to its user.
+        #[serde(default)]
+        confirm_prune: BTreeSet<SessionName>,
     },
     /// Look at everything now.
     Reconcile,

@@ -152,6 +152,8 @@ pub(super) fn readiness(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeM
 fn root_problem(seen: &Snapshot, memory: &Memory) -> Option<String> {
     match seen.shared_root.value() {
         Some(RootView::Marked(pool)) if *pool == memory.pool => None,
+        // Before the first convergence it is still to be made; later an empty one is a share that is not mounted.
+        Some(RootView::Absent | RootView::Empty) if memory.links.is_empty() => None,
         Some(_) => Some("the shared root does not carry this pool's marker".to_owned()),
         None => Some("the shared root cannot be looked at".to_owned()),
     }

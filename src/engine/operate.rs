@@ -1,13 +1,13 @@
 //! Carries out what operators and programs ask. Every command is safe to repeat: the same request id gets the same answer.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{Answer, Command, Engine, EngineError, Pass, Request};
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Event, EventReason, ObjectRef, Severity, SpecDigest, SwapId},
+    model::{AccountName, Event, EventReason, ObjectRef, SessionName, Severity, SpecDigest, SwapId},
     plan::{Attempts, Cordon, MemoryChange, Refused, RefusedLogin, SessionRecord, Suspension, target},
     store::{Batch, Handled},
     swap::{SwapCause, SwapVerdict},
@@ -65,9 +65,12 @@ impl<H: Host> Engine<H> {
             Command::RetryTask { task } => self.retry_task(request, task).await,
             Command::CancelTask { task, reason } => self.cancel_task(request, task, reason).await,
             Command::MoveTask { task, to } => self.move_task(request, task, to).await,
-            Command::Apply { expect } => match self.other_spec(expect.as_ref()) {
+            Command::Apply { expect, confirm_prune } => match self.other_spec(expect.as_ref()) {
                 Some(refused) => Ok(refused),
-                None => return Ok(Begun::Converging(self.ticket(request))),
+                None => {
+                    self.confirm_prune(confirm_prune)?;
+                    return Ok(Begun::Converging(self.ticket(request)));
+                }
             },
             Command::Reconcile => return Ok(Begun::Converging(self.ticket(request))),
             Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
@@ -119,6 +122,18 @@ impl<H: Host> Engine<H> {
     pub async fn confirm_removals(&mut self) {
         self.view.look(&Look { tmux: true, ..Look::default() }).await;
         self.view.confirm_removals();
+    }
+
+    /// Notes an operator's word that these undeclared sessions may be stopped. It holds for them alone, and ends with them.
+    ///
+    /// # Errors
+    /// [`EngineError`] when it could not be recorded.
+    pub fn confirm_prune(&mut self, sessions: &BTreeSet<SessionName>) -> Result<(), EngineError> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let changes = vec![MemoryChange::SetPruneConfirmed(sessions.clone())];
+        self.commit("record what may be stopped", &Batch { changes, ..Batch::default() })
     }
 
     /// Passes until nothing is left to do, or `deadline` has come. What waits only for a moment (a start, a proof, a short back-off) is waited

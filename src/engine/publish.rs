@@ -63,7 +63,7 @@ impl UnwrittenFlips {
 }
 
 /// The conditions as the store remembers them: enough to keep the times of their flips.
-pub(super) fn remembered(store: &Store) -> Conditions {
+pub(super) fn remembered<Access>(store: &Store<Access>) -> Conditions {
     let condition = |(key, (status, since)): ((ObjectRef, ConditionKind), (Truth, Timestamp))| {
         let condition = Condition {
             kind: key.1,

@@ -1,16 +1,17 @@
 //! What the engine knows and plans, without the right to write: all that a dry run needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::{
     host::{Host, Look},
-    model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, Severity},
+    model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{Seen, Snapshot},
     plan::{Finding, Memory, Planned, absorb, filter, lint, plan, tasks::GroundTruth, undeclared_sessions, wanted_transcripts},
     spec::Spec,
     status::{Conditions, Inputs, SpecState, Status, conditions, status},
+    store::Store,
     swap::SwapCause,
 };
 
@@ -66,6 +67,13 @@ impl<H: Host> View<H> {
         }
     }
 
+    /// The same, with the times at which conditions flipped, as `store` remembers them.
+    #[must_use]
+    pub fn remembering<Access>(mut self, store: &Store<Access>) -> Self {
+        self.conditions = super::publish::remembered(store);
+        self
+    }
+
     /// Looks and plans, and writes nothing. A removal counts as confirmed: somebody is looking at it.
     pub async fn preview(&mut self) -> Planned {
         self.look(&Look::all()).await;
@@ -83,6 +91,13 @@ impl<H: Host> View<H> {
         let planned = self.plan_now();
         self.planned = planned.clone();
         planned
+    }
+
+    /// Plans anew as if an operator had confirmed that every undeclared session may be stopped. Answers the plan and which sessions they are.
+    pub fn preview_confirmed(&mut self) -> (Planned, BTreeSet<SessionName>) {
+        self.memory.prune_confirmed.clone_from(&self.memory.removal_seen);
+        self.planned = self.plan_now();
+        (self.planned.clone(), self.memory.prune_confirmed.clone())
     }
 
     /// Notes the undeclared sessions in the copy of the memory that this process holds, as a first pass would have done.
@@ -210,6 +225,11 @@ impl<H: Host> View<H> {
 
     pub(super) async fn look(&mut self, look: &Look) {
         self.host.observe(&self.memory, look, &mut self.seen).await;
+    }
+
+    /// Both clocks of the host.
+    pub fn now(&self) -> Now {
+        self.host.now()
     }
 
     pub(super) fn wall(&self) -> Timestamp {

@@ -295,6 +295,10 @@ pub fn absorb_removals(spec: &Spec, seen: &Snapshot, memory: &Memory) -> Absorbe
             absorbed.changes.push(MemoryChange::ClearAttempts(ObjectRef::Session(name.clone())));
         }
     }
+    let confirmed: BTreeSet<_> = memory.prune_confirmed.intersection(&undeclared).cloned().collect();
+    if confirmed != memory.prune_confirmed {
+        absorbed.changes.push(MemoryChange::SetPruneConfirmed(confirmed));
+    }
     if undeclared != memory.removal_seen {
         absorbed.changes.push(MemoryChange::SetRemovalSeen(undeclared));
     }

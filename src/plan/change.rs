@@ -44,6 +44,8 @@ pub enum MemoryChange {
     RemoveCordon(ObjectRef),
     /// The sessions that this pass found missing from the spec, all of them.
     SetRemovalSeen(BTreeSet<SessionName>),
+    /// The undeclared sessions that may be stopped at an operator's word, all of them.
+    SetPruneConfirmed(BTreeSet<SessionName>),
     /// No account has room since then, or one has room again.
     SetExhausted(Option<Timestamp>),
     /// Room came back then.
@@ -84,6 +86,7 @@ impl Memory {
             MemoryChange::PutCordon(object, cordon) => drop(self.cordoned.insert(object.clone(), cordon.clone())),
             MemoryChange::RemoveCordon(object) => drop(self.cordoned.remove(object)),
             MemoryChange::SetRemovalSeen(sessions) => self.removal_seen.clone_from(sessions),
+            MemoryChange::SetPruneConfirmed(sessions) => self.prune_confirmed.clone_from(sessions),
             MemoryChange::SetExhausted(since) => self.exhausted_since = *since,
             MemoryChange::SetRoomSince(at) => self.room_since = *at,
             MemoryChange::SetServer(server) => self.server = Some(server.clone()),

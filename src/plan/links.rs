@@ -226,7 +226,9 @@ impl<'a> Planner<'a> {
         let in_use = |account: &&Account| !self.memory.cordoned.contains_key(&ObjectRef::Account(account.name.clone()));
         let login = |account: &Account| login_of(self.seen, self.memory, &account.name);
         let logged_in = |account: &&Account| !matches!(login(account), LoginView::Missing | LoginView::Dead { .. });
-        fit().filter(in_use).find(logged_in).or_else(|| fit().find(in_use)).or_else(|| fit().next())
+        let first = fit().filter(in_use).find(logged_in).or_else(|| fit().find(in_use)).or_else(|| fit().next());
+        // Without any login nothing can be done there, and an account that is recorded as active would have to be left at once.
+        first.filter(|account| login(account) != LoginView::Missing)
     }
 
     fn plan_active_link(&mut self, path: &Path, account: &Account) {

@@ -1,13 +1,15 @@
 //! An independent check of a finished plan against the safety rules. It shares no code with the planners on purpose; a finding is our bug.
 
+mod tasks;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 
-use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan, TaskAttempt, TaskRecord};
+use super::{Action, Disruption, Effect, Launch, LinkNeed, MAX_FACT_AGE, Memory, Plan};
 use crate::{
-    model::{AccountName, Activity, ConversationId, Now, ObjectRef, SessionName, TaskId, TmuxSessionId},
+    model::{AccountName, ConversationId, Now, SessionName, TmuxSessionId},
     observed::{AgentView, Mark, PaneView, Seen, Snapshot},
     spec::Spec,
 };
@@ -34,10 +36,6 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
     let mut started: BTreeSet<&SessionName> = BTreeSet::new();
     let mut conversations = BTreeSet::new();
     let mut removed = BTreeSet::new();
-    let mut prompted: BTreeSet<&SessionName> = BTreeSet::new();
-    let mut claimed: BTreeSet<&TaskId> = BTreeSet::new();
-    let engaged: BTreeMap<&SessionName, (&TaskId, &TaskAttempt)> =
-        memory.tasks.iter().filter_map(|(task, record)| record.open().map(|attempt| (&attempt.session, (task, attempt)))).collect();
     for (_, action) in &plan.actions {
         let Some(effect) = &action.effect else { continue };
         let mut check = |holds: bool, rule: &'static str| {
@@ -116,7 +114,7 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(*root == spec.shared.root && target.parent() == Some(root.as_path()), "a target lies outside the shared root");
             }
             Effect::InitSharedRoot { root, pool } | Effect::AdoptSharedRoot { root, pool } => {
-                check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked")
+                check(*root == spec.shared.root && *pool == memory.pool, "a foreign root is marked");
             }
             Effect::PrepareHome { account, home, .. } => {
                 check(spec.account(account).is_some_and(|known| known.home == *home), "a foreign home is written");
@@ -127,50 +125,6 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(complete, "an account is declared active without all its links");
                 check(memory.swap.is_none(), "the active account is changed while a swap is open");
             }
-            Effect::ClaimTask { marker, .. } => {
-                check(memory.swap.is_none(), "something is begun while a swap is open");
-                check(prompted.insert(&marker.session), "a session is given two tasks in one plan");
-                // The marker of an attempt that is under way may be put back; nothing else is claimed for its session or at its task.
-                let same = engaged.get(&marker.session).is_some_and(|(_, attempt)| attempt.claim == marker.claim);
-                check(same || !engaged.contains_key(&marker.session), "a session is given a task while it has one");
-                let ObjectRef::Task(task) = &action.object else {
-                    check(false, "a claim is not about a task");
-                    continue;
-                };
-                check(claimed.insert(task), "a task is claimed twice in one plan");
-                let open = memory.tasks.get(task).and_then(TaskRecord::open);
-                check(open.is_none_or(|attempt| attempt.claim == marker.claim), "a task is claimed while an attempt at it is open");
-                let queue = seen.queues.get(&task.project).and_then(|queue| queue.fresh(now, MAX_FACT_AGE));
-                check(
-                    queue.is_some_and(|queue| queue.inbox.contains_key(&task.name) && !queue.markers.contains_key(&task.name)),
-                    "a task is claimed that is not known to be free",
-                );
-            }
-            Effect::TypePrompt { session, process, claim, .. } => {
-                check(memory.swap.is_none(), "something is begun while a swap is open");
-                check(prompted.insert(session), "a session is given two prompts in one plan");
-                check(
-                    facts.agent(session).is_some_and(|agent| agent.process == Some(*process) && agent.activity == Activity::Idle),
-                    "a prompt is typed into an agent that is not known to be idle",
-                );
-                check(facts.mark(session).is_some(), "a prompt is typed into a pane that is not ours");
-                let held = engaged.get(session);
-                check(
-                    held.is_some_and(|(_, attempt)| attempt.claim == *claim || attempt.claim.again() == *claim),
-                    "a prompt carries a claim that its session does not hold",
-                );
-            }
-            Effect::ReleaseTask { claim: Some(claim), .. } | Effect::FailTask { claim: Some(claim), .. } => {
-                check(engaged.values().all(|(_, attempt)| attempt.claim != *claim), "a claim is taken away while its attempt is open");
-            }
-            Effect::FailTask { claim: None, .. } => {
-                let open = engaged.values().any(|(task, _)| action.object == ObjectRef::Task((*task).clone()));
-                check(!open, "a task is put aside while an attempt at it is open");
-            }
-            Effect::FinishTask { claim, .. } => {
-                let taken = engaged.values().any(|(_, attempt)| attempt.claim == *claim && attempt.taken_at.is_some());
-                check(taken, "a task is marked done that no agent took");
-            }
             Effect::RemoveCheckpoints { session, checkpoints } => {
                 let taken = seen.checkpoints.get(session).and_then(Seen::value).map_or(&[][..], |view| &view.taken);
                 check(checkpoints.iter().all(|id| taken.contains(id)), "a checkpoint is removed that was not seen");
@@ -178,19 +132,25 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 let newest = taken.last().is_some_and(|newest| checkpoints.contains(newest));
                 check(!returns || !newest, "the newest checkpoint of a session is removed");
             }
+            // Of these there is a check of its own.
             Effect::StartServer
             | Effect::RestoreSession { .. }
             | Effect::CreateQueue { .. }
+            | Effect::ClaimTask { .. }
+            | Effect::TypePrompt { .. }
             | Effect::RenewClaim { .. }
-            | Effect::ReleaseTask { claim: None, .. }
+            | Effect::ReleaseTask { .. }
+            | Effect::FinishTask { .. }
+            | Effect::FailTask { .. }
             | Effect::RetryTask { .. }
             | Effect::MoveTask { .. }
             | Effect::ArchiveDone { .. } => {}
         }
     }
-    if removed.len() > spec.max_prune {
+    if removed.iter().filter(|session| !memory.prune_confirmed.contains(**session)).count() > spec.max_prune {
         findings.push(Finding { object: "pool".to_owned(), rule: "more sessions are pruned in one pass than maxPrune allows" });
     }
+    findings.extend(tasks::lint_tasks(plan, facts));
     if findings.is_empty() { Ok(()) } else { Err(findings) }
 }
 

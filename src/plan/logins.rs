@@ -136,12 +136,10 @@ fn step(before: Option<&RefusedLogin>, login: &LoginView, word: &Word, now: Now)
         (Refused::Suspected, Word::Refused(_)) if now.since_wall(before.since) >= CONFIRM => {
             Some(RefusedLogin { state: Refused::Confirmed, ..before.clone() })
         }
-        (Refused::Suspected, Word::Refused(_)) => kept(),
-        (Refused::Suspected, _) => None,
         (Refused::Confirmed, Word::Mixed(Some(ended))) if *ended > before.since => None,
-        (Refused::Confirmed, _) => kept(),
         (Refused::Renewed, Word::Refused(Some(since))) if *since > before.since => made(Refused::Suspected),
-        (Refused::Renewed, Word::Mixed(_)) => None,
-        (Refused::Renewed, _) => kept(),
+        // A suspicion lives by the agents' word alone, and a new login is done with once one agent works under it.
+        (Refused::Suspected, Word::None | Word::Mixed(_)) | (Refused::Renewed, Word::Mixed(_)) => None,
+        (Refused::Suspected | Refused::Confirmed | Refused::Renewed, _) => kept(),
     }
 }

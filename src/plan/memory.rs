@@ -51,6 +51,9 @@ pub struct Memory {
     pub cordoned: BTreeMap<ObjectRef, Cordon>,
     /// Sessions that were missing from the spec in the last pass: a removal must be seen twice.
     pub removal_seen: BTreeSet<SessionName>,
+    /// Undeclared sessions of which an operator has said that they may be stopped, however many they are.
+    #[serde(default)]
+    pub prune_confirmed: BTreeSet<SessionName>,
     /// Since when no account has room, if that is so.
     pub exhausted_since: Option<Timestamp>,
     /// When room came back last: tasks are let out slowly from then on.
@@ -88,6 +91,7 @@ impl Memory {
             suspended: None,
             cordoned: BTreeMap::new(),
             removal_seen: BTreeSet::new(),
+            prune_confirmed: BTreeSet::new(),
             exhausted_since: None,
             room_since: None,
             server: None,

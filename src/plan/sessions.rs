@@ -1,13 +1,13 @@
 //! Sessions: each declared one exists once, is ours, and runs what the spec says on the active account.
 
 use super::{
-    Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb, link_needs,
+    Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb, link_needs, login_of,
     planner::{AgentNow, MAX_FACT_AGE, Planner, action},
     restoring::may_begin,
 };
 use crate::{
-    model::{Activity, ConversationId, ObjectRef, ProcessId},
-    observed::{AgentView, Death, Mark, PaneView, Seen, TmuxView},
+    model::{Activity, ConversationId, ObjectRef, ProcessId, SessionName},
+    observed::{AgentView, Death, LoginView, Mark, PaneView, Seen, TmuxView},
     spec::{Account, Restart, Session, Spec},
 };
 
@@ -66,6 +66,10 @@ impl Planner<'_> {
                 self.wait(object, "SwapOpen", "it is adopted after the swap");
                 return false;
             }
+            None if session.adopt && !self.runs_registered_agent(&session.name) => {
+                self.wait(object, "NothingToAdopt", "no agent that has registered itself runs in the tmux session of this name");
+                return false;
+            }
             None if session.adopt => {
                 let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
                 self.act(Phase::Start, action(object, Verb::Adopt, "adopt", "it runs without our mark, adopt is set", effect));
@@ -95,6 +99,11 @@ impl Planner<'_> {
                 false
             }
         }
+    }
+
+    /// Whether there is an agent to take over: a shell, or an agent that hangs in its first dialogs, has no conversation to be bound to.
+    fn runs_registered_agent(&self, session: &SessionName) -> bool {
+        matches!(self.agent(session), AgentNow::Seen(agent) if agent.process.is_some() && agent.register.is_some())
     }
 
     /// Without a fit account nothing is started; what runs, runs on.
@@ -246,6 +255,10 @@ impl Planner<'_> {
             let message =
                 format!("its agent ends too often; look with `claude-failover explain {object}`, then `claude-failover clear {object}`");
             return Some(("Quarantined", message));
+        }
+        if login_of(self.seen, self.memory, &account.name) == LoginView::Missing {
+            let home = account.home.display();
+            return Some(("LoginMissing", format!("nobody is logged in at {home}; run `CLAUDE_CONFIG_DIR={home} claude auth login`")));
         }
         let why = self.unfit.get(&account.name)?;
         Some(("AccountUnfit", format!("account {} is not fit: {why}", account.name)))

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
-    observed::{AgentView, LoginView, Seen, Snapshot, TmuxView},
+    observed::{AgentView, LinkView, LoginView, Seen, Snapshot, TmuxView},
     plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage},
     spec::{Account, Spec},
     swap::Place,
@@ -125,15 +125,19 @@ impl Maker<'_> {
             }
         }
         let report = &planned.report;
-        // What is old and about to be cleaned away makes nothing differ from the spec.
-        let pending = planned.plan.actions.iter().filter(|(phase, _)| *phase != Phase::Tidy).count();
+        // What is old and about to be cleaned away makes nothing differ from the spec, and neither does a task on its way, or one that waits.
+        let pending =
+            planned.plan.actions.iter().filter(|(phase, _)| !matches!(phase, Phase::Settle | Phase::Dispatch | Phase::Tidy)).count();
+        let is_task = |entry: &&Waiting| matches!(entry.object, ObjectRef::Task(_));
+        let is_work = |entry: &&Waiting| is_task(entry) || matches!(entry.object, ObjectRef::Project(_));
+        let waits = report.waiting.iter().find(|entry| !is_work(entry)).or_else(|| report.warnings.iter().find(|entry| !is_task(entry)));
         let (status, reason, message) = if self.inputs.tmux().is_none() {
             (Truth::Unknown, "ServerUnknown", "tmux cannot be looked at".to_owned())
         } else if memory.swap.is_some() {
             (Truth::False, "Swapping", "a swap is open".to_owned())
         } else if pending > 0 {
             (Truth::False, "ChangesPending", format!("changes to be made: {pending}"))
-        } else if let Some(first) = report.waiting.first().or(report.warnings.first()) {
+        } else if let Some(first) = waits {
             (Truth::False, first.reason.as_str(), format!("{}: {}", first.object, first.message))
         } else {
             (Truth::True, "InSync", "everything is as declared".to_owned())
@@ -296,6 +300,8 @@ impl Maker<'_> {
                 let target = spec.shared.root.join(link.as_str());
                 let (status, reason) = match seen.links.get(&(account.name.clone(), link.clone())) {
                     Some(Seen::Known(fact)) if crate::plan::link_is_right(&fact.value, &target) => (Truth::True, "Right"),
+                    // Before the first convergence nothing has gone wrong.
+                    Some(Seen::Known(fact)) if fact.value == LinkView::Absent => (Truth::False, "NotMade"),
                     Some(Seen::Known(_)) => (Truth::False, "Wrong"),
                     _ => (Truth::Unknown, "NotSeen"),
                 };

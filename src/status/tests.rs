@@ -268,7 +268,8 @@ fn a_link() {
         &ObjectRef::Link(account("backup"), link("tasks")),
         &[
             (Kind::Synced, WELL, Truth::True, "Right"),
-            (Kind::Synced, |pool| pool.world.put_link("backup", "tasks", LinkView::Absent), Truth::False, "Wrong"),
+            (Kind::Synced, |pool| pool.world.put_link("backup", "tasks", LinkView::Absent), Truth::False, "NotMade"),
+            (Kind::Synced, |pool| pool.world.put_link("backup", "tasks", LinkView::File), Truth::False, "Wrong"),
             (
                 Kind::Synced,
                 |pool| drop(pool.world.seen.links.insert((account("backup"), link("tasks")), unseen())),

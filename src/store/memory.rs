@@ -21,6 +21,7 @@ const SUSPENDED: &str = "suspended";
 const EXHAUSTED: &str = "exhausted";
 const SWAPS_CLEARED: &str = "swaps-cleared";
 const ROOM: &str = "room";
+const PRUNE_CONFIRMED: &str = "prune-confirmed";
 const LOGINS_WARNED: &str = "logins-warned";
 const SERVER: &str = "server";
 const REFUSED_LOGINS: &str = "refused-logins";
@@ -42,6 +43,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.exhausted_since = fact(connection, EXHAUSTED)?;
     memory.swaps_cleared_at = fact(connection, SWAPS_CLEARED)?;
     memory.room_since = fact(connection, ROOM)?;
+    memory.prune_confirmed = fact(connection, PRUNE_CONFIRMED)?.unwrap_or_default();
     memory.logins_warned = fact(connection, LOGINS_WARNED)?.unwrap_or_default();
     memory.server = fact(connection, SERVER)?;
     memory.refused_logins = fact(connection, REFUSED_LOGINS)?.unwrap_or_default();
@@ -96,6 +98,8 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
         }
         MemoryChange::SetRoomSince(Some(at)) => run(keep, params![ROOM, Json(at)])?,
         MemoryChange::SetRoomSince(None) => forget(ROOM)?,
+        MemoryChange::SetPruneConfirmed(sessions) if sessions.is_empty() => forget(PRUNE_CONFIRMED)?,
+        MemoryChange::SetPruneConfirmed(sessions) => run(keep, params![PRUNE_CONFIRMED, Json(sessions)])?,
         MemoryChange::SetServer(server) => run(keep, params![SERVER, Json(server)])?,
         MemoryChange::SetRefusedLogins(logins) if logins.is_empty() => forget(REFUSED_LOGINS)?,
         MemoryChange::SetRefusedLogins(logins) => run(keep, params![REFUSED_LOGINS, Json(logins)])?,

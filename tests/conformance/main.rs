@@ -7,6 +7,7 @@ mod bench;
 mod homes;
 mod links;
 mod looks;
+mod prompts;
 mod real;
 mod servers;
 mod sessions;
@@ -49,6 +50,9 @@ macro_rules! on {
                 stops::{
                     an_agent_is_stopped, another_process_of_that_number_is_spared, a_stubborn_agent_is_killed_after_the_grace,
                     agents_are_stopped_together,
+                },
+                prompts::{
+                    a_prompt_reaches_an_idle_agent, a_prompt_is_for_the_very_process, nothing_is_typed_to_an_agent_that_has_ended,
                 },
                 links::{
                     a_root_is_made_once, a_root_of_another_pool_is_left_alone, a_root_with_content_is_left_alone, a_target_is_made_once,

@@ -74,13 +74,20 @@ impl Real {
     }
 
     /// What a person at a terminal would type.
-    fn tmux(&self, arguments: &[&str]) {
+    pub fn tmux(&self, arguments: &[&str]) -> String {
         let output = Command::new("tmux").arg("-S").arg(self.socket()).args(arguments).stdin(Stdio::null()).output().expect("tmux");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits until a session's last line ends with a text.
+    pub fn wait_shown(&self, session: &str, text: &str) {
+        let target = format!("={session}:");
+        wait_until("the screen shows it", || self.tmux(&["capture-pane", "-p", "-t", &target]).trim_end().ends_with(text));
     }
 
     /// The conversation's records of that type, by all its agents.
-    fn records(&self, session: &str, kind: &str) -> usize {
+    pub fn records(&self, session: &str, kind: &str) -> usize {
         let name = format!("{}.jsonl", conversation(session));
         let directories = fs::read_dir(self.ground().join("shared/projects")).into_iter().flatten().flatten();
         let texts = directories.filter_map(|directory| fs::read_to_string(directory.path().join(&name)).ok());

@@ -103,3 +103,18 @@ fn the_login_is_never_touched() {
         assert!(!crate::pool::contains(&bytes, &format!("\"accessToken\":{secret}")), "{file:?} holds a login");
     }
 }
+
+#[test]
+fn more_than_max_prune_are_stopped_at_an_operators_word() {
+    let mut pool = Pool::applied(3);
+    pool.edit(|spec| {
+        spec["sessions"][0]["names"] = json!("s-0");
+        spec["prune"] = json!(true);
+        spec["maxPrune"] = json!(1);
+    });
+    pool.cli(&["apply", "--yes"]).says("PruneRefused").says("--confirm-prune");
+    assert_eq!(pool.agents().len(), 3, "none was stopped");
+    pool.cli(&["apply", "--yes", "--confirm-prune"]).expect(0);
+    wait_until("they are gone", || pool.agents().len() == 1 && pool.panes().len() == 1);
+    pool.cli(&["plan"]).expect(0);
+}

@@ -15,3 +15,4 @@ mod run;
 mod swap;
 mod tasks;
 mod witness;
+mod words;

@@ -77,6 +77,15 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// Asserts that a text was not said.
+    #[track_caller]
+    pub fn lacks(self, text: &str) -> Self {
+        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "{text:?} in\n{}\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
 /// A stand-in that lives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Agent {

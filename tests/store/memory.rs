@@ -55,6 +55,8 @@ fn change() -> impl Strategy<Value = MemoryChange> {
             MemoryChange::SetExhausted(nanoseconds.map(|count| jiff::Timestamp::from_nanosecond(count.into()).expect("a time")))
         }),
         (1..40_u64).prop_map(|id| MemoryChange::CloseSwap(summary(id))),
+        prop::collection::btree_set(name(), 0..3)
+            .prop_map(|names| MemoryChange::SetPruneConfirmed(names.into_iter().map(session).collect::<BTreeSet<_>>())),
         (prop::option::of(1..9), 0..9_i64).prop_map(|(pid, since)| {
             MemoryChange::SetServer(ServerRecord { pid: pid.map(claude_failover::model::Pid), since: at(since) })
         }),

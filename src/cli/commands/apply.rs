@@ -1,6 +1,6 @@
 //! `apply`: do it once. Through the daemon when one runs, by itself otherwise.
 
-use std::io::IsTerminal as _;
+use std::{collections::BTreeSet, io::IsTerminal as _};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use crate::{
     cli::{CliError, Context, Exit, args::ApplyArgs, context::SpecAtHand, output::Printer, render, saved_plan::SavedPlan, times},
     engine::{Answer, Command, Engine},
     host::real::{RealHost, Station},
+    model::SessionName,
     store::{Reader, StoreError},
 };
 
@@ -22,9 +23,13 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
         // An older version's state is brought up to date by opening it.
         drop(context.store(&station)?);
     }
-    let (view, planned) = plan::preview(context, &found, &station)?;
+    let (mut view, mut planned) = plan::preview(context, &found, &station)?;
     if let Some(why) = view.blindness() {
         return Err(CliError::Refused(format!("{why}; nothing was done")));
+    }
+    let mut confirm_prune = BTreeSet::new();
+    if args.confirm_prune {
+        (planned, confirm_prune) = view.preview_confirmed();
     }
     if let Some(saved) = &saved {
         saved.check(&SavedPlan::new(view.spec(), view.seen(), view.memory(), planned.clone()))?;
@@ -52,19 +57,25 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
         Some(daemon) => {
             context.out.tell("applying through the daemon");
             let expect = Some(found.loaded.spec.digest());
-            daemon.ask(&request(Command::Apply { expect }), ANSWER_WITHIN).map_err(CliError::Daemon)?
+            daemon.ask(&request(Command::Apply { expect, confirm_prune }), ANSWER_WITHIN).map_err(CliError::Daemon)?
         }
         None => {
             context.out.tell("no daemon runs: applying from here");
             let deadline = Timestamp::now().saturating_add(within).unwrap_or(Timestamp::MAX);
-            apply_here(context, found, &station, deadline)?
+            apply_here(context, found, &station, deadline, &confirm_prune)?
         }
     };
     finish(context, answer)
 }
 
 /// Takes the lock and passes until nothing is left to do.
-fn apply_here(context: &Context, found: SpecAtHand, station: &Station, deadline: Timestamp) -> Result<Answer, CliError> {
+fn apply_here(
+    context: &Context,
+    found: SpecAtHand,
+    station: &Station,
+    deadline: Timestamp,
+    confirm_prune: &BTreeSet<SessionName>,
+) -> Result<Answer, CliError> {
     let store = context.store(station)?;
     let progress = std::io::stderr().is_terminal().then(spinner);
     let answer = block_on(async {
@@ -72,6 +83,7 @@ fn apply_here(context: &Context, found: SpecAtHand, station: &Station, deadline:
         host.listen();
         let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
         engine.confirm_removals().await;
+        engine.confirm_prune(confirm_prune).map_err(CliError::Engine)?;
         engine.converge(deadline).await.map_err(CliError::Engine)
     })?;
     if let Some(progress) = progress {

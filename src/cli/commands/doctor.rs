@@ -101,7 +101,7 @@ fn check_state(station: &Station, findings: &mut Findings) {
     match Reader::attach(&station.state).map_err(EngineError::store("open the memory")).and_then(|reader| recall(&reader)) {
         Ok(_) => findings.add("state", Verdict::Ok, format!("{} reads", station.state.display())),
         Err(EngineError::Store { source: StoreError::Missing { .. }, .. }) => {
-            findings.add("state", Verdict::Ok, "none yet; `apply` or `run` makes it")
+            findings.add("state", Verdict::Ok, "none yet; `apply` or `run` makes it");
         }
         Err(error) => findings.add("state", Verdict::Error, error_line(&error)),
     }

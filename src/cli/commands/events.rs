@@ -16,11 +16,13 @@ pub fn run(context: &Context, args: &EventsArgs) -> Result<Exit, CliError> {
     let object = args.object.as_deref().map(|text| super::explain::object(spec, text)).transpose()?;
     let since = args.since.as_deref().map(|text| times::point(text, now, false)).transpose()?;
     let query = EventQuery { object, since, limit: u32::try_from(args.limit).unwrap_or(u32::MAX), ..EventQuery::default() };
-    let events = match Reader::attach(&station.state) {
+    let mut events = match Reader::attach(&station.state) {
         Ok(reader) => reader.events(&query).map_err(CliError::Store)?,
         Err(StoreError::Missing { .. }) => Vec::new(),
         Err(error) => return Err(CliError::Store(error)),
     };
+    // A repeat keeps the place of the first; people read by when it happened last.
+    events.sort_by_key(|stored| stored.last_at);
     context.out.show(args.output.output, &events, |_| render::events::events(&events, now))?;
     Ok(Exit::Ok)
 }

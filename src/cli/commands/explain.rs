@@ -70,6 +70,7 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     if let Ok(reader) = Reader::attach(&station.state) {
         let query = EventQuery { object: Some(object), limit: EVENTS, ..EventQuery::default() };
         explanation.events = reader.events(&query).unwrap_or_default();
+        explanation.events.sort_by_key(|stored| stored.last_at);
     }
     context.out.show(args.output.output, &explanation, |_| render::explain::explain(&explanation, Timestamp::now()))?;
     Ok(if blind { Exit::Degraded } else { Exit::Ok })

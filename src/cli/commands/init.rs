@@ -17,6 +17,9 @@ use crate::{
 /// Where a new account's home is, unless said otherwise.
 const HOMES: &str = "~/.claude-accounts";
 
+/// Where sessions start, unless said otherwise: not the user's home, since a start directory is trusted with all below it.
+const WORKDIR: &str = "~/work";
+
 /// Asks for what no flag says, unless `--yes`; writes the spec where `--spec` says, or `./pool.yaml`, and never over anything.
 pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, CliError> {
     let path = context.global.spec.clone().unwrap_or_else(|| PathBuf::from("pool.yaml"));
@@ -32,12 +35,13 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, CliError> {
     let accounts = accounts.iter().map(|account| parse_account(account)).collect::<Result<Vec<_>, _>>()?;
     let sessions = answer(ask, "Names of the sessions", args.sessions.as_deref(), "agent-{0..3}")?;
     let workdir = args.workdir.as_ref().map(|path| path.display().to_string());
-    let workdir = answer(ask, "Directory that they start in", workdir.as_deref(), "~")?;
+    let workdir = answer(ask, "Directory that they start in", workdir.as_deref(), WORKDIR)?;
 
     let home = context.surroundings()?.home;
     for (name, shown) in &accounts {
         make_home(context, name, &expand(shown, &home))?;
     }
+    make_workdir(context, &expand(&workdir, &home))?;
     let text = Starter { pool, accounts: accounts.clone(), sessions, workdir }.render();
     write_new(&path, &text)?;
     context.out.print(&next_steps(&path, &accounts, &home))?;
@@ -70,6 +74,7 @@ fn parse_account(text: &str) -> Result<(AccountName, String), CliError> {
 fn expand(shown: &str, home: &Path) -> PathBuf {
     match shown.strip_prefix("~/") {
         Some(rest) => home.join(rest),
+        None if shown == "~" => home.to_owned(),
         None => crate::cli::context::absolute(Path::new(shown)),
     }
 }
@@ -82,6 +87,17 @@ fn make_home(context: &Context, name: &AccountName, path: &Path) -> Result<(), C
     }
     let failed = |source| CliError::File { what: "make the home", path: path.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)
+}
+
+/// A start directory that is missing would keep every session from starting.
+fn make_workdir(context: &Context, path: &Path) -> Result<(), CliError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let failed = |source| CliError::File { what: "make the start directory", path: path.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    context.out.tell(&format!("made the start directory {}", path.display()));
+    Ok(())
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), CliError> {

@@ -48,12 +48,12 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
 
 /// Prints an answer and turns it into an exit code.
 fn finish(context: &super::Context, answer: Answer) -> Result<super::Exit, CliError> {
-    use super::{Exit, render::escape};
+    use super::{Exit, render::paragraph};
     match answer {
         Answer::Refused { message } => Err(CliError::Refused(message)),
         Answer::Done { lines, changed, degraded } => {
             for line in &lines {
-                context.out.print(&format!("{}\n", escape(line)))?;
+                context.out.print(&format!("{}\n", paragraph(line, 2)))?;
             }
             if lines.is_empty() && !changed {
                 context.out.print("Nothing to do.\n")?;

@@ -40,7 +40,7 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
 fn confirmed(context: &Context, looked: &Answer, question: &str) -> Result<bool, CliError> {
     let Answer::Done { lines, degraded: true, .. } = looked else { return Ok(false) };
     for line in lines {
-        context.out.tell(&crate::cli::render::escape(line));
+        context.out.tell(&crate::cli::render::paragraph(line, 2));
     }
     if Printer::confirm(question)? { Ok(true) } else { Err(CliError::Declined) }
 }

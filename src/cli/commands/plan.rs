@@ -10,7 +10,7 @@ use crate::{
     },
     engine::View,
     host::{real::RealHost, real::Station},
-    plan::{Planned, Verb},
+    plan::{Planned, Verb, pool_wide_hold},
     spec::render_effective,
     store::Reader,
 };
@@ -56,5 +56,6 @@ pub fn beside(view: &View<RealHost>, planned: &Planned, found: &SpecAtHand, stat
         render::diff::unified(&accepted.canonical, &render_effective(&found.loaded, false), &name, &found.path.display().to_string())
     });
     let swaps = planned.plan.actions.iter().any(|(_, action)| action.verb == Verb::Swap);
-    Beside { spec_diff, price: if swaps { vec![view.price()] } else { Vec::new() } }
+    let hold = pool_wide_hold(view.memory(), view.now()).map(|(_, message)| message);
+    Beside { spec_diff, price: if swaps { vec![view.price()] } else { Vec::new() }, hold }
 }

@@ -20,8 +20,10 @@ pub fn explain(explanation: &Explanation, now: Timestamp) -> String {
         let style = if is_good(condition) { style::GOOD } else { style::WARN };
         let head = paint(style, format!("{}={}", condition.kind, condition.status));
         let message = if condition.message.is_empty() { String::new() } else { format!(": {}", paragraph(&condition.message, 4)) };
-        let since = relative(condition.last_transition_time, now);
-        let _ = writeln!(text, "  {head}  {}{message}  (since {since})", condition.reason);
+        // One that nobody has published yet has no past.
+        let lasted = now.duration_since(condition.last_transition_time).as_secs();
+        let since = if lasted > 0 { format!("  (since {})", relative(condition.last_transition_time, now)) } else { String::new() };
+        let _ = writeln!(text, "  {head}  {}{message}{since}", condition.reason);
     }
     section(&mut text, "Would be done", &explanation.planned);
     section(&mut text, "Waits for", &explanation.waiting);

@@ -106,7 +106,7 @@ fn a_plan_with_a_swap_shows_its_price_and_how_the_spec_changed() {
         relies_on: Some(account("backup")),
     };
     planned.plan.actions.push((crate::plan::Phase::Swap, swap));
-    let beside = Beside { spec_diff: diff, price: vec![format!("a swap moves {price}")] };
+    let beside = Beside { spec_diff: diff, price: vec![format!("a swap moves {price}")], hold: None };
     insta::assert_snapshot!("plan-swap", plain(&plan::plan(&planned, &beside)));
 }
 
@@ -212,7 +212,11 @@ fn hostile_text() {
         waiting: vec![HOSTILE.to_owned()],
         events: vec![stored(1, of_link.clone(), EventReason::ActionFailed, Severity::Warning, HOSTILE, 1)],
     };
-    let beside = Beside { spec_diff: diff::unified("a\n", &format!("{HOSTILE}\n"), HOSTILE, HOSTILE), price: vec![HOSTILE.to_owned()] };
+    let beside = Beside {
+        spec_diff: diff::unified("a\n", &format!("{HOSTILE}\n"), HOSTILE, HOSTILE),
+        hold: Some(HOSTILE.to_owned()),
+        price: vec![HOSTILE.to_owned()],
+    };
     let now = world.now.wall;
     let texts = [
         ("plan", plan::plan(&world.plan(), &beside)),

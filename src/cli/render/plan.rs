@@ -15,6 +15,8 @@ pub struct Beside {
     pub spec_diff: String,
     /// The price of a swap, one line each.
     pub price: Vec<String>,
+    /// Why nothing at all is done at present, if that is so.
+    pub hold: Option<String>,
 }
 
 /// The whole human form.
@@ -42,6 +44,10 @@ pub fn plan(planned: &Planned, beside: &Beside) -> String {
         line(&mut text, &format!("  {}", escape(price)));
     }
     if !beside.price.is_empty() {
+        text.push('\n');
+    }
+    if let Some(hold) = beside.hold.as_ref().filter(|hold| !report.waiting.iter().any(|entry| entry.message == **hold)) {
+        line(&mut text, &paint(style::WARN, format!("Nothing is done at present: {}", escape(hold))));
         text.push('\n');
     }
     waiting(&mut text, "Waiting", &report.waiting);

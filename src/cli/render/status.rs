@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{escape, paint, paragraph, plan::spoken, relative, style, table};
 use crate::{
     model::{Condition, ConditionKind, Percent, Truth, WindowKind},
-    plan::{ends_in, login_stage},
+    plan::{Waiting, ends_in, login_stage},
     status::{AccountRow, ProjectRow, SessionRow, Status, WindowRow},
 };
 
@@ -22,7 +22,7 @@ pub fn status(status: &Status, now: Timestamp, wide: bool) -> String {
     if now.duration_since(status.at).as_secs() > OLD_AFTER_SECONDS {
         let _ = writeln!(text, "{}", paint(style::BAD, format!("This status is old: it was made {}.", relative(status.at, now))));
     }
-    conditions(&mut text, &status.conditions);
+    conditions(&mut text, &status.conditions, &status.waiting);
     if let Some(swap) = &status.swap {
         let _ = writeln!(
             text,
@@ -69,7 +69,7 @@ pub fn status(status: &Status, now: Timestamp, wide: bool) -> String {
 }
 
 /// The pool's conditions that a person should know of: what is bad, and what is good in one word.
-fn conditions(text: &mut String, conditions: &[Condition]) {
+fn conditions(text: &mut String, conditions: &[Condition], waiting: &[Waiting]) {
     for condition in conditions {
         let good = is_good(condition);
         let shown = match condition.kind {
@@ -78,7 +78,13 @@ fn conditions(text: &mut String, conditions: &[Condition]) {
         };
         if shown {
             let style = if good { style::GOOD } else { style::WARN };
-            let message = if condition.message.is_empty() { String::new() } else { format!("  {}", paragraph(&condition.message, 4)) };
+            // What stands below in full is not said twice.
+            let is_below = |entry: &Waiting| !entry.message.is_empty() && condition.message.ends_with(&entry.message);
+            let message = match &condition.message {
+                message if message.is_empty() => String::new(),
+                _ if waiting.iter().any(is_below) => "  (see below)".to_owned(),
+                message => format!("  {}", paragraph(message, 4)),
+            };
             let head = paint(style, format!("{}={}", condition.kind, condition.status));
             let _ = writeln!(text, "{head}  {}{message}", condition.reason);
         }

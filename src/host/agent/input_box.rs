@@ -55,7 +55,7 @@ impl InputBox {
 /// A box without rules: a prompt line that only its own broken lines follow.
 fn plain(rows: &[Row], texts: &[String]) -> Option<(usize, InputBox)> {
     let end = texts.iter().rposition(|text| !text.is_empty())? + 1;
-    let begin = texts[..end].iter().rposition(|text| text.is_empty()).map_or(0, |blank| blank + 1);
+    let begin = texts[..end].iter().rposition(String::is_empty).map_or(0, |blank| blank + 1);
     let first = begin + texts[begin..end].iter().rposition(|text| is_prompt_line(text))?;
     Some((first, content(&rows[first..end])))
 }
@@ -74,11 +74,8 @@ pub(super) fn is_rule(text: &str) -> bool {
 }
 
 fn content(rows: &[Row]) -> InputBox {
-    let cells = rows
-        .iter()
-        .enumerate()
-        .flat_map(|(at, row)| row.0.iter().skip(if at == 0 { 1 } else { 0 }))
-        .filter(|cell| !is_blank(cell.character));
+    let cells =
+        rows.iter().enumerate().flat_map(|(at, row)| row.0.iter().skip(usize::from(at == 0))).filter(|cell| !is_blank(cell.character));
     let (grey, plain): (Vec<&Cell>, Vec<&Cell>) = cells.partition(|cell| cell.grey);
     // The cursor stands on the first character of a hint, in reverse colours.
     let only_hint = plain.is_empty() || (!grey.is_empty() && matches!(plain.as_slice(), [one] if one.reverse));
@@ -86,7 +83,7 @@ fn content(rows: &[Row]) -> InputBox {
         return InputBox::Empty;
     }
     let lines: Vec<String> =
-        rows.iter().enumerate().map(|(at, row)| row.text().chars().skip(if at == 0 { 1 } else { 0 }).collect::<String>()).collect();
+        rows.iter().enumerate().map(|(at, row)| row.text().chars().skip(usize::from(at == 0)).collect::<String>()).collect();
     InputBox::Draft(lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n"))
 }
 

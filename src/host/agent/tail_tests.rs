@@ -44,6 +44,7 @@ fn the_end_of_a_limited_conversation_is_understood() {
             limit: Some(limit.clone()),
             login_refused: None,
             prompt: Some("now run the tests".to_owned()),
+            prompt_at: Some(at("2026-11-22T10:40:00Z")),
             tool: Some(ToolCall { id: "toolu_02".to_owned(), name: "Bash".to_owned(), finished: true }),
             answer: Some("The parser is done.".to_owned()),
             context_tokens: Some(31_312),
@@ -92,6 +93,16 @@ fn only_a_typed_limit_is_a_limit() {
     }
     let newer = records(&[failure(&json!({ "error": "rate_limit", "apiError": "usage_limit_reached" }))]).limit.expect("a limit");
     assert_eq!((newer.window.clone(), newer.resets_at, newer.usage()), (None, None, None));
+}
+
+#[test]
+fn a_prompt_has_the_time_of_its_own_record() {
+    let prompt = |text: &str, at: &str| json!({ "type": "user", "message": { "content": text }, "timestamp": at });
+    let last = |text: &str| json!({ "type": "last-prompt", "lastPrompt": text });
+    let first = prompt("first", "2026-11-22T10:00:00Z");
+    assert_eq!(records(&[first.clone(), last("first")]).prompt_at, Some(at("2026-11-22T10:00:00Z")));
+    assert_eq!(records(&[first.clone(), last("another")]).prompt_at, None);
+    assert_eq!(records(&[first, prompt("first", "2026-11-22T11:00:00Z")]).prompt_at, Some(at("2026-11-22T11:00:00Z")));
 }
 
 #[test]

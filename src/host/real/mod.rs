@@ -18,6 +18,7 @@ mod queues;
 mod readings;
 mod screens;
 mod track;
+mod turns;
 mod typing;
 
 use std::{

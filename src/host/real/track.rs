@@ -9,6 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::turns::Turns;
 use crate::{
     host::{
         agent::{
@@ -20,7 +21,7 @@ use crate::{
         process::{self, DeathWatch, Exit, ProcessState},
     },
     model::{AccountUsage, Activity, ClaimId, Now, Pid, ProcessId, SessionName, error_line},
-    observed::{AgentView, Death, PaneView, PromptView, RegisterView, Seen, StartReport, Unseen},
+    observed::{AgentView, Death, PaneView, RegisterView, Seen, StartReport, Unseen},
 };
 
 /// Everything known of agent processes.
@@ -65,34 +66,6 @@ struct Track {
     view: AgentView,
     /// The activity may change with the clock alone: at start-up, and while a limit lasts.
     timed: bool,
-}
-
-/// What was heard of the turns of one process.
-#[derive(Debug, Clone, Default)]
-struct Turns {
-    /// Claims in its prompts, oldest first, each once.
-    prompts: Vec<PromptView>,
-    ended_at: Option<Timestamp>,
-}
-
-impl Turns {
-    /// How many prompts are kept.
-    const PROMPTS: usize = 8;
-
-    /// Notes the claims of a prompt. Reports may come late: those of a time without a daemon come from the spool.
-    fn take(&mut self, claims: Vec<ClaimId>, at: Timestamp) {
-        for claim in claims {
-            let at = self.prompts.iter().find(|prompt| prompt.claim == claim).map_or(at, |before| before.at.max(at));
-            self.prompts.retain(|prompt| prompt.claim != claim);
-            self.prompts.push(PromptView { claim, at });
-        }
-        self.prompts.sort_by_key(|prompt| prompt.at);
-        self.prompts.drain(..self.prompts.len().saturating_sub(Self::PROMPTS));
-    }
-
-    fn end(&mut self, at: Timestamp) {
-        self.ended_at = self.ended_at.max(Some(at));
-    }
 }
 
 /// What a look at one agent brought.
@@ -315,10 +288,8 @@ impl Tracks {
         let (limit, prompt) = track.read_transcript(process, now);
         self.limits.extend(limit);
         if let Some((claims, at)) = prompt {
-            // A second proof: the report of a hook may be lost. Its time is that of the first one.
-            let turns = self.turns_of(process);
-            let news = claims.into_iter().filter(|claim| turns.prompts.iter().all(|known| known.claim != *claim)).collect();
-            turns.take(news, at);
+            // A second proof: the report of a hook may be lost.
+            self.turns_of(process).learn(claims, at);
         }
         if let Some(turns) = self.turns.get(&process) {
             track.view.prompts.clone_from(&turns.prompts);

@@ -155,3 +155,76 @@ fn more_than_max_prune_are_not_pruned_at_all_also_not_one_pass_after_the_other()
     world.spec.max_prune = 0;
     assert_eq!(world.told().iter().filter(|line| line.starts_with("Release")).count(), 3, "a release stops nothing");
 }
+
+#[test]
+fn an_operators_word_lets_just_those_be_pruned_that_were_shown() {
+    let mut world = World::converged(1);
+    world.spec.prune = true;
+    for name in ["s-7", "s-8", "s-9"] {
+        world.put_running(name);
+        world.memory.removal_seen.insert(session(name));
+    }
+    world.memory.prune_confirmed = ["s-7", "s-8", "s-9"].map(session).into();
+    let stops = ["Stop session/s-7: stop", "Stop session/s-8: stop", "Stop session/s-9: stop"];
+    assert_eq!(world.told(), stops);
+    assert_eq!(world.lint(&world.plan().plan), [""; 0]);
+    // Others that left the spec since were not shown.
+    for name in ["s-5", "s-6"] {
+        world.put_running(name);
+        world.memory.removal_seen.insert(session(name));
+    }
+    let refused = ["warns session/s-5 PruneRefused", "warns session/s-6 PruneRefused"];
+    assert_eq!(world.told(), [stops.as_slice(), refused.as_slice()].concat());
+    assert_eq!(world.lint(&world.plan().plan), [""; 0]);
+    // The word ends with the sessions that it was about.
+    for name in ["s-7", "s-8", "s-9"] {
+        world.close(name);
+    }
+    for change in absorb_removals(&world.spec, &world.seen, &world.memory).changes {
+        world.apply(&change);
+    }
+    for change in absorb_removals(&world.spec, &world.seen, &world.memory).changes {
+        world.apply(&change);
+    }
+    assert!(world.memory.prune_confirmed.is_empty());
+}
+
+#[test]
+fn an_undeclared_agent_that_outlives_its_pane_is_pruned_as_well() {
+    check(&[
+        (
+            "idle",
+            |world| {
+                prune(world);
+                world.tmux().panes.remove("s-9");
+            },
+            &["Stop session/s-9: stop process 1002"],
+        ),
+        (
+            "working",
+            |world| {
+                prune(world);
+                world.tmux().panes.remove("s-9");
+                world.agent("s-9").activity = Activity::Working;
+            },
+            &["waits session/s-9 WaitsForIdle"],
+        ),
+        (
+            "another process of its number",
+            |world| {
+                prune(world);
+                world.tmux().panes.remove("s-9");
+                world.agent("s-9").process.as_mut().expect("it runs").started += 1;
+            },
+            &[],
+        ),
+        (
+            "prune is off",
+            |world| {
+                removed(world);
+                world.tmux().panes.remove("s-9");
+            },
+            &[],
+        ),
+    ]);
+}

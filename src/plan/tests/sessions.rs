@@ -391,11 +391,18 @@ fn what_is_not_ours_is_left_alone_until_it_is_to_be_adopted() {
 }
 
 #[test]
-fn a_login_that_is_missing_keeps_no_session_from_running() {
-    let mut world = World::converged(1);
+fn nothing_is_started_under_an_account_that_nobody_is_logged_in_at() {
+    let mut world = World::converged(2);
     world.end_agent("s-0");
     world.home("primary").login = LoginView::Missing;
-    assert_eq!(world.told(), ["Restart session/s-0: resume on primary", "warns account/primary LoginMissing"]);
+    assert_eq!(world.told(), ["waits session/s-0 LoginMissing", "warns account/primary LoginMissing"]);
+    let mut world = World::bare(1);
+    world.home("primary").login = LoginView::Missing;
+    assert!(world.told().contains(&"Create account/backup: make it the active account".to_owned()), "{:?}", world.told());
+    world.home("backup").login = LoginView::Missing;
+    let told = world.told();
+    assert!(told.contains(&"warns pool NoAccount".to_owned()) && told.contains(&"waits session/s-0 NoAccount".to_owned()), "{told:?}");
+    assert!(!told.iter().any(|line| line.contains("make it the active account")), "{told:?}");
 }
 
 #[test]

@@ -1,0 +1,219 @@
+//! Which session gets which task.
+
+use super::*;
+use crate::{
+    plan::{Attempts, Cordon, Suspension},
+    spec::Session,
+};
+
+/// What is changed, and what is planned then for one task and one session.
+type Case = (&'static str, fn(&mut Board), &'static [&'static str]);
+
+const CLAIM: &str = "Dispatch task/api/a.md: claim it for session s-0";
+
+#[test]
+fn a_task_goes_to_a_session_that_is_known_to_be_free() {
+    let cases: &[Case] = &[
+        ("idle", |_| {}, &[CLAIM]),
+        ("working", |board| board.world.agent("s-0").activity = Activity::Working, &["waits project/api NoIdleSession"]),
+        ("not known", |board| board.world.agent("s-0").activity = Activity::Unknown, &["waits project/api NoIdleSession"]),
+        ("waits for a person", |board| board.world.agent("s-0").activity = Activity::NeedsInput, &["waits project/api NoIdleSession"]),
+        ("a person is there", |board| board.world.pane("s-0").attached = 1, &["waits project/api SessionAttached"]),
+        ("takes no tasks", |board| board.world.declared("s-0").dispatch = false, &["warns project/api NoSession"]),
+        (
+            "cordoned",
+            |board| {
+                let cordon = Cordon { reason: "r".to_owned(), actor: "a".to_owned(), since: at(0).wall };
+                board.world.memory.cordoned.insert(ObjectRef::Session(session("s-0")), cordon);
+            },
+            &["waits project/api NoIdleSession"],
+        ),
+        (
+            "quarantined",
+            |board| {
+                let attempts = Attempts { quarantined: true, ..Attempts::default() };
+                board.world.memory.attempts.insert(ObjectRef::Session(session("s-0")), attempts);
+            },
+            &["waits project/api NoIdleSession"],
+        ),
+        (
+            "another conversation",
+            |board| board.world.record("s-0").conversation = World::conversation("s-9"),
+            &["waits project/api NoIdleSession"],
+        ),
+        (
+            "to be restarted on the right account",
+            |board| board.world.agent("s-0").home = Some("/accounts/backup".into()),
+            &["Restart session/s-0: stop, then start again with its conversation", "drift session/s-0", "waits project/api NoIdleSession"],
+        ),
+        (
+            "last looked at too long ago",
+            |board| {
+                let agent = board.world.agent("s-0").clone();
+                board.world.seen.agents.insert(session("s-0"), Seen::known(agent, at(-200)));
+            },
+            &["waits session/s-0 AgentUnknown", "waits project/api NoIdleSession"],
+        ),
+        (
+            "cannot be read",
+            |board| board.queue().inbox.get_mut(&name("a")).unwrap().header = Err("line 2".to_owned()),
+            &["Settle task/api/a.md: refuse it and put it into failed/"],
+        ),
+        ("behind another", |board| board.put("a", 9).after.push(name("b")), &["waits project/api AfterOthers"]),
+        (
+            "behind one that is done",
+            |board| {
+                board.put("a", 9).after.push(name("b"));
+                board.queue().done.insert(name("b"), at(-9).wall);
+            },
+            &[CLAIM],
+        ),
+        ("for nobody", |board| board.put("a", 9).session = Some(session("s-7")), &["warns project/api NoSuchSession"]),
+        (
+            "paused",
+            |board| {
+                let record = TaskRecord { not_before: Some(at(5).wall), ..TaskRecord::default() };
+                board.world.memory.tasks.insert(task("a"), record);
+            },
+            &["waits project/api TaskPause"],
+        ),
+        (
+            "failed a moment ago",
+            |board| {
+                let attempts = Attempts { failures: 1, not_before: Some(at(5).wall), ..Attempts::default() };
+                board.world.memory.attempts.insert(ObjectRef::Task(task("a")), attempts);
+            },
+            &["waits project/api NoIdleSession"],
+        ),
+        ("none may be under way", |board| board.world.spec.projects[0].max_in_flight = Some(0), &["waits project/api MaxInFlight"]),
+        ("the project is gone", |board| board.queue().project_exists = false, &["warns project/api ProjectMissing"]),
+        ("no queue", |board| board.queue().exists = false, &["Create project/api: make its queue"]),
+        (
+            "the queue cannot be looked at",
+            |board| drop(board.world.seen.queues.insert(project_name(), crate::plan::tests::world::unseen())),
+            &["waits project/api QueueUnknown"],
+        ),
+        (
+            "held",
+            |board| {
+                board.gate.hold = Some(Hold { reason: "Exhausted".to_owned(), message: "no account has room".to_owned(), until: None });
+            },
+            &["waits project/api Exhausted"],
+        ),
+        ("let out slowly", |board| board.gate.room = 0, &["waits project/api ReleasedSlowly"]),
+        (
+            "marked by somebody",
+            |board| {
+                let (session, claim) = (session("s-0"), ClaimId("0123456789ab".to_owned()));
+                let marker = Marker { session, attempt: 1, claim, claimed_at: at(-5).wall, lease_until: at(5).wall };
+                board.queue().markers.insert(name("a"), MarkerView::Marker(marker));
+            },
+            &["waits task/api/a.md ForeignMarker"],
+        ),
+    ];
+    for (what, change, wanted) in cases {
+        let mut board = Board::new(1);
+        board.put("a", 300);
+        change(&mut board);
+        assert_eq!(board.told(), *wanted, "{what}");
+    }
+}
+
+fn claims(board: &Board) -> Vec<(String, String)> {
+    let actions = board.plan().plan.actions;
+    let claim = |effect: Option<Effect>| match effect {
+        Some(Effect::ClaimTask { task, marker, .. }) => Some((task.to_string(), marker.session.to_string())),
+        _ => None,
+    };
+    actions.into_iter().filter_map(|(_, action)| claim(action.effect)).collect()
+}
+
+fn pairs(wanted: &[(&str, &str)]) -> Vec<(String, String)> {
+    wanted.iter().map(|(task, session)| (format!("{task}.md"), (*session).to_owned())).collect()
+}
+
+#[test]
+fn the_more_urgent_and_then_the_older_goes_first() {
+    let mut board = Board::new(3);
+    board.put("young", 10);
+    board.put("old", 20);
+    board.put("same-b", 15);
+    board.put("same-a", 15);
+    board.put("urgent", 1).priority = Some(5);
+    assert_eq!(claims(&board), pairs(&[("urgent", "s-0"), ("old", "s-1"), ("same-a", "s-2")]));
+}
+
+#[test]
+fn a_pinned_task_waits_for_its_session_and_holds_up_nobody() {
+    let mut board = Board::new(2);
+    board.put("first", 30).session = Some(session("s-1"));
+    board.put("second", 20).session = Some(session("s-1"));
+    board.put("third", 10);
+    assert_eq!(claims(&board), pairs(&[("first", "s-1"), ("third", "s-0")]));
+}
+
+#[test]
+fn a_project_is_served_by_its_own_sessions_first() {
+    let mut board = Board::new(2);
+    board.put("a", 30);
+    let other = Session { workdir: "/src/api".into(), ..board.world.spec.sessions[&session("s-1")].clone() };
+    board.world.spec.sessions.insert(session("s-1"), other);
+    // The change of the start directory is to be no reason for a restart here.
+    let digest = board.world.spec.start_digest(&board.world.spec.sessions[&session("s-1")].clone());
+    board.world.pane("s-1").mark.as_mut().unwrap().digest = digest;
+    assert_eq!(claims(&board), pairs(&[("a", "s-1")]));
+    board.world.spec.projects[0].sessions = [session("s-0")].into();
+    assert_eq!(claims(&board), pairs(&[("a", "s-0")]));
+}
+
+#[test]
+fn another_session_is_preferred_the_second_time() {
+    let mut board = Board::new(2);
+    board.put_taken("a", "s-0");
+    board.rest("s-0", 30);
+    board.attempt("a").follow_ups = 1;
+    assert_eq!(board.learn(), [EventReason::TaskReleased]);
+    board.queue().markers.clear();
+    assert_eq!(claims(&board), [], "it pauses");
+    board.record("a").not_before = None;
+    assert_eq!(claims(&board), pairs(&[("a", "s-1")]));
+    board.world.pane("s-1").attached = 1;
+    assert_eq!(claims(&board), pairs(&[("a", "s-0")]), "better the same one than none");
+}
+
+#[test]
+fn a_bound_of_the_project_counts_what_is_under_way() {
+    let mut board = Board::new(4);
+    board.put_taken("a", "s-0");
+    for text in ["b", "c", "d"] {
+        board.put(text, 10);
+    }
+    board.world.spec.projects[0].max_in_flight = Some(2);
+    assert_eq!(claims(&board), pairs(&[("b", "s-1")]));
+}
+
+#[test]
+fn nothing_is_begun_while_the_pool_is_suspended_or_swaps() {
+    let mut board = Board::new(1);
+    board.put("a", 10);
+    board.world.open_swap(&["s-0"]);
+    let grounds = GateGrounds {
+        spec: &board.world.spec,
+        memory: &board.world.memory,
+        choice: &crate::plan::target::Choice::Stay,
+        reaches: None,
+        now: board.world.now,
+    };
+    board.gate = gate(&grounds);
+    assert_eq!(board.told(), ["waits project/api SwapOpen"]);
+    board.world.memory.swap = None;
+    board.world.memory.suspended = Some(Suspension { reason: "r".to_owned(), actor: "a".to_owned(), since: at(0).wall, until: None });
+    let grounds = GateGrounds { memory: &board.world.memory, ..grounds_of(&board) };
+    board.gate = gate(&grounds);
+    assert_eq!(board.told(), ["waits project/api Suspended"]);
+}
+
+fn grounds_of(board: &Board) -> GateGrounds<'_> {
+    let World { spec, memory, now, .. } = &board.world;
+    GateGrounds { spec, memory, choice: &crate::plan::target::Choice::Stay, reaches: None, now: *now }
+}

@@ -1,0 +1,182 @@
+//! What is typed, and when.
+
+use super::*;
+
+const ASK: &str = "Dispatch task/api/a.md: ask session s-0";
+const ASK_AGAIN: &str = "Dispatch task/api/a.md: ask session s-0 once more";
+
+type Case = (&'static str, fn(&mut Board), &'static [&'static str]);
+
+/// The prompt was never typed, or did not arrive; the agent is idle all the while.
+fn untaken(board: &mut Board, typed: u32, seconds: i64) {
+    let attempt = board.attempt("a");
+    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
+    (attempt.delivered_at, attempt.taken_at) = (None, None);
+    board.world.agent("s-0").prompts.clear();
+    board.rest("s-0", 200);
+}
+
+#[test]
+fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
+    let cases: &[Case] = &[
+        ("at work", |_| {}, &[]),
+        ("claimed", |board| untaken(board, 0, 0), &[ASK]),
+        ("typed a moment ago", |board| untaken(board, 1, 9), &[]),
+        ("not proven in time", |board| untaken(board, 1, 10), &[ASK]),
+        ("typed three times", |board| untaken(board, 3, 10), &[]),
+        (
+            "somebody is there",
+            |board| {
+                untaken(board, 0, 0);
+                board.world.pane("s-0").attached = 1;
+            },
+            &["waits task/api/a.md SessionNotFree"],
+        ),
+        (
+            "held",
+            |board| {
+                untaken(board, 0, 0);
+                board.gate.hold = Some(Hold { reason: "Suspended".to_owned(), message: "m".to_owned(), until: None });
+            },
+            &[],
+        ),
+        (
+            "a swap is open",
+            |board| {
+                untaken(board, 0, 0);
+                board.world.open_swap(&["s-0"]);
+            },
+            &[],
+        ),
+        (
+            "not idle",
+            |board| {
+                untaken(board, 0, 0);
+                board.world.agent("s-0").activity = Activity::NeedsInput;
+            },
+            &[],
+        ),
+        (
+            "not known",
+            |board| {
+                untaken(board, 0, 0);
+                board.world.agent("s-0").activity = Activity::Unknown;
+            },
+            &[],
+        ),
+        (
+            "no marker",
+            |board| {
+                untaken(board, 0, 0);
+                board.queue().markers.clear();
+            },
+            &["Dispatch task/api/a.md: mark it for session s-0 again"],
+        ),
+        ("turn over a moment ago", |board| board.rest("s-0", 2), &[]),
+        ("turn over", |board| board.rest("s-0", 4), &[ASK_AGAIN]),
+        (
+            "turn over, nothing said of the end",
+            |board| {
+                board.rest("s-0", 4);
+                board.world.agent("s-0").turn_ended_at = None;
+            },
+            &[ASK_AGAIN],
+        ),
+        ("idle since before the prompt", |board| board.rest("s-0", 100), &[]),
+        (
+            "the queue was looked at before the end",
+            |board| {
+                board.rest("s-0", 4);
+                let queue = board.queue().clone();
+                board.world.seen.queues.insert(project_name(), Seen::known(queue, at(-5)));
+            },
+            &[],
+        ),
+        (
+            "replaced in the middle of the turn, idle a short while",
+            |board| {
+                board.rest("s-0", 15);
+                board.world.agent("s-0").turn_ended_at = None;
+                board.attempt("a").process = None;
+                board.attempt("a").process = board.world.agent("s-1").process;
+            },
+            &[],
+        ),
+        (
+            "replaced in the middle of the turn, idle for long",
+            |board| {
+                board.rest("s-0", 25);
+                board.world.agent("s-0").turn_ended_at = None;
+                board.attempt("a").process = board.world.agent("s-1").process;
+            },
+            &[ASK_AGAIN],
+        ),
+        (
+            "asked once more and not proven",
+            |board| {
+                board.rest("s-0", 200);
+                let attempt = board.attempt("a");
+                (attempt.follow_ups, attempt.taken_at) = (1, None);
+            },
+            &[ASK_AGAIN],
+        ),
+        (
+            "turn over, and a turn is enough",
+            |board| {
+                board.rest("s-0", 4);
+                board.world.spec.projects[0].completion = Completion::Turn;
+            },
+            &["Settle task/api/a.md: move it to done/"],
+        ),
+        (
+            "interrupted, and a turn is enough",
+            |board| {
+                board.rest("s-0", 25);
+                board.world.agent("s-0").turn_ended_at = None;
+                board.attempt("a").process = board.world.agent("s-1").process;
+                board.world.spec.projects[0].completion = Completion::Turn;
+            },
+            &[ASK_AGAIN],
+        ),
+        (
+            "overdue and at work",
+            |board| board.world.spec.projects[0].timeout = Duration::from_secs(60),
+            &["warns task/api/a.md TaskOverdue"],
+        ),
+        (
+            "overdue and idle",
+            |board| {
+                board.rest("s-0", 4);
+                board.world.spec.projects[0].timeout = Duration::from_secs(60);
+            },
+            &[],
+        ),
+        ("its agent has ended", |board| board.world.end_agent("s-0"), &["Restart session/s-0: resume on primary"]),
+    ];
+    for (what, change, wanted) in cases {
+        let mut board = Board::new(2);
+        board.put_taken("a", "s-0");
+        change(&mut board);
+        assert_eq!(board.told(), *wanted, "{what}");
+    }
+}
+
+#[test]
+fn a_prompt_that_asks_once_more_has_a_claim_of_its_own() {
+    let mut board = Board::new(1);
+    board.put_taken("a", "s-0");
+    board.rest("s-0", 4);
+    let claim = board.attempt("a").claim.clone();
+    let planned = board.plan();
+    let Some(Effect::TypePrompt { text, claim: typed, .. }) = &planned.plan.actions[0].1.effect else { panic!("{planned:?}") };
+    assert_eq!((typed, ClaimId::all_in(text)), (&claim.again(), vec![claim.again()]));
+}
+
+#[test]
+fn a_lease_that_was_prolonged_is_written_into_the_marker() {
+    let mut board = Board::new(1);
+    board.put_taken("a", "s-0").lease_until = at(200).wall;
+    assert_eq!(board.learn(), []);
+    assert_eq!(board.attempt("a").lease_until, at(600).wall);
+    assert_eq!(board.told(), [format!("Settle task/api/a.md: renew the lease of session s-0 until {:.0}", at(600).wall)]);
+}
