@@ -1,8 +1,7 @@
 //! The CLI's input box as it stands on the screen, and the prompts that are typed into it (facts/claude-code.md, section 7): pure.
 //!
 //! # Guarantees
-//! A box is seen only where the CLI draws it: after a rule, before a rule, below everything else. On a screen without any rule it is the last
-//! lines, as of a plain prompt. What is not certainly an empty box is never
+//! A box is seen only where the CLI draws it: after a rule, before a rule, below everything else. What is not certainly an empty box is never
 //! called one. The agent's own words may hold anything, also a drawing of a box; they stand above it.
 //!
 //! # Does not
@@ -39,9 +38,6 @@ impl InputBox {
     /// The box, and the row that it begins in.
     pub(super) fn of(rows: &[Row]) -> Option<(usize, Self)> {
         let texts: Vec<String> = rows.iter().map(Row::text).collect();
-        if !texts.iter().any(|text| is_rule(text)) {
-            return plain(rows, &texts);
-        }
         let last = (1..rows.len()).rev().find(|&at| is_prompt_line(&texts[at]) && is_rule(&texts[at - 1]))?;
         let height = texts[last..].iter().position(|text| is_rule(text))?;
         // Below the box there are a few lines that say what it listens to. Another dialog there means that the box was only drawn.
@@ -50,14 +46,6 @@ impl InputBox {
             below.iter().filter(|text| !text.is_empty()).count() <= FOOTER && !below.iter().any(|text| is_prompt_line(text.trim_start()));
         is_footer.then(|| (last - 1, content(&rows[last..last + height])))
     }
-}
-
-/// A box without rules: a prompt line that only its own broken lines follow.
-fn plain(rows: &[Row], texts: &[String]) -> Option<(usize, InputBox)> {
-    let end = texts.iter().rposition(|text| !text.is_empty())? + 1;
-    let begin = texts[..end].iter().rposition(String::is_empty).map_or(0, |blank| blank + 1);
-    let first = begin + texts[begin..end].iter().rposition(|text| is_prompt_line(text))?;
-    Some((first, content(&rows[first..end])))
 }
 
 /// How many lines may stand below the box. The CLI shows its mode, hints, warnings, and up to a few lines of a status line.
@@ -180,20 +168,6 @@ mod tests {
             format!("{RULE}\n❯ \n{RULE}\n{}", "more words\n".repeat(20)),
         ] {
             assert_eq!(InputBox::read(&screen), InputBox::Absent, "{screen}");
-        }
-    }
-
-    #[test]
-    fn without_rules_the_last_lines_are_the_box() {
-        for (screen, expected) in [
-            ("words\n❯ ", InputBox::Empty),
-            ("words\n❯\n\n\n", InputBox::Empty),
-            ("❯ asked\nanswer\n❯ one\ntwo", draft("one\ntwo")),
-            ("❯ asked\nanswer\n> ", InputBox::Empty),
-            // A dialog is never an empty box.
-            ("Do you want to proceed?\n❯ 1. Yes\n  2. No", draft("1. Yes\n2. No")),
-        ] {
-            assert_eq!(InputBox::read(screen), expected, "{screen}");
         }
     }
 
