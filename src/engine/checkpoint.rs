@@ -145,7 +145,7 @@ impl<H: Host> Engine<H> {
             return Ok(Answer::Refused { message: format!("the spec declares no session {stranger}") });
         }
         let sessions: Vec<_> = if sessions.is_empty() { known.keys().cloned().collect() } else { sessions.to_vec() };
-        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
+        self.view.look(&Look { tmux: true, agents: true, everything: true, ..Look::default() }).await;
         let (lines, changed, degraded) = self.take_checkpoints(&sessions).await;
         self.answer(request, Answer::Done { lines, changed, degraded }, Vec::new(), Vec::new())
     }

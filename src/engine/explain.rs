@@ -241,6 +241,10 @@ impl<H: Host> View<H> {
                         register.status, register.conversation, register.version
                     ));
                 }
+                if let Some(screen) = &agent.screen {
+                    lines.push(format!("its screen at {:.0}: {}", screen.seen_at, screen.shows));
+                    lines.extend(screen.lines.iter().map(|line| format!("  | {line}")));
+                }
                 if let Some(started) = &agent.started {
                     lines.push(format!("its start hook said {} of conversation {}", started.source, started.conversation));
                 }

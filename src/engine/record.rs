@@ -62,6 +62,7 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         ended: false,
         stopped: false,
         spoken: launch.mode == LaunchMode::Resume,
+        asked: None,
     };
     MemoryChange::PutSession(launch.session.clone(), record)
 }

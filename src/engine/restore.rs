@@ -26,7 +26,7 @@ impl<H: Host> Engine<H> {
         workdir: &Path,
     ) -> Result<Answer, EngineError> {
         let refused = |message: String| Ok(Answer::Refused { message });
-        self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
+        self.view.look(&Look { tmux: true, agents: true, everything: true, ..Look::default() }).await;
         if let Some(why) = self.restore_hold(name) {
             return refused(why);
         }
@@ -105,6 +105,7 @@ impl<H: Host> Engine<H> {
             ended: true,
             stopped: true,
             spoken: true,
+            asked: None,
         })
     }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointsView, PromptView, QueueView, Seen};
+use super::{CheckpointsView, PromptView, QueueView, ScreenView, Seen};
 use crate::model::{
     AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, ProjectName, SessionName,
     StartDigest, TmuxSessionId,
@@ -125,6 +125,20 @@ pub struct AgentView {
     pub turn_ended_at: Option<Timestamp>,
     /// What each source says of its activity. The first one decided; the others are kept so that a disagreement can be seen.
     pub evidence: Vec<ActivitySign>,
+    /// What its screen shows. Captured only when it neither works nor is idle.
+    pub screen: Option<ScreenView>,
+}
+
+impl AgentView {
+    /// What a person is asked for, in words, while the agent waits for one.
+    pub fn asks(&self) -> Option<String> {
+        if self.process.is_none() || self.activity != Activity::NeedsInput {
+            return None;
+        }
+        let waits_for = self.register.as_ref().and_then(|register| register.waiting_for.as_deref());
+        let shows = self.screen.as_ref().map(ScreenView::words);
+        Some([waits_for, shows.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+    }
 }
 
 /// What one source says of an agent's activity.

@@ -11,6 +11,7 @@
 mod checkpoint;
 mod facts;
 mod queue;
+mod screen;
 mod seen;
 
 pub use checkpoint::{
@@ -22,4 +23,5 @@ pub use facts::{
     ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use queue::{FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader};
+pub use screen::{ScreenView, Shown};
 pub use seen::{Fact, Seen, Unseen};

@@ -12,7 +12,7 @@ use super::{
     tasks::{TaskGrounds, absorb_tasks},
 };
 use crate::{
-    model::{AccountName, Event, EventReason, Now, ObjectRef, SessionName, Severity},
+    model::{AccountName, Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::Spec,
 };
@@ -141,6 +141,12 @@ fn absorb_agent(
         next.spoken = false;
         next.workdir.clone_from(&register.cwd);
     }
+    next.asked = asked(record, agent);
+    if next.asked.is_some() && next.asked != record.asked {
+        let asks = agent.asks().unwrap_or_default();
+        let message = format!("it waits for a person: {asks}; answer with `claude-failover attach {name}`");
+        absorbed.event(now, object.clone(), EventReason::InputNeeded, Severity::Warning, message);
+    }
     let attempts = memory.attempts.get(&object);
     // One that ended before it was ever seen counts too: otherwise an agent that cannot even start is started again and again without a pause.
     if agent.process.is_none() && !record.ended && went_with_server(name, record, tmux, memory) {
@@ -215,6 +221,22 @@ fn take_back_exit(name: &SessionName, record: &SessionRecord, memory: &Memory, n
     absorbed.changes.push(if before.is_clean() { MemoryChange::ClearAttempts(object) } else { MemoryChange::PutAttempts(object, before) });
 }
 
+/// What the agent asks, as far as it tells one dialog from the next: since when, and the words that are known. What else stands on a screen may
+/// change at any time.
+fn asked(record: &SessionRecord, agent: &AgentView) -> Option<String> {
+    agent.process?;
+    match (agent.activity, &agent.screen) {
+        (Activity::NeedsInput, Some(screen)) if screen.at_rest => {
+            let since = agent.register.as_ref().and_then(|register| register.status_since);
+            let since = since.map_or_else(|| "its start".to_owned(), |since| since.to_string());
+            Some(format!("since {since}: {}", screen.shows))
+        }
+        // Not knowing what is asked, or whether, ends no dialog.
+        (Activity::NeedsInput | Activity::Unknown, _) => record.asked.clone(),
+        _ => None,
+    }
+}
+
 /// An agent that has run for the whole span has left its exits behind.
 fn outlived(record: &SessionRecord, now: Now) -> impl Fn(&Attempts) -> bool {
     let steady = now.since_wall(record.started_at) > EXIT_SPAN;
@@ -246,6 +268,7 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
             ended: false,
             stopped: false,
             spoken: false,
+            asked: None,
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
     }

@@ -149,6 +149,9 @@ pub struct SessionRecord {
     /// its place.
     #[serde(default)]
     pub spoken: bool,
+    /// What a person was last told that its agent asks: one dialog is told once.
+    #[serde(default)]
+    pub asked: Option<String>,
 }
 
 /// What became of a task so far.

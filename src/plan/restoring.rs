@@ -44,6 +44,7 @@ pub fn absorb_checkpoints(spec: &Spec, seen: &Snapshot, memory: &Memory, now: No
             ended: true,
             stopped: false,
             spoken: true,
+            asked: None,
         };
         absorbed.changes.push(MemoryChange::PutSession(session.name.clone(), record));
     }

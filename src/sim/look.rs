@@ -129,6 +129,7 @@ impl World {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            screen: None,
             evidence: Vec::new(),
         };
         match process {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
-    observed::{LinkView, LoginView, Seen, Snapshot, TmuxView},
+    observed::{AgentView, LinkView, LoginView, Seen, Snapshot, TmuxView},
     plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage},
     spec::{Account, Spec},
     swap::Place,
@@ -254,9 +254,9 @@ impl Maker<'_> {
         if status == Truth::Unknown {
             self.set(object, ConditionKind::NeedsInput, Truth::Unknown, reason, "what it does is not known");
         } else {
-            let asks = seen.activity(name) == Activity::NeedsInput;
-            let what = seen.agents.get(name).and_then(Seen::value).and_then(|agent| agent.register.as_ref()?.waiting_for.clone());
-            self.set_if(object, ConditionKind::NeedsInput, asks, ("WaitsForPerson", "NothingAsked"), what.unwrap_or_default());
+            let asks = seen.agents.get(name).and_then(Seen::value).and_then(AgentView::asks);
+            let waits = asks.is_some();
+            self.set_if(object, ConditionKind::NeedsInput, waits, ("WaitsForPerson", "NothingAsked"), asks.unwrap_or_default());
         }
         let degraded = is_degraded(name, self.inputs);
         let attempts = memory.attempts.get(object);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     model::{AccountName, Activity, ConditionKind, ObjectRef, StartDigest, Truth, WindowKind},
-    observed::{LinkView, LoginView, Seen},
+    observed::{LinkView, LoginView, ScreenView, Seen, Shown},
     plan::{
         Attempts, Cordon, Finding, Latch, Planned, Suspension,
         tests::world::{OTHER_POOL, World, account, at, home, link, object, session, unseen},
@@ -381,4 +381,24 @@ fn the_published_form_reads_back() {
     let status = pool.status();
     let json = serde_json::to_string(&status).expect("JSON");
     assert_eq!(serde_json::from_str::<Status>(&json).expect("the same form"), status);
+}
+
+#[test]
+fn the_message_says_what_is_asked() {
+    let screen = |shows| Some(ScreenView { shows, lines: vec!["a".to_owned(), "b".to_owned()], seen_at: at(0).wall, at_rest: true });
+    let trust = Shown::Trust { directory: Some("/work".to_owned()) };
+    for (waiting_for, screen, expected) in [
+        (None, None, ""),
+        (Some("dialog open"), None, "dialog open"),
+        (None, screen(trust), "it asks whether /work is trusted"),
+        (Some("dialog open"), screen(Shown::Unknown), "dialog open: its screen shows nothing that is known; it ends with: a / b"),
+    ] {
+        let mut pool = Pool::new();
+        pool.world.agent("s-0").activity = Activity::NeedsInput;
+        let agent = pool.world.agent("s-0");
+        agent.screen = screen;
+        agent.register.as_mut().expect("registered").waiting_for = waiting_for.map(str::to_owned);
+        let made = pool.conditions(&Conditions::new());
+        assert_eq!(made[&(object("s-0"), ConditionKind::NeedsInput)].message, expected);
+    }
 }

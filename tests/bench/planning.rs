@@ -102,6 +102,7 @@ fn snapshot(spec: &Spec, now: Now) -> Fallible<Snapshot> {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            screen: None,
             evidence: Vec::new(),
         };
         seen.agents.insert(session.name.clone(), Seen::known(agent, now));
@@ -142,6 +143,7 @@ fn memory(spec: &Spec, now: Now) -> Memory {
             stopped: false,
             spoken: false,
             started_at: now.wall,
+            asked: None,
         };
         (name.clone(), record)
     };

@@ -11,6 +11,7 @@ mod failover;
 mod hooks;
 mod lab;
 mod pool;
+mod screens;
 mod start;
 mod story;
 mod typing;

@@ -314,6 +314,7 @@ impl<B: Bench> Stage<B> {
             stopped: false,
             spoken: false,
             started_at: self.host.now().wall,
+            asked: None,
         };
         self.memory.sessions.insert(session(name), record);
     }

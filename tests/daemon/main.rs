@@ -4,6 +4,7 @@
 //! transcripts byte by byte, the store through the CLI, exit codes), and leaves no process behind, also when it fails.
 
 mod apply;
+mod asking;
 mod blind;
 mod checkpoints;
 mod killed;

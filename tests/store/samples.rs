@@ -81,6 +81,7 @@ pub fn record(second: i64) -> SessionRecord {
         ended: false,
         stopped: false,
         spoken: false,
+        asked: None,
     }
 }
 

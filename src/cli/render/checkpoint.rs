@@ -129,3 +129,67 @@ fn quote(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        observed::{CheckpointCause, CheckpointId, ToolAtHand, TranscriptMark},
+        plan::{
+            checkpoints::draft,
+            tests::world::{World, at, session},
+        },
+    };
+
+    /// One with everything in it, also what wants to look like something else.
+    fn checkpoint(world: &World) -> Checkpoint {
+        let draft = draft(&world.spec, &world.seen, &world.memory, &session("s-0"), CheckpointCause::TurnEnded, at(-90));
+        let path = "/shared/projects/-work/x.jsonl".into();
+        Checkpoint {
+            transcript: Some(TranscriptMark { path, device: 1, inode: 2, length: 4_711, tail: String::new() }),
+            git: Some(GitState {
+                branch: Some("main".to_owned()),
+                head: Some("0123456789abcdef".to_owned()),
+                dirty: vec!["src/a b.rs".to_owned(), "new\u{1b}[31m".to_owned()],
+                dirty_count: 2,
+                more: false,
+            }),
+            prompt: Some("fix the login\nsession:      s-9".to_owned()),
+            tool: Some(ToolAtHand { name: "Bash".to_owned(), finished: false }),
+            answer: Some("I am on it".to_owned()),
+            interrupted: true,
+            context_tokens: Some(31_000),
+            ..draft.expect("it is ours")
+        }
+    }
+
+    fn id() -> CheckpointId {
+        CheckpointId::new(at(-90).wall, "0123456789ab")
+    }
+
+    #[test]
+    fn a_listing_reads_well() {
+        let world = World::converged(1);
+        let good = ListedCheckpoint { session: session("s-0"), id: id(), checkpoint: Some(checkpoint(&world)), refused: None };
+        let bad = ListedCheckpoint { session: session("s-1"), id: id(), checkpoint: None, refused: Some("it is torn".to_owned()) };
+        insta::assert_snapshot!(list(&[good, bad], true, at(0).wall));
+        assert_eq!(list(&[], false, at(0).wall), "No checkpoints.\n");
+    }
+
+    #[test]
+    fn one_that_is_shown_has_all_that_a_person_needs() {
+        let world = World::converged(1);
+        let checkpoint = checkpoint(&world);
+        let home = Path::new("/homes/it's mine");
+        let shown = ShownCheckpoint {
+            id: id(),
+            file: "/state/checkpoints/s-0/x.json".into(),
+            account: checkpoint.account.clone(),
+            home: Some(home.to_owned()),
+            resume: Some(resume_command(&world.spec, home, &checkpoint)),
+            refused: vec!["y.json was passed over: it is torn".to_owned()],
+            checkpoint,
+        };
+        insta::assert_snapshot!(show(&shown, at(0).wall));
+    }
+}

@@ -21,6 +21,7 @@ pub mod launch;
 pub mod login;
 pub mod register;
 pub mod report;
+pub mod screen;
 pub mod settings;
 pub mod tail;
 pub mod transcript;

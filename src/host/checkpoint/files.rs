@@ -6,7 +6,10 @@ use std::{
     io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use jiff::Timestamp;
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -23,6 +26,8 @@ const DIRECTORY: &str = "checkpoints";
 const TEMPORARY: &str = ".unfinished";
 /// The largest file that we would have written: the texts are cut at 4 KiB each, and names at 300 characters.
 const LIMIT: u64 = 1024 * 1024;
+/// What names tell times apart by.
+const MILLISECOND: Duration = Duration::from_millis(1);
 /// More entries than a directory of ours has.
 const ENTRIES: usize = 20_000;
 
@@ -60,7 +65,7 @@ pub fn keep(state: &Path, checkpoint: &Checkpoint) -> Result<Kept, CheckpointErr
         return Ok(Kept { id, written: false, refused });
     }
     // The clock may have been set back: what is newest must also sort last.
-    let after = names.last().map(|last| last.taken_at() + std::time::Duration::from_millis(1));
+    let after = names.last().map(|last| last.taken_at().saturating_add(MILLISECOND).unwrap_or(Timestamp::MAX));
     let at = after.map_or(checkpoint.taken_at, |after| after.max(checkpoint.taken_at));
     let id = CheckpointId::new(at, &digest);
     write(&place, &path, &id, &checkpoint.encode())?;

@@ -71,6 +71,18 @@ fn the_same_is_not_written_again_and_what_is_newer_sorts_last() {
 }
 
 #[test]
+fn a_name_at_the_end_of_time_harms_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (state, first) = (directory.path(), draft(directory.path()));
+    files::keep(state, &first).expect("kept");
+    let last = files::directory(state, &session()).join("99991230T220000.999Z-0123456789ab.json");
+    fs::write(&last, "somebody's").expect("written");
+    assert!(files::keep(state, &at(first.clone(), 1, 2)).expect("kept").written);
+    assert!(files::keep(state, &at(first, 2, 3)).expect("kept").written);
+    assert_eq!(fs::read(&last).expect("there"), b"somebody's");
+}
+
+#[test]
 fn a_torn_one_is_refused_with_a_reason_and_the_one_before_it_is_used() {
     let directory = tempfile::tempdir().expect("a directory");
     let (state, first) = (directory.path(), draft(directory.path()));

@@ -16,6 +16,7 @@ mod observe;
 mod perform;
 mod queues;
 mod readings;
+mod screens;
 mod track;
 mod turns;
 mod typing;
@@ -30,7 +31,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::{ground::Ground, queues::Queues, readings::Readings, track::Tracks};
+use self::{ground::Ground, queues::Queues, readings::Readings, screens::Screens, track::Tracks};
 use super::{
     Host, Look, Wake,
     checkpoint::{Checkpoints, files::Shelf},
@@ -130,6 +131,7 @@ pub struct RealHost {
     intake: Option<Intake>,
     watch: Option<Watch<Place>>,
     tracks: Tracks,
+    screens: Screens,
     readings: Readings,
     checkpoints: Checkpoints,
     checkpoint_shelf: Arc<Mutex<Shelf>>,
@@ -154,6 +156,7 @@ impl RealHost {
             intake: None,
             watch: None,
             tracks: Tracks::default(),
+            screens: Screens::default(),
             readings: Readings::default(),
             checkpoints: Checkpoints::default(),
             checkpoint_shelf: Arc::default(),

@@ -95,6 +95,7 @@ impl RealHost {
         }
         if look.agents || look.everything {
             self.look_at_agents(memory, look.everything, now, seen);
+            self.look_at_screens(look.everything, now, seen).await;
             self.tell_pool(seen);
         }
         if look.usage || look.everything {

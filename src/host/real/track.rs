@@ -76,6 +76,9 @@ pub(super) enum Looked {
     Read(Box<Seen<AgentView>>),
 }
 
+/// The claims of a prompt, and when it was given.
+type Claims = (Vec<ClaimId>, Timestamp);
+
 /// How long a process may be without an environment of its own before it is looked at again.
 pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -279,6 +282,7 @@ impl Tracks {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                screen: None,
                 evidence: Vec::new(),
             },
             home,
@@ -354,6 +358,7 @@ impl Track {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                screen: None,
                 evidence: Vec::new(),
             },
             timed: false,
@@ -362,7 +367,7 @@ impl Track {
 
     /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
     /// whoever took it.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<(Vec<ClaimId>, Timestamp)>) {
+    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<Claims>) {
         let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else { return (None, None) };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
         let limit = facts.limit.filter(|limit| limit.at >= since);
@@ -412,7 +417,7 @@ pub(super) fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How long a process has lived: its start time counts in ticks since boot (proc(5)).
-fn age(process: ProcessId, now: Now) -> Duration {
+pub(super) fn age(process: ProcessId, now: Now) -> Duration {
     // Linux reports these ticks at 100 a second on every architecture that we build for (proc(5), sysconf(3)).
     const TICKS_A_SECOND: u64 = 100;
     let started = Duration::from_millis(process.started * (1000 / TICKS_A_SECOND));

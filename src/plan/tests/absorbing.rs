@@ -5,8 +5,8 @@ use super::{
     *,
 };
 use crate::{
-    model::{EventReason, ObjectRef, Pid, ProcessId},
-    observed::{Death, LinkView, RootView, Seen},
+    model::{Activity, EventReason, ObjectRef, Pid, ProcessId},
+    observed::{Death, LinkView, RootView, ScreenView, Seen, Shown},
 };
 
 fn reasons(absorbed: &Absorbed) -> Vec<(String, EventReason)> {
@@ -107,6 +107,88 @@ fn the_account_of_an_agent_is_that_of_its_home() {
     assert_eq!(world.record("s-0").account, account("backup"));
     world.agent("s-0").home = Some("/elsewhere".into());
     assert!(world.absorb().is_empty(), "a home of nobody names no account");
+}
+
+/// The agent asks, and its screen shows what.
+fn asks(world: &mut World, shows: Shown, lines: &[&str]) {
+    let agent = world.agent("s-0");
+    agent.activity = Activity::NeedsInput;
+    let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+    agent.screen = Some(ScreenView { shows, lines, seen_at: at(0).wall, at_rest: true });
+}
+
+fn permission(subject: &str) -> Shown {
+    Shown::Permission {
+        tool: Some("Bash command".to_owned()),
+        subject: Some(subject.to_owned()),
+        question: "Do you want to proceed?".to_owned(),
+    }
+}
+
+#[test]
+fn a_dialog_is_told_once() {
+    let mut world = World::converged(2);
+    world.agent("s-0").register.as_mut().expect("registered").waiting_for = Some("permission prompt".to_owned());
+    asks(&mut world, permission("make"), &["1. Yes"]);
+    let absorbed = world.absorb();
+    assert_eq!(reasons(&absorbed), [("session/s-0".to_owned(), EventReason::InputNeeded)]);
+    assert_eq!(
+        absorbed.events[0].message,
+        "it waits for a person: permission prompt: Do you want to proceed? (Bash command: make); answer with `claude-failover attach s-0`"
+    );
+    world.learn();
+    let same: [(&str, Change); 5] = [
+        ("nothing is new", |_| {}),
+        ("other lines", |world| asks(world, permission("make"), &["2. No"])),
+        ("the screen is not read yet", |world| world.agent("s-0").screen = None),
+        ("another screen that is not at rest", |world| {
+            asks(world, Shown::Unknown, &[]);
+            world.agent("s-0").screen.as_mut().expect("read").at_rest = false;
+        }),
+        ("what it does is not known", |world| world.agent("s-0").activity = Activity::Unknown),
+    ];
+    for (name, change) in same {
+        let mut world = world.clone();
+        change(&mut world);
+        assert!(world.absorb().is_empty(), "{name}");
+        asks(&mut world, permission("make"), &["1. Yes"]);
+        assert!(world.absorb().is_empty(), "{name}, and then as before");
+    }
+    let other: [(&str, Change); 3] = [
+        ("another question", |world| asks(world, permission("make all"), &[])),
+        ("the same question at another time", |world| {
+            world.agent("s-0").register.as_mut().expect("registered").status_since = Some(at(-1).wall);
+        }),
+        ("the same question after an answer", |world| {
+            world.agent("s-0").activity = Activity::Working;
+            world.learn();
+            world.agent("s-0").activity = Activity::NeedsInput;
+        }),
+    ];
+    for (name, change) in other {
+        let mut world = world.clone();
+        change(&mut world);
+        assert_eq!(reasons(&world.absorb()), [("session/s-0".to_owned(), EventReason::InputNeeded)], "{name}");
+    }
+}
+
+#[test]
+fn a_screen_that_is_not_known_is_told_once_whatever_it_shows() {
+    let mut world = World::converged(1);
+    asks(&mut world, Shown::Unknown, &["1 second ago"]);
+    let absorbed = world.absorb();
+    assert!(absorbed.events[0].message.contains("1 second ago"), "{}", absorbed.events[0].message);
+    world.learn();
+    asks(&mut world, Shown::Unknown, &["2 seconds ago"]);
+    assert!(world.absorb().is_empty());
+}
+
+#[test]
+fn an_agent_that_asks_nothing_is_not_told_of() {
+    let mut world = World::converged(1);
+    asks(&mut world, Shown::LimitMenu { limit: None }, &[]);
+    world.agent("s-0").activity = Activity::LimitHit;
+    assert!(world.absorb().is_empty());
 }
 
 #[test]

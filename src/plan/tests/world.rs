@@ -214,6 +214,7 @@ impl World {
             context_tokens: Some(42_000),
             prompts: Vec::new(),
             turn_ended_at: None,
+            screen: None,
             evidence: Vec::new(),
         };
         self.seen.agents.insert(name.clone(), Seen::known(agent, self.now));
@@ -228,6 +229,7 @@ impl World {
             stopped: false,
             spoken: false,
             started_at: at(-7_200).wall,
+            asked: None,
         };
         self.memory.sessions.insert(name, record);
     }

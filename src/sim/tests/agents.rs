@@ -143,6 +143,7 @@ fn an_agent_that_outlives_its_pane_is_seen_when_it_is_remembered() {
         ended: false,
         stopped: false,
         spoken: false,
+        asked: None,
     };
     ground.memory.sessions.insert(session("s-0"), record);
     ground.world.borrow_mut().person().kill_server();

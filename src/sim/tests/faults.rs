@@ -104,6 +104,7 @@ fn a_blind_look_is_unknown_and_a_later_one_is_not() {
             ended: false,
             stopped: false,
             spoken: false,
+            asked: None,
         },
     );
     let look = Look { transcripts: [(session("s-0"), None)].into(), ..Look::all() };

@@ -25,6 +25,7 @@ fn learnt(effect: &Effect, now: Now) -> Option<MemoryChange> {
                 ended: false,
                 stopped: false,
                 spoken: false,
+                asked: None,
             };
             Some(MemoryChange::PutSession(launch.session.clone(), record))
         }
