@@ -104,7 +104,7 @@ fn ten_thousand_tasks_are_done_once_each_whatever_breaks() {
     let mut dice = Dice(42);
     {
         let mut world = lab.world.borrow_mut();
-        world.set_work_grain(Duration::from_secs(10));
+        world.set_work_grain(Duration::from_secs(20));
         feed(&mut world, 0);
         let mut faults = FaultPlan::none();
         let mut number = first;
