@@ -71,11 +71,8 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(agent.is_some_and(|agent| agent.process == Some(*process)), "a process is stopped that was not seen in its session");
                 let quiet = agent.is_some_and(|agent| agent.activity.is_quiet());
                 // An agent without a pane cannot be worked with any more.
-                let orphan = facts.pane(session).is_none();
-                check(quiet || (orphan && says_so(action)), "a working agent is stopped");
-                if !spec.sessions.contains_key(session) && orphan {
-                    check(memory.removal_seen.contains(session), "a removal must be seen twice");
-                } else if !spec.sessions.contains_key(session) {
+                check(quiet || (facts.pane(session).is_none() && says_so(action)), "a working agent is stopped");
+                if !spec.sessions.contains_key(session) {
                     removed.insert(session);
                     check(facts.may_prune(session), "an undeclared session is stopped that was not seen twice, or while prune is off");
                 }
