@@ -163,7 +163,9 @@ impl<H: Host> Engine<H> {
     /// Whether a wake-up only says that a reading or a checkpoint is due, or that one ended without news.
     fn is_about_polls_alone(&self, wakes: &BTreeSet<Wake>, pass: &Pass, resync_at: Monotonic) -> bool {
         let now = self.view.host.now();
-        let due = pass.again || now.mono >= resync_at || pass.next.is_some_and(|next| next <= now.wall);
+        // Whatever else ends a wait is due once its time has come: otherwise the wait would begin again and end at once, for ever.
+        let ends = [pass.next, self.view.tasks_due, self.next_checkpoint_at()];
+        let due = pass.again || now.mono >= resync_at || ends.into_iter().flatten().any(|at| at <= now.wall);
         // What was not known, or too old, may be known now.
         let fresh = self.view.quota.values().all(|(known, _)| *known);
         !due && fresh && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))

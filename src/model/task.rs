@@ -1,6 +1,6 @@
 //! Tasks by name: the file that holds one, and the claim under which a session works on it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl fmt::Display for TaskName {
             } else {
                 let mut bytes = [0; 4];
                 for byte in c.encode_utf8(&mut bytes).bytes() {
-                    text.push_str(&format!("%{byte:02X}"));
+                    let _ = write!(text, "%{byte:02X}");
                 }
             }
         }

@@ -118,7 +118,7 @@ async fn a_prompt_without_its_enter_is_known_by_its_tag_and_submitted() {
         lab.tmux(&["set-buffer", "-b", "prompt", "--", &text]);
         lab.tmux(&["paste-buffer", "-p", "-d", "-b", "prompt", "-t", &typist.pane.pane.0]);
     }
-    wait_for("the draft", || matches!(InputBox::read(&typist.screen()), InputBox::Draft(draft) if draft.contains("+")).then_some(()));
+    wait_for("the draft", || matches!(InputBox::read(&typist.screen()), InputBox::Draft(draft) if draft.contains('+')).then_some(()));
     assert!(matches!(InputBox::read(&typist.screen()), InputBox::Draft(draft) if holds_tag(&draft, &claim)), "{}", typist.screen());
 
     // What was decided on before somebody typed is not done any more.

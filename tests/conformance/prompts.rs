@@ -87,7 +87,7 @@ pub async fn nothing_is_typed_to_an_agent_that_has_ended<B: Bench>(mut stage: St
 }
 
 /// The text in the box of a session, as soon as it is the wanted one.
-async fn put_draft(stage: &Stage<Real>, name: &str, text: &str) {
+fn put_draft(stage: &Stage<Real>, name: &str, text: &str) {
     let target = format!("={name}:");
     stage.bench.tmux(&["send-keys", "-t", &target, "C-u"]);
     stage.bench.tmux(&["send-keys", "-t", &target, "-l", text]);
@@ -100,7 +100,7 @@ fn what_a_person_has_begun_to_type_is_left_alone() {
         stage.prepare().await;
         stage.start("web1").await;
         let effect = prompt(&mut stage, "web1").await;
-        put_draft(&stage, "web1", "what I think").await;
+        put_draft(&stage, "web1", "what I think");
         let outcome = stage.perform(&effect).await;
         assert_refused(&outcome);
         assert!(outcome.failure().is_some_and(|failure| failure.message().contains("draft")), "{outcome:?}");
@@ -115,7 +115,7 @@ fn a_prompt_that_stands_in_the_box_already_is_only_submitted() {
         stage.prepare().await;
         stage.start("web1").await;
         let effect = prompt(&mut stage, "web1").await;
-        put_draft(&stage, "web1", &format!("{} say something", claim().tag())).await;
+        put_draft(&stage, "web1", &format!("{} say something", claim().tag()));
         stage.done(&effect).await;
         until_taken(&mut stage, "web1").await;
         assert_eq!(stage.bench.records("web1", "user"), 1);

@@ -80,10 +80,11 @@ impl Real {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Waits until a session's last line ends with a text.
+    /// Waits until a line of a session's screen ends with a text.
     pub fn wait_shown(&self, session: &str, text: &str) {
         let target = format!("={session}:");
-        wait_until("the screen shows it", || self.tmux(&["capture-pane", "-p", "-t", &target]).trim_end().ends_with(text));
+        let shown = || self.tmux(&["capture-pane", "-p", "-t", &target]).lines().any(|line| line.trim_end().ends_with(text));
+        wait_until("the screen shows it", shown);
     }
 
     /// The conversation's records of that type, by all its agents.

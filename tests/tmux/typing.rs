@@ -271,7 +271,7 @@ async fn a_mode_that_was_left_is_ended_and_one_that_is_read_in_is_not() {
         assert!(screen.in_mode && InputBox::read(&screen.text) == InputBox::Empty, "what the program shows is seen behind it: {screen:?}");
         assert_eq!(perform(server, typing("a", &pane, &screen, &["text"])).await, Outcome::Changed);
         assert_eq!(mode(), "0");
-        expected += &format!("{}\r", bracketed("text"));
+        expected.extend([bracketed("text"), "\r".to_owned()]);
     }
     until_typed(&playground.path("a"), &expected).await;
 
@@ -281,7 +281,7 @@ async fn a_mode_that_was_left_is_ended_and_one_that_is_read_in_is_not() {
         let screen = look(server, &pane).await;
         assert_eq!(screen.attached, 1);
         assert_eq!(perform(server, typing("a", &pane, &screen, &["text"])).await, Outcome::Changed);
-        expected += &format!("{}\r", bracketed("text"));
+        expected.extend([bracketed("text"), "\r".to_owned()]);
         playground.person(&["copy-mode", "-t", "=a:"]);
         refused(server, typing("a", &pane, &screen, &["text"]), "copy mode").await;
         assert_eq!(mode(), "1");

@@ -27,6 +27,11 @@ pub fn read(captured: &str) -> (Shown, Vec<String>) {
     let rows = rows(captured);
     let texts: Vec<String> = rows.iter().map(|row| visible(&row.text())).collect();
     let shows = match InputBox::of(&rows) {
+        // Without a rule above it, a draft may be the option that is pointed at.
+        Some((at, InputBox::Draft(_))) if !is_rule(&texts[at]) => match dialog(&texts) {
+            Shown::Unknown => Shown::InputBox { draft: true },
+            shows => shows,
+        },
         Some((at, found)) => around_box(&texts, at, &found),
         None => dialog(&texts),
     };
@@ -324,6 +329,14 @@ mod tests {
         ] {
             assert_eq!(shows(&screen), expected, "{screen}");
         }
+    }
+
+    #[test]
+    fn a_box_without_rules_is_told_from_a_dialog() {
+        let before = "Do you want to proceed?\n❯ 1. Yes\n  2. No\n";
+        assert_eq!(shows(before), permission("", "", "Do you want to proceed?"));
+        assert_eq!(shows(&format!("{before}● done\n❯ ")), Shown::InputBox { draft: false }, "a dialog of the past");
+        assert_eq!(shows("● done\n❯ a draft"), Shown::InputBox { draft: true });
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub(super) enum Looked {
     Read(Box<Seen<AgentView>>),
 }
 
+/// The claims of a prompt, and when it was given.
+type Claims = (Vec<ClaimId>, Timestamp);
+
 /// How long a process may be without an environment of its own before it is looked at again.
 pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -364,7 +367,7 @@ impl Track {
 
     /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
     /// whoever took it.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<(Vec<ClaimId>, Timestamp)>) {
+    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<Claims>) {
         let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else { return (None, None) };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
         let limit = facts.limit.filter(|limit| limit.at >= since);

@@ -91,7 +91,9 @@ impl RealHost {
         let screens = match screens {
             Ok(screens) => screens,
             Err(why) => {
-                prompts.iter().for_each(|prompt| outcomes[prompt.index] = Some(why.outcome()));
+                for prompt in &prompts {
+                    outcomes[prompt.index] = Some(why.outcome());
+                }
                 return;
             }
         };
