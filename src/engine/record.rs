@@ -116,7 +116,6 @@ fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReaso
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
         Effect::CreateQueue { .. } => EventReason::QueueCreated,
-        Effect::RemoveCheckpoints { .. } => EventReason::Tidied,
         Effect::RestoreSession { .. } => EventReason::CheckpointRestored,
         Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
@@ -126,7 +125,7 @@ fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReaso
         | Effect::FailTask { .. }
         | Effect::RetryTask { .. }
         | Effect::MoveTask { .. } => return tasks::tell(action, effect, memory),
-        Effect::ArchiveDone { .. } => EventReason::Tidied,
+        Effect::RemoveCheckpoints { .. } | Effect::ArchiveDone { .. } => EventReason::Tidied,
     };
     Some((reason, Severity::Normal))
 }

@@ -11,13 +11,8 @@ use crate::{
 };
 
 impl Planner<'_> {
-    /// Plans what is cleaned away.
-    pub fn plan_tidying(&mut self) {
-        self.plan_old_checkpoints();
-    }
-
     /// Plans the removal of checkpoints that are over the number or the age that the spec allows.
-    fn plan_old_checkpoints(&mut self) {
+    pub fn plan_tidying(&mut self) {
         for (session, seen) in &self.seen.checkpoints {
             let Seen::Known(fact) = seen else { continue };
             let is_known = self.spec.sessions.contains_key(session) || self.memory.sessions.contains_key(session);

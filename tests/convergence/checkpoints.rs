@@ -30,8 +30,8 @@ fn told(lab: &Lab, reason: EventReason) -> u64 {
 fn a_turn_leaves_a_checkpoint_and_idleness_leaves_none() {
     let lab = converged();
     assert!(taken(&lab, "s-0").is_empty(), "nothing was said yet");
-    lab.world.borrow_mut().person().prompt("s-0", Duration::from_secs(20));
-    lab.run(Duration::from_mins(3));
+    lab.world.borrow_mut().person().prompt("s-0", Duration::from_secs(150));
+    lab.run(Duration::from_mins(5));
     let after = taken(&lab, "s-0");
     let last = after.last().expect("one was taken");
     assert!(last.transcript.is_some() && last.activity.is_quiet(), "{last:?}");
@@ -66,14 +66,13 @@ fn a_swap_keeps_what_each_session_leaves_before_it_is_stopped() {
         lab.world.borrow_mut().person().prompt(session, Duration::from_secs(5));
     }
     lab.run(Duration::from_mins(5));
-    // Something new, so that there is something to keep: a swap finds them at work.
+    // The swap finds one at work.
     lab.world.borrow_mut().person().prompt("s-2", Duration::from_hours(2));
     lab.usage("primary", 91.0);
     lab.assert_converged("a swap");
     assert_eq!(lab.verdicts(), [SwapVerdict::Committed]);
-    let before_swap =
-        |session: &str| taken(&lab, session).iter().filter(|checkpoint| checkpoint.why == CheckpointCause::BeforeSwap).count();
-    assert_eq!(before_swap("s-2"), 1, "{}", lab.story());
+    let at_work = |checkpoint: &Checkpoint| !checkpoint.activity.is_quiet() && checkpoint.account.as_str() == "primary";
+    assert!(taken(&lab, "s-2").iter().any(at_work), "what it was at when it was interrupted");
     for session in ["s-0", "s-1", "s-2", "s-3"] {
         let accounts: Vec<_> = taken(&lab, session).iter().map(|checkpoint| checkpoint.account.to_string()).collect();
         assert_eq!(accounts.first().map(String::as_str), Some("primary"), "{session}: {accounts:?}");

@@ -71,6 +71,22 @@ fn the_daemon_keeps_what_a_turn_left_and_writes_nothing_while_nothing_happens() 
 }
 
 #[test]
+fn a_swap_keeps_what_a_session_leaves_before_it_is_stopped() {
+    let pool = Pool::applied(2);
+    pool.talk();
+    pool.cli(&["swap", "--to", "backup", "--yes"]).expect(0);
+    for session in ["s-0", "s-1"] {
+        assert_eq!(pool.checkpoint_files(session).len(), 1);
+        let shown = pool.show_checkpoint(session);
+        assert_eq!((shown["checkpoint"]["why"].as_str(), shown["checkpoint"]["account"].as_str()), (Some("beforeSwap"), Some("primary")));
+        assert_eq!(shown["account"], "backup", "it is taken up where the pool is now");
+        assert!(shown["resume"].as_str().expect("a command").contains(&format!("CLAUDE_CONFIG_DIR={}", pool.path("b").display())));
+    }
+    assert_eq!(pool.count("CheckpointTaken"), 2);
+    pool.assert_whole("b", 2);
+}
+
+#[test]
 fn a_torn_one_is_passed_over_with_a_reason() {
     let pool = Pool::applied(1);
     pool.talk();
@@ -205,8 +221,7 @@ fn a_restore_is_refused_while_the_agent_works_or_the_transcript_is_missing() {
     pool.cli(&["checkpoint", "restore", "s-0", &first]).expect(1).says("no transcript");
     fs::rename(pool.path("aside.jsonl"), &transcript).expect("moved back");
     wait_until("the agent to be idle", || pool.register_statuses() == ["idle"]);
-    pool.behave("a", &serde_json::json!({"turnMillis": 60_000}));
-    pool.send("s-0", "a long turn");
+    pool.send("s-0", "a long turn [[tool 60]]");
     wait_until("the turn", || pool.register_statuses() == ["busy"]);
     pool.cli(&["checkpoint", "restore", "s-0", &first]).expect(1).says("working");
     assert_eq!(pool.conversation("s-0"), now, "nothing was changed");
