@@ -169,8 +169,10 @@ impl AccountUsage {
             if held.outlives(reading) {
                 continue;
             }
-            // Many sources say the second and no more: of two figures of one second nobody knows which is the newer.
-            let is_tie = held.measured_at.as_second() == reading.measured_at.as_second();
+            // Many sources say the second and no more: of two figures of one second nobody knows which is the newer, unless both say more.
+            let is_whole = |at: Timestamp| at.subsec_nanosecond() == 0;
+            let is_tie = held.measured_at.as_second() == reading.measured_at.as_second()
+                && (is_whole(held.measured_at) || is_whole(reading.measured_at) || held.measured_at == reading.measured_at);
             if if is_tie { !held.gives_way(reading) } else { held.measured_at > reading.measured_at } {
                 continue;
             }

@@ -2,17 +2,37 @@
 
 use super::{
     Effect, Phase, Verb,
-    planner::{Planner, action},
+    planner::{MAX_FACT_AGE, Planner, action},
 };
 use crate::{
     model::ObjectRef,
     observed::Seen,
-    retention::{Standing, expired_checkpoints},
+    retention::{Standing, archivable_tasks, expired_checkpoints},
 };
 
 impl Planner<'_> {
-    /// Plans the removal of checkpoints that are over the number or the age that the spec allows.
+    /// Plans what is cleaned away.
     pub fn plan_tidying(&mut self) {
+        self.plan_old_checkpoints();
+        self.plan_archives();
+    }
+
+    /// Plans the archives of what was done long ago.
+    fn plan_archives(&mut self) {
+        for project in &self.spec.projects {
+            let Some(queue) = self.seen.queues.get(&project.name).and_then(|queue| queue.fresh(self.now, MAX_FACT_AGE)) else { continue };
+            let age = self.spec.janitor.archive_done_after;
+            for (month, tasks) in archivable_tasks(queue, age, self.now.wall) {
+                let what = format!("archive {} done tasks of {month}", tasks.len());
+                let why = format!("done more than {} hours ago", age.as_secs() / 3_600);
+                let effect = Effect::ArchiveDone { project: project.path.clone(), month, tasks };
+                self.act(Phase::Tidy, action(ObjectRef::Project(project.name.clone()), Verb::Tidy, what, why, effect));
+            }
+        }
+    }
+
+    /// Plans the removal of checkpoints that are over the number or the age that the spec allows.
+    fn plan_old_checkpoints(&mut self) {
         for (session, seen) in &self.seen.checkpoints {
             let Seen::Known(fact) = seen else { continue };
             let is_known = self.spec.sessions.contains_key(session) || self.memory.sessions.contains_key(session);

@@ -9,5 +9,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod checkpoints;
+mod tasks;
 
 pub use checkpoints::{Standing, expired_checkpoints};
+pub use tasks::archivable_tasks;

@@ -74,8 +74,8 @@ impl World {
             | Effect::FinishTask { .. }
             | Effect::FailTask { .. }
             | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. } => self.act_on_queue(effect).unwrap_or_else(|| Err(refused("it is no effect on a queue"))),
-            Effect::ArchiveDone { .. } => Err(refused("archives are not simulated")),
+            | Effect::MoveTask { .. }
+            | Effect::ArchiveDone { .. } => self.act_on_queue(effect).unwrap_or_else(|| Err(refused("it is no effect on a queue"))),
         };
         Begun::Ended(tried.unwrap_or_else(|outcome| outcome))
     }

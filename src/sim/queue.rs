@@ -131,8 +131,19 @@ impl World {
             Effect::FailTask { project, task, claim, reason: _ } => self.fail_task(project, task, claim.as_ref()),
             Effect::RetryTask { project, task } => self.retry_task(project, task),
             Effect::MoveTask { project, to, task } => self.move_task(project, to, task),
+            Effect::ArchiveDone { project, month: _, tasks } => self.archive_done(project, tasks),
             _ => return None,
         })
+    }
+
+    fn archive_done(&mut self, project: &Path, tasks: &[TaskName]) -> Tried {
+        let queue = self.known_queue(project)?;
+        let archived: Vec<&TaskName> = tasks.iter().filter(|task| queue.view.done.remove(*task).is_some()).collect();
+        for task in &archived {
+            // It is kept, where nobody looks for it any more.
+            self.queues.given.remove(&(project.to_owned(), (*task).clone()));
+        }
+        Ok(if archived.is_empty() { Outcome::Unchanged } else { Outcome::Changed })
     }
 
     fn known_queue(&mut self, project: &Path) -> Result<&mut Queue, Outcome> {

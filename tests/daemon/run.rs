@@ -8,7 +8,7 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::pool::{Pool, condition, row, wait_for, wait_until};
+use crate::pool::{BINARY, Pool, condition, row, wait_for, wait_until};
 
 fn kill_agent(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
@@ -201,7 +201,13 @@ fn removed_sessions_are_stopped_with_prune_and_a_mass_stop_needs_a_word() {
 #[test]
 fn a_foreign_session_of_a_declared_name_is_left_alone_until_it_is_adopted() {
     let mut pool = Pool::running(1);
-    pool.tmux(&["new-session", "-d", "-s", "guest", "sleep 1000"]).expect("made");
+    // Somebody started an agent by hand.
+    let home = format!("CLAUDE_CONFIG_DIR={}", pool.path("a").display());
+    let conversation = "0b9a2c1e-5a52-4c39-9d0c-2f6f0f0f7a11";
+    let workdir = pool.path("work").to_string_lossy().into_owned();
+    let agent = ["new-session", "-d", "-s", "guest", "-c", &workdir, "-e", &home, BINARY, "stand-in", "--session-id", conversation];
+    pool.tmux(&agent).expect("made");
+    wait_until("its agent to be there", || pool.register_statuses() == ["idle", "idle"]);
     let pane = pool.panes()["guest"];
     pool.edit(|spec| {
         let workdir = spec["sessions"][0]["workdir"].clone();
@@ -213,7 +219,7 @@ fn a_foreign_session_of_a_declared_name_is_left_alone_until_it_is_adopted() {
         status["sessions"].as_array().expect("a list").len() == 2 && condition(row(&status, "guest"), "Conflicted") == "True"
     });
     assert_eq!(pool.panes()["guest"], pane, "it was not touched");
-    assert_eq!(pool.agents().len(), 1);
+    assert_eq!(pool.agents().len(), 2, "and nothing was started beside it");
     pool.cli(&["adopt", "guest"]).expect(0).says("through the daemon");
     wait_until("the conflict to be over", || condition(row(&pool.status(), "guest"), "Conflicted") != "True");
     assert!(pool.count("SessionAdopted") >= 1);

@@ -1,7 +1,13 @@
 //! What is old is planned to go, once.
 
 use super::{world::at, *};
-use crate::observed::{CheckpointId, CheckpointsView, Seen};
+use std::time::Duration;
+
+use crate::{
+    model::{ProjectName, TaskName},
+    observed::{CheckpointId, CheckpointsView, QueueView, Seen},
+    spec::{Completion, Project},
+};
 
 fn put_checkpoints(world: &mut World, name: &str, seconds: &[i64]) {
     let id = |second: &i64| CheckpointId::new(at(*second).wall, "0123456789ab");
@@ -28,6 +34,32 @@ fn checkpoints_over_the_number_or_the_age_go_and_the_newest_stays() {
     put_checkpoints(&mut world, "s-0", &[-20, -10]);
     put_checkpoints(&mut world, "gone", &[-10]);
     assert_eq!(removed(&world), [0; 0]);
+}
+
+#[test]
+fn what_was_done_long_ago_is_archived_by_month() {
+    let mut world = World::converged(1);
+    let project = ProjectName::new("api").expect("a name");
+    world.spec.projects.push(Project {
+        name: project.clone(),
+        path: "/src/api".into(),
+        priority: 0,
+        sessions: [].into(),
+        max_in_flight: None,
+        completion: Completion::File,
+        attempts: 3,
+        timeout: Duration::from_hours(4),
+        lease: Duration::from_mins(10),
+    });
+    let done = |days: i64| (TaskName::new(format!("t{days}.md")).expect("a name"), at(-86_400 * days).wall);
+    let queue = QueueView { project_exists: true, exists: true, done: [done(1), done(8), done(9)].into(), ..QueueView::default() };
+    world.seen.queues.insert(project.clone(), Seen::known(queue, at(0)));
+    let planned = world.plan();
+    assert_eq!(world.lint(&planned.plan), [""; 0]);
+    let tasks = |action: &Action| if let Some(Effect::ArchiveDone { tasks, .. }) = &action.effect { tasks.len() } else { 0 };
+    assert_eq!(planned.plan.actions.iter().map(|(_, action)| tasks(action)).sum::<usize>(), 2, "{planned:?}");
+    world.seen.queues.insert(project, super::world::unseen());
+    assert!(world.plan().plan.is_empty(), "nothing is done about a queue that cannot be looked at");
 }
 
 #[test]

@@ -140,14 +140,14 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
         ),
         (
             "overdue and at work",
-            |board| board.world.spec.projects[0].timeout = Duration::from_secs(60),
+            |board| board.world.spec.projects[0].timeout = Duration::from_mins(1),
             &["warns task/api/a.md TaskOverdue"],
         ),
         (
             "overdue and idle",
             |board| {
                 board.rest("s-0", 4);
-                board.world.spec.projects[0].timeout = Duration::from_secs(60);
+                board.world.spec.projects[0].timeout = Duration::from_mins(1);
             },
             &[],
         ),

@@ -52,7 +52,7 @@ fn a_prompt_is_one_line_with_one_claim() {
             assert!(!text.chars().any(|c| c.is_control() || c == '\u{2028}'), "{text:?}");
             assert!(!text.starts_with(['/', '!', '#']), "{text:?}");
         }
-        assert_eq!(ClaimId::all_in(&first), [claim.clone()]);
+        assert_eq!(ClaimId::all_in(&first), std::slice::from_ref(&claim));
         assert_eq!(ClaimId::all_in(&again), [claim.again()]);
         assert_eq!(first.contains("done/"), completion == Completion::File, "{first}");
         assert!(again.contains("ran (claim eeeeeeeeeeee] (2J make test"), "{again}");

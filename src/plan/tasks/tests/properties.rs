@@ -71,13 +71,10 @@ fn carry_out(board: &mut Board, planned: &Planned) {
     for (_, action) in &planned.plan.actions {
         let ObjectRef::Task(id) = &action.object else { continue };
         match action.effect.as_ref() {
-            Some(Effect::ClaimTask { marker, .. }) => {
+            Some(Effect::ClaimTask { marker, .. } | Effect::RenewClaim { marker, .. }) => {
                 board.queue().markers.insert(id.name.clone(), MarkerView::Marker(marker.clone()));
             }
             Some(Effect::ReleaseTask { .. }) => drop(board.queue().markers.remove(&id.name)),
-            Some(Effect::RenewClaim { marker, .. }) => {
-                board.queue().markers.insert(id.name.clone(), MarkerView::Marker(marker.clone()));
-            }
             Some(Effect::FailTask { .. } | Effect::FinishTask { .. }) => {
                 board.queue().inbox.remove(&id.name);
                 board.queue().markers.remove(&id.name);
