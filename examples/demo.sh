@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The main job in about a minute: a pool converges, a killed agent is back, usage climbs, the pool moves to the next account with its
-# conversations, and a move that fails is undone. No account and no network: the agents are stand-ins that call no model.
+# The main job in about a minute: a pool converges, a killed agent is back, tasks flow to idle agents, usage climbs, the pool moves to the next
+# account with its conversations and a task in the middle, and a move that fails is undone. No account and no network: the agents are stand-ins that
+# call no model.
 # Everything happens in a temporary directory, on a tmux server of its own, and is gone afterwards.
 set -euo pipefail
 
@@ -9,7 +10,7 @@ program=$(realpath "$program")
 command -v tmux >/dev/null || { echo "tmux is missing; install it (Debian: apt-get install tmux)" >&2; exit 1; }
 
 lab=$(mktemp -d /tmp/claude-failover-demo.XXXXXX)
-mkdir -m 700 "$lab"/{home,run,state,primary,backup} && mkdir "$lab/work"
+mkdir -m 700 "$lab"/{home,run,state,primary,backup} && mkdir "$lab/work" "$lab/api"
 export HOME=$lab/home XDG_RUNTIME_DIR=$lab/run XDG_STATE_HOME=$lab/state XDG_CONFIG_HOME=$lab/home/.config
 unset TMUX CLAUDE_FAILOVER_SPEC CLAUDE_FAILOVER_STATE_DIR
 socket=$lab/run/claude-failover/demo.sock
@@ -79,7 +80,10 @@ spec:
   quota: { sources: [file], file: $lab/usage.json }
   agent: { command: [$program, stand-in] }
   sessions:
-    - { names: "agent-{0..3}", workdir: $lab/work }
+    - { names: "agent-{0..3}", workdir: $lab/work, dispatch: true }
+  projects:
+    - { path: $lab/api }
+  swap: { drain: 2s }
 SPEC
 
 say "The pool: two accounts, four sessions, in YAML"
@@ -104,6 +108,20 @@ await_event SessionRestarted
 await '"type":"Ready","status":"True"'
 show explain agent-1
 
+say "Tasks: files dropped into a project's inbox, given to idle agents"
+for name in login tests docs; do
+    cf task add api --name "$name" --text "Look after the $name. [[slow 1]]" >/dev/null
+done
+show task ls
+await_event TaskDone 3
+show task ls --all
+
+say "One that takes long; the pool will move while it is under way"
+cf task add api --name migration --text "Migrate the database. [[tool 8]]" >/dev/null
+await_event TaskDelivered 4
+show checkpoint take --all
+show task ls
+
 say "Usage climbs; at 85 % the pool leaves the account, with its conversations and proof of each"
 for percent in 48 71 84; do
     usage "$percent" 3
@@ -114,6 +132,11 @@ usage 91 3
 await_event SwapCommitted
 await '"active":"backup"'
 show status
+
+say "The task went along with its session, and is done once"
+await_event TaskDone 4
+show events task/api/migration.md
+show checkpoint ls
 
 say "A move that fails: agents under primary end as soon as they start"
 echo '{"crash": "at-start"}' >"$lab/primary/stand-in.json"

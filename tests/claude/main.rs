@@ -14,4 +14,5 @@ mod pool;
 mod screens;
 mod start;
 mod story;
+mod tasks;
 mod typing;
