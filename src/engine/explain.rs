@@ -236,10 +236,7 @@ impl<H: Host> View<H> {
                 activity_evidence(agent, self.wall(), lines);
                 lines.extend(agent.home.iter().map(|home| format!("its environment names the home {}", home.display())));
                 if let Some(register) = &agent.register {
-                    lines.push(format!(
-                        "its register says {:?}, conversation {}, version {}",
-                        register.status, register.conversation, register.version
-                    ));
+                    lines.push(format!("its register names conversation {} and version {}", register.conversation, register.version));
                 }
                 if let Some(screen) = &agent.screen {
                     lines.push(format!("its screen at {:.0}: {}", screen.seen_at, screen.shows));

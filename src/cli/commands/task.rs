@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{block_on, operate::ask, request};
 use crate::{
@@ -18,15 +19,27 @@ use crate::{
     },
     engine::{Answer, Command},
     host::queue,
-    model::{ProjectName, SessionName, TaskId, TaskName},
+    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
     spec::Spec,
     status::TaskDetail,
+    store::{EventQuery, Reader, StoredEvent},
 };
 
 /// The largest task that is taken in, in bytes; the dispatcher takes no larger one.
 const MAX_TASK: u64 = queue::MAX_TASK;
 /// How long a daemon may take to answer.
 const LIST_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// How many events of a task are shown.
+const EVENTS: u32 = 50;
+
+/// A task with what happened to it: what became of its attempts stands there also when it is done and forgotten.
+#[derive(Debug, Serialize)]
+struct Story {
+    #[serde(flatten)]
+    detail: TaskDetail,
+    events: Vec<StoredEvent>,
+}
 
 /// Runs one of the verbs.
 pub fn run(context: &Context, args: &TaskArgs) -> Result<Exit, CliError> {
@@ -140,7 +153,20 @@ fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
     let detail = tasks(context, true)?.into_iter().find(|detail| detail.row.task == task);
     let detail =
         detail.ok_or_else(|| CliError::Refused(format!("{task} is in no queue of this pool; see `claude-failover task ls --all`")))?;
-    context.out.show(args.output.output, &detail, |_| render::task::detail(&detail, Timestamp::now()))?;
+    let station = context.station(&context.spec_in_force()?.loaded.spec.pool)?;
+    let query = EventQuery { object: Some(ObjectRef::Task(task)), limit: EVENTS, ..EventQuery::default() };
+    // The history may be gone; what is known of the task is shown all the same.
+    let events = Reader::attach(&station.state).and_then(|reader| reader.events(&query)).unwrap_or_default();
+    let story = Story { detail, events };
+    let now = Timestamp::now();
+    context.out.show(args.output.output, &story, |_| {
+        let mut text = render::task::detail(&story.detail, now);
+        if !story.events.is_empty() {
+            text.push('\n');
+            text.push_str(&render::events::events(&story.events, now));
+        }
+        text
+    })?;
     Ok(Exit::Ok)
 }
 
