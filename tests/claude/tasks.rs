@@ -38,6 +38,9 @@ fn a_task_is_done_once_though_the_pool_moves_in_the_middle_of_it() {
     let done = queue.join("done/nest build.md");
     let command = format!("mv '{}' '{}'", file.display(), done.display());
     lab.api.change("b", |account| account.reply = Reply::Tool { command });
+    pool.wait("what the other account has left", |status| {
+        of(status, "accounts", "b")["windows"].as_array().is_some_and(|read| !read.is_empty())
+    });
     let swapped = pool.run(&["swap", "--to", "b", "--yes"]);
     assert!(swapped.status.success(), "{}", String::from_utf8_lossy(&swapped.stderr));
     tell("tasks: the pool has moved");
