@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! Read-only: no lock is taken and no index refreshed (`GIT_OPTIONAL_LOCKS=0`); no hook, no file system monitor, no pager and no submodule is run.
-//! It ends within [`WITHIN`], with its whole process group. No repository, no git, a slow one or an answer that is not understood: `None`.
+//! It ends within `WITHIN`, with its whole process group. No repository, no git, a slow one or an answer that is not understood: `None`.
 //!
 //! # Assumes
 //! Filters that a repository's own configuration names run as git runs them; whoever can write that configuration is the same user.
