@@ -174,7 +174,7 @@ fn inbox_row(
         None => TaskState::Waiting,
     };
     let why = match (open, file.header.as_ref()) {
-        (Some(_), _) => None,
+        (Some(_), _) => said(report, &task),
         (None, Err(why)) => Some(why.clone()),
         (None, Ok(header)) => Some(
             marker_words(queue, &task.name)

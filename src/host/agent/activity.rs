@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     model::Activity,
@@ -23,6 +23,10 @@ pub const FRESH: Duration = Duration::from_mins(5);
 
 /// How far ahead of our clock a word may be dated: both are of this machine, and only roundings differ.
 const AHEAD: Duration = Duration::from_secs(2);
+
+/// How long behind the reset of its limit an agent still counts as limited: the CLI goes on by itself about a minute later
+/// (facts/claude-code.md, section 5.4), and whoever gives it work before would be in its way.
+const GOES_ON: SignedDuration = SignedDuration::from_mins(2);
 
 /// All that bears on an agent's activity.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +164,7 @@ fn by_register(entry: &RegisterView) -> Activity {
 
 /// With what the transcript knows: a limit, or a login that is refused.
 fn combined(activity: Activity, signs: &Signs<'_>, now: Timestamp) -> Activity {
-    let limited = signs.limit_until.is_some_and(|until| until > now);
+    let limited = signs.limit_until.is_some_and(|until| until.saturating_add(GOES_ON).unwrap_or(Timestamp::MAX) > now);
     let menu = matches!(signs.register, Register::Entry(entry) if entry.waiting_for.as_deref() == Some("dialog open"));
     match activity {
         Activity::Idle if signs.login_dead => Activity::LoggedOut,
@@ -290,11 +294,14 @@ mod tests {
     #[test]
     fn a_limit_or_a_dead_login_is_told_from_being_idle() {
         use RegisterStatus::{Busy, Idle, Other, Shell, Waiting};
-        let (past, ahead) = (Some(NOW), Some(NOW + Duration::from_secs(1)));
+        let (past, ahead) = (Some(NOW - GOES_ON), Some(NOW + Duration::from_secs(1)));
+        let just_past = Some(NOW - Duration::from_secs(1));
         for (status, waiting_for, limit_until, login_dead, expected) in [
             (Idle, None, None, false, Activity::Idle),
             (Idle, None, past, false, Activity::Idle),
             (Idle, None, ahead, false, Activity::LimitHit),
+            // It will go on by itself in a moment.
+            (Idle, None, just_past, false, Activity::LimitHit),
             (Idle, None, ahead, true, Activity::LoggedOut),
             (Idle, None, None, true, Activity::LoggedOut),
             (Busy, None, ahead, true, Activity::Working),

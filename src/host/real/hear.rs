@@ -23,6 +23,9 @@ use crate::{
 /// agent waits for nobody.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// How many reports one look takes in: a flood of them must not keep it from looking.
+const MESSAGES_AT_ONCE: usize = 10_000;
+
 #[derive(Debug)]
 enum Heard {
     Tmux,
@@ -82,6 +85,16 @@ impl RealHost {
             wakes.insert(Wake::Timer);
         }
         wakes
+    }
+
+    /// Takes in what agents have reported by now, without waiting for more.
+    pub(super) async fn take_messages(&mut self) {
+        for _ in 0..MESSAGES_AT_ONCE {
+            let Some(intake) = &mut self.intake else { return };
+            // Cancel-safe: a message is either handed out or still in the socket or the spool.
+            let Some(Ok(message)) = ready::now(intake.recv()).await else { return };
+            self.note_message(&message);
+        }
     }
 
     async fn hear_one(&mut self, within: Duration, tmux: bool) -> Heard {
@@ -201,7 +214,8 @@ impl RealHost {
         let report = &message.report;
         match (&message.kind, &report.prompt) {
             (Kind::Hook(event), Some(prompt)) if event == "UserPromptSubmit" => self.tracks.prompted(process, prompt, message.at),
-            (Kind::Hook(event), _) if matches!(event.as_str(), "Stop" | "StopFailure") => self.tracks.turn_ended(process, message.at),
+            // A turn that a failure or a limit cut off (`StopFailure`) has ended, and has not come to its end.
+            (Kind::Hook(event), _) if event == "Stop" => self.tracks.turn_ended(process, message.at),
             _ => {}
         }
         // An idle agent's status line comes every minute and mostly says nothing new.

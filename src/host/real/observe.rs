@@ -32,6 +32,10 @@ const FILES_WITHIN: Duration = Duration::from_secs(5);
 
 impl RealHost {
     pub(super) async fn look(&mut self, memory: &Memory, look: &Look, seen: &mut Snapshot) {
+        if look.agents || look.everything {
+            // What agents have said by now belongs to this look: after a start their reports wait in the spool.
+            self.take_messages().await;
+        }
         let now = super::Host::now(self);
         if look.everything {
             // What was missing or replaced is watched again.

@@ -132,6 +132,8 @@ impl Learner<'_, '_> {
     /// The file of an open attempt is not in the inbox any more.
     fn learn_place(&mut self, queue: &QueueView) -> bool {
         let now = self.grounds.now.wall;
+        let held = self.record.open().map(|attempt| self.grounds.holder(attempt));
+        let is_held = matches!(held, Some(Holder::Unknown | Holder::Busy(_) | Holder::Down));
         let (done, failed) = (queue.done.get(&self.task.name).copied(), queue.failed.get(&self.task.name).copied());
         let Some(attempt) = self.open() else { return true };
         let session = format!("session {} (claim {})", attempt.session, attempt.claim);
@@ -144,7 +146,8 @@ impl Learner<'_, '_> {
         } else {
             match self.record.gone_since {
                 None => self.record.gone_since = Some(now),
-                Some(since) if later(since, GONE) <= now => {
+                // A queue that is gone for a while, with a share or a branch, takes no task from a session that may be at it.
+                Some(since) if later(since, GONE) <= now && !is_held => {
                     self.end(AttemptVerdict::Vanished, "its file is gone".to_owned());
                     let message = format!("its file is gone from the inbox, and is neither in done/ nor in failed/; {session} had it");
                     self.tell(EventReason::TaskVanished, Severity::Warning, message);
@@ -183,8 +186,11 @@ impl Learner<'_, '_> {
             Holder::Unknown => None,
             Holder::Lost(why) => Some((AttemptVerdict::SessionLost, format!("session {} is lost: {why}", attempt.session))),
             _ if unasked => Some((AttemptVerdict::Undelivered, format!("session {} could not be asked within a minute", attempt.session))),
-            Holder::Down if attempt.typed > 0 && lease_over => {
-                Some((AttemptVerdict::SessionLost, format!("session {} has no agent, and the lease is over", attempt.session)))
+            // A session that took it comes back with its conversation, and goes on with it by itself.
+            Holder::Down if attempt.typed > 0 && lease_over && attempt.delivered_at.is_none() => {
+                let message =
+                    format!("session {} has no agent, never showed that it took the prompt, and the lease is over", attempt.session);
+                Some((AttemptVerdict::SessionLost, message))
             }
             Holder::Busy(Activity::Working) | Holder::Down => None,
             Holder::Busy(activity) => (lease_over && attempt.taken_at.is_none()).then(|| {

@@ -15,6 +15,9 @@ use crate::{
     spec::{Project, Session},
 };
 
+/// How many files with mistakes one pass puts aside in a project.
+const REFUSED_AT_ONCE: usize = 32;
+
 /// A task that could begin now, if a session were free.
 pub(super) struct Candidate<'a> {
     project: usize,
@@ -45,6 +48,7 @@ impl<'a> Tasks<'a> {
     /// Goes through an inbox once: refuses what cannot be read, counts what waits, and picks what could begin.
     pub fn sift(&mut self, index: usize, project: &'a Project, queue: &'a QueueView, candidates: &mut Vec<Candidate<'a>>) {
         let mut tally = Tally::default();
+        let mut refused = 0;
         for (name, file) in &queue.inbox {
             let record = self.record(&project.name, name);
             if queue.markers.contains_key(name) || record.is_some_and(|record| record.open().is_some()) {
@@ -53,7 +57,11 @@ impl<'a> Tasks<'a> {
             let header = match &file.header {
                 Ok(header) => header,
                 Err(why) => {
-                    self.reject(project, name, why);
+                    // The rest follows in the next pass: one with thousands of mistakes must not keep everything else waiting.
+                    refused += 1;
+                    if refused <= REFUSED_AT_ONCE {
+                        self.reject(project, name, why);
+                    }
                     continue;
                 }
             };

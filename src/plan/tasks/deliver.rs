@@ -59,6 +59,12 @@ impl Tasks<'_> {
                 self.warn(ObjectRef::Task(task), "TaskOverdue", format!("{message}; it is offered again once that has ended"));
                 return;
             }
+            Holder::Down | Holder::Unknown if overdue && attempt.typed > 0 => {
+                let message =
+                    format!("session {} has it since {:.0}, and what its agent does is not known", attempt.session, attempt.claimed_at);
+                self.warn(ObjectRef::Task(task), "TaskOverdue", format!("{message}; it is offered again once that has ended"));
+                return;
+            }
             Holder::Busy(_) | Holder::Down | Holder::Lost(_) | Holder::Unknown => return,
         };
         match self.due(project, attempt, agent, overdue) {

@@ -30,7 +30,7 @@ pub(super) enum Turn {
     NotTaken,
     /// The turn ended then.
     Over(Timestamp),
-    /// The agent was replaced in the middle of the turn, and is idle since then.
+    /// The turn was cut off, or the agent was replaced in the middle of it, and is idle since then.
     Interrupted(Timestamp),
     /// It took the prompt, and does not say whether the turn has ended.
     Unclear,
@@ -58,11 +58,10 @@ pub(super) fn turn(attempt: &TaskAttempt, agent: &AgentView) -> Turn {
     let Some(taken) = attempt.taken_at else { return Turn::NotTaken };
     let idle_since = agent.activity_since.filter(|since| *since > taken);
     let ended = agent.turn_ended_at.filter(|ended| *ended > taken);
-    let same = attempt.process.is_none() || agent.process == attempt.process;
     match (ended, idle_since) {
         // Both are of the same end; the later one is when the agent came to rest.
         (Some(ended), since) => Turn::Over(since.map_or(ended, |since| since.max(ended))),
-        (None, Some(since)) if same => Turn::Over(since),
+        // At rest without a word of an end: a failure, a limit or a person cut it off, or the agent was replaced.
         (None, Some(since)) => Turn::Interrupted(since),
         (None, None) => Turn::Unclear,
     }

@@ -118,6 +118,11 @@ impl<'a> Tasks<'a> {
             self.warn(object(), "ProjectMissing", format!("its directory {} does not exist", project.path.display()));
             return None;
         }
+        if !queue.exists && self.records.get(&project.name).is_some_and(|records| records.values().any(|record| record.open().is_some())) {
+            let message = "its queue is gone while tasks of it are under way; is it mounted, and is it the right branch?";
+            self.warn(object(), "QueueMissing", message);
+            return None;
+        }
         if !queue.exists {
             let effect = Effect::CreateQueue { project: project.path.clone() };
             let action = Action {

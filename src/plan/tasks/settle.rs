@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{is_used_up, later, planner::Tasks};
+use super::{MAX_FACT_AGE, is_used_up, later, planner::Tasks};
 use crate::{
-    model::{ClaimId, ObjectRef, TaskId, TaskName},
+    model::{Activity, ClaimId, ObjectRef, TaskId, TaskName},
     observed::{Marker, MarkerView, QueueView},
     plan::{AttemptVerdict, Effect, Phase, TaskRecord, Verb},
     spec::Project,
@@ -82,6 +82,15 @@ impl Tasks<'_> {
         let stale_at = self.stale_at(marker.claimed_at).max(marker.lease_until);
         if stale_at > self.grounds.now.wall {
             let message = format!("its marker names session {} and no claim of ours; it is taken away after {stale_at:.0}", marker.session);
+            self.wait(ObjectRef::Task(task), "ForeignMarker", message);
+            return;
+        }
+        let agent = self.grounds.seen.agents.get(&marker.session);
+        let is_busy = agent.is_some_and(|agent| {
+            agent.fresh(self.grounds.now, MAX_FACT_AGE).is_none_or(|agent| agent.process.is_some() && agent.activity != Activity::Idle)
+        });
+        if is_busy {
+            let message = format!("its marker names session {} and no claim of ours, and that session may still be at it", marker.session);
             self.wait(ObjectRef::Task(task), "ForeignMarker", message);
             return;
         }

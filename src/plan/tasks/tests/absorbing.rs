@@ -66,13 +66,23 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
         ),
         ("nowhere, seen once", |board| board.queue().inbox.clear(), None, &[]),
         (
-            "nowhere, seen twice",
+            "nowhere, seen twice, and its session at rest",
             |board| {
+                board.rest("s-0", 30);
                 board.queue().inbox.clear();
                 board.record("a").gone_since = Some(at(-2).wall);
             },
             Some(V::Vanished),
             &[EventReason::TaskVanished],
+        ),
+        (
+            "nowhere, seen twice, and its session at work",
+            |board| {
+                board.queue().inbox.clear();
+                board.record("a").gone_since = Some(at(-2).wall);
+            },
+            None,
+            &[],
         ),
         (
             "the queue is not known",
@@ -173,10 +183,21 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
         ),
         ("ended, to be started again", |board| board.world.end_agent("s-0"), None, &[]),
         (
-            "ended, lease over",
+            "ended, lease over, to be started again with what it took",
             |board| {
                 board.world.end_agent("s-0");
                 board.attempt("a").lease_until = at(-1).wall;
+            },
+            None,
+            &[],
+        ),
+        (
+            "ended, lease over, and never seen to take it",
+            |board| {
+                board.world.end_agent("s-0");
+                board.world.agent("s-0").prompts.clear();
+                let attempt = board.attempt("a");
+                (attempt.lease_until, attempt.delivered_at, attempt.taken_at) = (at(-1).wall, None, None);
             },
             Some(V::SessionLost),
             &[TaskReleased],

@@ -75,10 +75,27 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
         ("turn over a moment ago", |board| board.rest("s-0", 2), &[]),
         ("turn over", |board| board.rest("s-0", 4), &[ASK_AGAIN]),
         (
-            "turn over, nothing said of the end",
+            "at rest, nothing said of an end",
             |board| {
                 board.rest("s-0", 4);
                 board.world.agent("s-0").turn_ended_at = None;
+            },
+            &[],
+        ),
+        (
+            "at rest for long, nothing said of an end",
+            |board| {
+                board.rest("s-0", 25);
+                board.world.agent("s-0").turn_ended_at = None;
+            },
+            &[ASK_AGAIN],
+        ),
+        (
+            "cut off, and a turn is enough",
+            |board| {
+                board.rest("s-0", 25);
+                board.world.agent("s-0").turn_ended_at = None;
+                board.world.spec.projects[0].completion = Completion::Turn;
             },
             &[ASK_AGAIN],
         ),
