@@ -7,7 +7,10 @@ use crate::{
     host::{Host, Look},
     model::{EventReason, ObjectRef, ProjectName, Severity, TaskId},
     observed::{QueueView, Seen},
-    plan::{Effect, MemoryChange, Outcome, TaskRecord, Verb},
+    plan::{
+        AttemptEnd, AttemptVerdict, Effect, MemoryChange, Outcome, TaskRecord, Verb,
+        tasks::{TaskGrounds, may_be_at_it},
+    },
     spec::Project,
     status::{TaskDetail, TaskState, task_rows},
     store::{Batch, Intent},
@@ -52,6 +55,14 @@ impl<H: Host> Engine<H> {
         if !queue.failed.contains_key(&task.name) {
             return Ok(refused(format!("{task} is not among the failed tasks of its project; see `claude-failover task ls`")));
         }
+        let last = self.view.memory.tasks.get(task).and_then(|record| record.attempts.last());
+        let grounds = TaskGrounds { spec: &self.view.spec, seen: &self.view.seen, memory: &self.view.memory, now: self.view.host.now() };
+        if let Some(attempt) = last.filter(|attempt| may_be_at_it(&grounds, attempt)) {
+            let session = &attempt.session;
+            return Ok(refused(format!(
+                "session {session} may still be at {task}; wait until its turn has ended, so that it is not done twice"
+            )));
+        }
         let order = Order {
             effect: Effect::RetryTask { project: project.path, task: task.name.clone() },
             // What it went through before is in the history; it begins anew.
@@ -79,7 +90,7 @@ impl<H: Host> Engine<H> {
                 claim: open.as_ref().map(|attempt| attempt.claim.clone()),
                 reason: reason.clone(),
             },
-            changes: vec![MemoryChange::RemoveTask(task.clone())],
+            changes: vec![self.cancelled(task, &reason)],
             reason: EventReason::TaskCancelled,
             message: match &open {
                 Some(attempt) => format!("{reason}; session {} is not interrupted", attempt.session),
@@ -87,6 +98,19 @@ impl<H: Host> Engine<H> {
             },
         };
         self.carry_out_order(request, task, order).await
+    }
+
+    /// What is remembered of a task that was taken back: who had it, until that session has ended its turn.
+    fn cancelled(&self, task: &TaskId, reason: &str) -> MemoryChange {
+        let mut record = self.view.memory.tasks.get(task).cloned().unwrap_or_default();
+        match record.attempts.last_mut().filter(|attempt| attempt.end.is_none()) {
+            Some(attempt) => {
+                let end = AttemptEnd { at: self.view.wall(), how: AttemptVerdict::Cancelled, message: reason.to_owned() };
+                attempt.end = Some(end);
+                MemoryChange::PutTask(task.clone(), record)
+            }
+            None => MemoryChange::RemoveTask(task.clone()),
+        }
     }
 
     pub(super) async fn move_task(&mut self, request: &Request, task: &TaskId, to: &ProjectName) -> Result<Answer, EngineError> {
@@ -97,7 +121,9 @@ impl<H: Host> Engine<H> {
         let Some(target) = self.view.spec.project(to) else {
             return Ok(refused(format!("the spec declares no project {to}")));
         };
-        if !queue.inbox.contains_key(&task.name) {
+        // A move to another file system that was cut off is taken to its end.
+        let cut_off = queue.ignored.contains_key(&format!("{}.moving", task.name.as_str()));
+        if !queue.inbox.contains_key(&task.name) && !cut_off {
             return Ok(refused(format!("{task} is not in the inbox of its project; see `claude-failover task ls`")));
         }
         if let Some(attempt) = self.view.memory.tasks.get(task).and_then(TaskRecord::open) {
@@ -117,7 +143,7 @@ impl<H: Host> Engine<H> {
         let Some(project) = self.view.spec.project(name).cloned() else {
             return Err(refused(format!("the spec declares no project {name}")));
         };
-        self.view.look(&Look { queues: true, ..Look::default() }).await;
+        self.view.look(&Look { queues: true, tmux: true, agents: true, ..Look::default() }).await;
         match self.view.seen.queues.get(name) {
             Some(Seen::Known(fact)) => Ok((project, fact.value.clone())),
             Some(Seen::Unknown(why)) => Err(refused(format!("the queue of {name} cannot be looked at: {why}"))),

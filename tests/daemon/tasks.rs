@@ -243,3 +243,16 @@ fn a_session_with_a_person_at_it_gets_no_task() {
     pool.tmux(&["send-keys", "-t", target, "Enter"]).expect("answered");
     wait_until("the task to be done", || names(&pool, "done").contains("a.md"));
 }
+
+#[test]
+fn a_task_that_was_taken_back_is_not_offered_again_while_its_session_is_at_it() {
+    let pool = working(2);
+    drop_task(&pool, "a.md", "Take your time. [[slow 3]]\n");
+    wait_until("the task to be taken", || pool.count("TaskDelivered") == 1);
+    pool.cli(&["task", "cancel", "api/a.md"]).expect(0).says("is not interrupted");
+    pool.cli(&["task", "retry", "api/a.md"]).expect(1).says("may still be at");
+    assert!(names(&pool, "failed").contains("a.md"));
+    wait_until("the turn to be over", || pool.register_statuses().iter().all(|status| status == "idle"));
+    wait_until("it to be offered again", || pool.cli(&["task", "retry", "api/a.md"]).code == Some(0));
+    wait_until("the task to be done", || names(&pool, "done").contains("a.md") && names(&pool, "inbox").is_empty());
+}

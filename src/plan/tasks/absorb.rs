@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     GONE, MAX_FOLLOW_UPS, MAX_TYPED, PROOF, TaskGrounds, UNTYPED,
-    holder::{Holder, Turn, turn},
+    holder::{Holder, Turn, may_be_at_it, turn},
     is_used_up, later, timeout,
 };
 use crate::{
@@ -165,6 +165,10 @@ impl Learner<'_, '_> {
         }
         let last = self.record.attempts.last();
         let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
+        if how == Some(AttemptVerdict::Cancelled) {
+            // Nobody interrupts its session: until that has ended, the task is not offered again.
+            return last.is_some_and(|attempt| may_be_at_it(self.grounds, attempt));
+        }
         let told = matches!(how, Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished) | None);
         let failed = queue.failed.get(&self.task.name);
         if !told && failed.is_some() && last.is_some_and(|attempt| failed != attempt.failed_before.as_ref()) {

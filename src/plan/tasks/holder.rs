@@ -67,6 +67,11 @@ pub(super) fn turn(attempt: &TaskAttempt, agent: &AgentView) -> Turn {
     }
 }
 
+/// Whether the session of an attempt, also of one that was taken back, may still be at the task.
+pub fn may_be_at_it(grounds: &TaskGrounds<'_>, attempt: &TaskAttempt) -> bool {
+    matches!(grounds.holder(attempt), Holder::Unknown | Holder::Busy(_))
+}
+
 impl<'a> TaskGrounds<'a> {
     pub(super) fn holder(&self, attempt: &TaskAttempt) -> Holder<'a> {
         let name = &attempt.session;

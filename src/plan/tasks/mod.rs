@@ -32,6 +32,7 @@ use jiff::Timestamp;
 pub use absorb::absorb_tasks;
 pub use due::next_task_deadline;
 pub use gate::{Gate, GateGrounds, Hold, gate};
+pub use holder::may_be_at_it;
 pub use planner::plan_tasks;
 pub use prompt::{follow_up_text, prompt_text, quote_path};
 
