@@ -5,6 +5,7 @@ use std::{
     io::Read as _,
     path::Path,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use claude_failover::{
@@ -20,15 +21,18 @@ use claude_failover::{
 
 use crate::playground::*;
 
+/// What shows an empty box as the CLI draws it, with the cursor in it.
+const BOX: &str = "printf '\\033[?2004hready\\r\\n────────────\\r\\n❯ \\r\\n────────────\\033[A\\r\\033[2C'";
+
 /// A program that writes down what is typed, byte by byte, and shows an empty box. It takes pastes in brackets, as the CLI does.
 fn taker(playground: &Playground, session: &str) -> Exec {
     let file = playground.path(session);
-    shell(&format!("stty raw -echo; printf '\\033[?2004hready\\r\\n❯ '; exec cat > '{}'", file.display()))
+    shell(&format!("stty raw -echo; {BOX}; exec cat > '{}'", file.display()))
 }
 
 /// The same, where what is typed also shows.
 fn echoing(playground: &Playground, session: &str) -> Exec {
-    shell(&format!("printf '\\033[?2004hready\\n❯ '; exec cat > '{}'", playground.path(session).display()))
+    shell(&format!("{BOX}; exec cat > '{}'", playground.path(session).display()))
 }
 
 /// Starts takers and waits until each shows its box.
@@ -42,8 +46,10 @@ async fn ready(server: &mut TmuxServer, names: &[String]) -> Vec<PaneView> {
     let view = server.list().await.expect("a list");
     let panes: Vec<PaneView> = names.iter().map(|name| view.panes[name].clone()).collect();
     let ids: Vec<PaneId> = panes.iter().map(|pane| pane.pane.clone()).collect();
+    let until = Instant::now() + Duration::from_secs(30);
     loop {
         let screens = soon(server.survey(&ids)).await.expect("seen");
+        assert!(Instant::now() < until, "no box is shown: {screens:?}");
         if screens.iter().flatten().filter(|screen| InputBox::read(&screen.text) == InputBox::Empty).count() == names.len()
             && panes.iter().all(|pane| runs(pane, "/bin/cat".as_ref()))
         {
