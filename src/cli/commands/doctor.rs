@@ -194,14 +194,10 @@ async fn check_agent(context: &Context, spec: &Spec, findings: &mut Findings) {
                 findings.add(check, verdict, expires_at.map_or_else(|| "valid".to_owned(), |at| format!("valid until {at:.0}")));
             }
             Ok(LoginView::Missing) => {
-                findings.add(check, Verdict::Error, format!("none; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()));
+                findings.add(check, Verdict::Error, format!("none; run `{}`", account.login_command()));
             }
             Ok(LoginView::Dead { reason }) => {
-                findings.add(
-                    check,
-                    Verdict::Error,
-                    format!("{reason}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()),
-                );
+                findings.add(check, Verdict::Error, format!("{reason}; run `{}`", account.login_command()));
             }
             Ok(LoginView::Unknown) => findings.add(check, Verdict::Warning, "not known"),
             Err(error) => findings.add(check, Verdict::Warning, error_line(&error)),

@@ -11,10 +11,14 @@ use crate::{
         PoolName, ProcessId, ReadingSource, SessionName, StartDigest, SwapId, TmuxSessionId, WindowKind, WindowReading,
     },
     observed::{
-        AgentView, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, Seen, ServerView, Snapshot,
-        TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
+        AgentView, Checkpoint, CheckpointCause, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView,
+        Seen, ServerView, Snapshot, TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
     },
-    plan::{Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb, link_needs, lint, plan},
+    plan::{
+        Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb,
+        checkpoints::{OpenAttempts, draft},
+        link_needs, lint, plan,
+    },
     spec::{
         Account, AdoptMode, Agent, Failback, PermissionMode, Quota, QuotaSource, Restart, Session, Shared, SocketSpec, Spec, SwapPolicy,
         Thresholds, Tmux,
@@ -258,6 +262,12 @@ impl World {
 
     pub fn declared(&mut self, name: &str) -> &mut Session {
         self.spec.sessions.get_mut(&session(name)).expect("declared")
+    }
+
+    /// The checkpoint that would be taken of a session so many seconds from the beginning.
+    pub fn draft(&self, name: &str, why: CheckpointCause, seconds: i64) -> Option<Checkpoint> {
+        let open = OpenAttempts::of(&self.memory);
+        draft(&self.spec, &self.seen, &self.memory, &open, &session(name), why, at(seconds))
     }
 
     pub fn record(&mut self, name: &str) -> &mut SessionRecord {
