@@ -13,6 +13,8 @@ mod servers;
 mod sessions;
 mod simulated;
 mod stops;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 /// Runs the whole suite on one bench.
 macro_rules! conformance {

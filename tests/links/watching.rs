@@ -132,6 +132,7 @@ async fn a_directory_that_is_never_quiet_is_told_all_the_same() {
     let writer = tokio::spawn(async move {
         loop {
             fs::write(busy.join("busy"), "").expect("a file");
+            // Nothing is waited for: this is how the directory is never quiet.
             tokio::time::sleep(SETTLE / 4).await;
         }
     });
