@@ -4,6 +4,8 @@
 //! host is one more line at the end of this file.
 
 mod bench;
+#[path = "../support/declared.rs"]
+mod declared;
 mod homes;
 mod links;
 mod looks;
