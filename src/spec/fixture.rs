@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::{LoadPlace, SourceText, Spec, load};
-use crate::model::SessionName;
+use super::{LoadPlace, Project, SourceText, Spec, load};
+use crate::model::{ProjectName, SessionName};
 
 const AGENTS: &str = "
 apiVersion: claude-failover/v1
@@ -37,4 +37,11 @@ pub(crate) fn agents(sessions: usize) -> Spec {
         }
     }
     spec
+}
+
+/// A project in `/src/api`.
+pub(crate) fn project(name: ProjectName) -> Project {
+    static ONE: LazyLock<Project> =
+        LazyLock::new(|| read(&format!("{AGENTS}  projects:\n    - {{ path: /src/api }}\n")).projects.remove(0));
+    Project { name, ..ONE.clone() }
 }

@@ -8,11 +8,11 @@ use uuid::Uuid;
 use crate::{
     model::{
         AccountName, AccountUsage, Activity, ConversationId, Generation, LinkName, Monotonic, Now, ObjectRef, PaneId, Percent, Pid, PoolId,
-        ProcessId, ReadingSource, SessionName, StartDigest, SwapId, TmuxSessionId, WindowKind, WindowReading,
+        ProcessId, ProjectName, ReadingSource, SessionName, StartDigest, SwapId, TmuxSessionId, WindowKind, WindowReading,
     },
     observed::{
-        AgentView, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, Seen, ServerView, Snapshot,
-        TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
+        AgentView, HomeView, LinkView, LoginView, Mark, PaneView, QueueView, RegisterStatus, RegisterView, RootView, Seen, ServerView,
+        Snapshot, TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
     },
     plan::{Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb, link_needs, lint, plan},
     spec::{Restart, Session, Spec, fixture},
@@ -189,6 +189,13 @@ impl World {
             asked: None,
         };
         self.memory.sessions.insert(name, record);
+    }
+
+    /// A registered project with an empty queue.
+    pub fn put_project(&mut self, name: ProjectName) {
+        self.spec.projects.push(fixture::project(name.clone()));
+        let queue = QueueView { project_exists: true, exists: true, ..QueueView::default() };
+        self.seen.queues.insert(name, Seen::known(queue, self.now));
     }
 
     /// What every session is started with.
