@@ -14,5 +14,7 @@ mod rollback;
 mod run;
 mod swap;
 mod tasks;
+#[path = "../support/waiting.rs"]
+mod waiting;
 mod witness;
 mod words;

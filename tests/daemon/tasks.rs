@@ -11,7 +11,10 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::pool::{Pool, wait_for, wait_until};
+use crate::{
+    pool::Pool,
+    waiting::{wait_for, wait_until},
+};
 
 /// A pool with a registered project `api`, whose sessions take any project's tasks, converged and with a daemon.
 fn working(sessions: usize) -> Pool {

@@ -3,21 +3,12 @@
 use super::super::*;
 use crate::{
     model::{ClaimId, ProjectName, TaskName},
-    spec::{Completion, Project},
+    spec::{Completion, Project, fixture},
 };
 
 fn project(path: &str, completion: Completion) -> Project {
-    Project {
-        name: ProjectName::new("api").expect("a name"),
-        path: path.into(),
-        priority: 0,
-        sessions: [].into(),
-        max_in_flight: None,
-        completion,
-        attempts: 3,
-        timeout: Duration::from_hours(4),
-        lease: Duration::from_mins(10),
-    }
+    let project = fixture::project(ProjectName::new("api").expect("a name"));
+    Project { path: path.into(), completion, ..project }
 }
 
 fn name(name: &str) -> TaskName {
