@@ -100,7 +100,7 @@ impl<H: Host> Engine<H> {
         self.commit("record what was done", &batch)?;
         pass.again = true;
         pass.files |= effects.iter().any(changes_files);
-        pass.queues |= effects.iter().any(changes_queues);
+        pass.queues |= effects.iter().any(|effect| matches!(effect, Effect::Queue { .. }));
         Ok(failed)
     }
 
@@ -137,15 +137,7 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::ReleaseSession { .. }
         | Effect::CloseSession { .. }
         | Effect::TypePrompt { .. }
-        | Effect::CreateQueue { .. }
-        | Effect::ClaimTask { .. }
-        | Effect::RenewClaim { .. }
-        | Effect::ReleaseTask { .. }
-        | Effect::FinishTask { .. }
-        | Effect::FailTask { .. }
-        | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. }
-        | Effect::ArchiveDone { .. } => false,
+        | Effect::Queue { .. } => false,
         Effect::InitSharedRoot { .. }
         | Effect::AdoptSharedRoot { .. }
         | Effect::CreateTarget { .. }
@@ -157,20 +149,4 @@ const fn changes_files(effect: &Effect) -> bool {
         | Effect::RestoreSession { .. }
         | Effect::RemoveCheckpoints { .. } => true,
     }
-}
-
-/// Whether an effect changes the queue of a project.
-const fn changes_queues(effect: &Effect) -> bool {
-    matches!(
-        effect,
-        Effect::CreateQueue { .. }
-            | Effect::ClaimTask { .. }
-            | Effect::RenewClaim { .. }
-            | Effect::ReleaseTask { .. }
-            | Effect::FinishTask { .. }
-            | Effect::FailTask { .. }
-            | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. }
-            | Effect::ArchiveDone { .. }
-    )
 }

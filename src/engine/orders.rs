@@ -8,7 +8,7 @@ use crate::{
     model::{EventReason, ObjectRef, ProjectName, Severity, TaskId},
     observed::{QueueView, Seen},
     plan::{
-        AttemptEnd, AttemptVerdict, Effect, MemoryChange, Outcome, TaskRecord, Verb,
+        AttemptEnd, AttemptVerdict, Effect, MemoryChange, Outcome, QueueChange, TaskRecord, Verb,
         tasks::{TaskGrounds, may_be_at_it},
     },
     spec::Project,
@@ -64,7 +64,7 @@ impl<H: Host> Engine<H> {
             )));
         }
         let order = Order {
-            effect: Effect::RetryTask { project: project.path, task: task.name.clone() },
+            effect: QueueChange::Retry { task: task.name.clone() }.at(&project.path),
             // What it went through before is in the history; it begins anew.
             changes: vec![MemoryChange::RemoveTask(task.clone()), MemoryChange::ClearAttempts(ObjectRef::Task(task.clone()))],
             reason: EventReason::TaskRetried,
@@ -84,12 +84,12 @@ impl<H: Host> Engine<H> {
         let open = self.view.memory.tasks.get(task).and_then(TaskRecord::open).cloned();
         let reason = format!("cancelled by {}: {reason}", request.actor);
         let order = Order {
-            effect: Effect::FailTask {
-                project: project.path,
+            effect: QueueChange::Fail {
                 task: task.name.clone(),
                 claim: open.as_ref().map(|attempt| attempt.claim.clone()),
                 reason: reason.clone(),
-            },
+            }
+            .at(&project.path),
             changes: vec![self.cancelled(task, &reason)],
             reason: EventReason::TaskCancelled,
             message: match &open {
@@ -130,7 +130,7 @@ impl<H: Host> Engine<H> {
             return Ok(refused(format!("session {} has {task}; cancel it, or wait until it is done", attempt.session)));
         }
         let order = Order {
-            effect: Effect::MoveTask { project: project.path, to: target.path.clone(), task: task.name.clone() },
+            effect: QueueChange::Move { to: target.path.clone(), task: task.name.clone() }.at(&project.path),
             changes: vec![MemoryChange::RemoveTask(task.clone())],
             reason: EventReason::TaskMoved,
             message: format!("moved to project {to} by {}", request.actor),

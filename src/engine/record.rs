@@ -9,7 +9,7 @@ pub(super) use tasks::{after_doubt, changes as task_changes};
 use crate::{
     model::{Event, EventReason, SessionName, Severity},
     observed::Mark,
-    plan::{Action, Active, Effect, Failure, Happened, Launch, LaunchMode, Memory, MemoryChange, Outcome, SessionRecord},
+    plan::{Action, Active, Effect, Failure, Happened, Launch, LaunchMode, Memory, MemoryChange, Outcome, QueueChange, SessionRecord},
 };
 
 /// The changes that follow from a successful effect on anything but a task.
@@ -29,18 +29,10 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::CreateTarget { .. }
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
-        | Effect::CreateQueue { .. }
         | Effect::RemoveCheckpoints { .. }
         | Effect::RestoreSession { .. }
-        | Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
-        | Effect::RenewClaim { .. }
-        | Effect::ReleaseTask { .. }
-        | Effect::FinishTask { .. }
-        | Effect::FailTask { .. }
-        | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. }
-        | Effect::ArchiveDone { .. } => Vec::new(),
+        | Effect::Queue { .. } => Vec::new(),
     }
 }
 
@@ -115,17 +107,10 @@ fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReaso
         Effect::ReleaseSession { .. } => EventReason::SessionReleased,
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
-        Effect::CreateQueue { .. } => EventReason::QueueCreated,
+        Effect::Queue { change: QueueChange::Create, .. } => EventReason::QueueCreated,
         Effect::RestoreSession { .. } => EventReason::CheckpointRestored,
-        Effect::ClaimTask { .. }
-        | Effect::TypePrompt { .. }
-        | Effect::RenewClaim { .. }
-        | Effect::ReleaseTask { .. }
-        | Effect::FinishTask { .. }
-        | Effect::FailTask { .. }
-        | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. } => return tasks::tell(action, effect, memory),
-        Effect::RemoveCheckpoints { .. } | Effect::ArchiveDone { .. } => EventReason::Tidied,
+        Effect::RemoveCheckpoints { .. } | Effect::Queue { change: QueueChange::Archive { .. }, .. } => EventReason::Tidied,
+        Effect::TypePrompt { .. } | Effect::Queue { .. } => return tasks::tell(action, effect, memory),
     };
     Some((reason, Severity::Normal))
 }

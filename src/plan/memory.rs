@@ -15,6 +15,7 @@ use crate::{
         AccountName, ClaimId, ConversationId, Generation, ObjectRef, Pid, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
         TaskId, WindowKind,
     },
+    observed::Marker,
     swap::{SwapRecord, SwapVerdict},
 };
 
@@ -228,6 +229,26 @@ pub struct TaskAttempt {
 }
 
 impl TaskAttempt {
+    /// The one that a marker begins.
+    pub fn begun(marker: &Marker, conversation: ConversationId) -> Self {
+        Self {
+            claim: marker.claim.clone(),
+            session: marker.session.clone(),
+            conversation,
+            claimed_at: marker.claimed_at,
+            typed: 0,
+            typed_at: None,
+            process: None,
+            delivered_at: None,
+            taken_at: None,
+            follow_ups: 0,
+            lease_until: marker.lease_until,
+            done_before: None,
+            failed_before: None,
+            end: None,
+        }
+    }
+
     /// The claim that the present prompt carries.
     pub fn prompt_claim(&self) -> ClaimId {
         if self.follow_ups == 0 { self.claim.clone() } else { self.claim.again() }

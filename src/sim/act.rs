@@ -67,15 +67,7 @@ impl World {
             Effect::TypePrompt { session, pane, process, home, text, claim: _ } => {
                 self.type_prompt(session.as_str(), pane, *process, home, text)
             }
-            Effect::CreateQueue { .. }
-            | Effect::ClaimTask { .. }
-            | Effect::RenewClaim { .. }
-            | Effect::ReleaseTask { .. }
-            | Effect::FinishTask { .. }
-            | Effect::FailTask { .. }
-            | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. }
-            | Effect::ArchiveDone { .. } => self.act_on_queue(effect).unwrap_or_else(|| Err(refused("it is no effect on a queue"))),
+            Effect::Queue { project, change } => self.change_queue(project, change),
         };
         Begun::Ended(tried.unwrap_or_else(|outcome| outcome))
     }

@@ -13,7 +13,7 @@ use crate::{
     host::Wake,
     model::{ClaimId, ConversationId, Pid, TaskName},
     observed::{Death, FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader},
-    plan::{Effect, Outcome},
+    plan::{Outcome, QueueChange},
 };
 
 /// How long an agent looks at a prompt that asks for nothing.
@@ -121,19 +121,18 @@ impl World {
         }
     }
 
-    pub(super) fn act_on_queue(&mut self, effect: &Effect) -> Option<Tried> {
-        Some(match effect {
-            Effect::CreateQueue { project } => self.create_queue(project),
-            Effect::ClaimTask { project, task, expect, marker } => self.claim_task(project, task, *expect, marker),
-            Effect::RenewClaim { project, task, marker } => self.renew_claim(project, task, marker),
-            Effect::ReleaseTask { project, task, claim } => self.release_task(project, task, claim.as_ref()),
-            Effect::FinishTask { project, task, claim } => self.finish_task(project, task, claim),
-            Effect::FailTask { project, task, claim, reason: _ } => self.fail_task(project, task, claim.as_ref()),
-            Effect::RetryTask { project, task } => self.retry_task(project, task),
-            Effect::MoveTask { project, to, task } => self.move_task(project, to, task),
-            Effect::ArchiveDone { project, month: _, tasks } => self.archive_done(project, tasks),
-            _ => return None,
-        })
+    pub(super) fn change_queue(&mut self, project: &Path, change: &QueueChange) -> Tried {
+        match change {
+            QueueChange::Create => self.create_queue(project),
+            QueueChange::Claim { task, expect, marker } => self.claim_task(project, task, *expect, marker),
+            QueueChange::Renew { task, marker } => self.renew_claim(project, task, marker),
+            QueueChange::Release { task, claim } => self.release_task(project, task, claim.as_ref()),
+            QueueChange::Finish { task, claim } => self.finish_task(project, task, claim),
+            QueueChange::Fail { task, claim, reason: _ } => self.fail_task(project, task, claim.as_ref()),
+            QueueChange::Retry { task } => self.retry_task(project, task),
+            QueueChange::Move { task, to } => self.move_task(project, to, task),
+            QueueChange::Archive { month: _, tasks } => self.archive_done(project, tasks),
+        }
     }
 
     fn archive_done(&mut self, project: &Path, tasks: &[TaskName]) -> Tried {

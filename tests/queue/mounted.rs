@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use claude_failover::plan::{Effect, Outcome};
+use claude_failover::plan::{Outcome, QueueChange};
 
 use crate::{
     again::{APART, command, skipped},
@@ -58,7 +58,7 @@ mod inside {
         let world = World::bare();
         fs::create_dir(world.project.join(".agent-queue")).expect("a directory");
         mount(&world.project.join(".agent-queue"), "1m");
-        assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+        assert_eq!(run(&QueueChange::Create.at(&world.project)), Outcome::Changed);
         world.put_claimed("a.md", "c1");
         assert_eq!(run(&world.finish("a.md", "c1")), Outcome::Changed);
         assert_eq!(world.files(), ["done/a.md"]);
@@ -94,7 +94,7 @@ mod inside {
         let world = World::bare();
         fs::create_dir(world.project.join(".agent-queue")).expect("a directory");
         mount(&world.project.join(".agent-queue"), "128k");
-        assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+        assert_eq!(run(&QueueChange::Create.at(&world.project)), Outcome::Changed);
         world.put_claimed("a.md", "c1");
         world.put("inbox/b.md", "do that\n");
         let done = world.put("done/c.md", vec![b'c'; 8192]);
@@ -103,7 +103,7 @@ mod inside {
         assert!(refused(&world.claim("b.md", "c2")).contains("No space left"));
         assert!(refused(&world.fail("b.md", None)).contains("No space left"));
         let month = claude_failover::model::Month::try_from("2026-11".to_owned()).expect("a month");
-        let archive = Effect::ArchiveDone { project: world.project.clone(), month, tasks: vec![name("c.md")] };
+        let archive = QueueChange::Archive { month, tasks: vec![name("c.md")] }.at(&world.project);
         assert!(refused(&archive).contains("No space left"));
         let error = claude_failover::host::queue::add(&world.project, "d", "do\n").expect_err("there is no room");
         assert!(claude_failover::model::error_line(&error).contains("No space left"), "{error}");

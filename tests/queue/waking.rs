@@ -15,7 +15,7 @@ use claude_failover::{
     },
     model::{PoolId, ProjectName},
     observed::{QueueView, Seen, Snapshot},
-    plan::{Effect, Memory, Outcome},
+    plan::{Memory, Outcome, QueueChange},
     spec::{LoadPlace, SourceText, Spec, load},
 };
 
@@ -127,7 +127,7 @@ async fn a_queue_that_is_made_later_is_listened_to() {
     let world = World::bare();
     let mut host = host(&world, &[&world.project]);
     assert!(!queue(&mut host).await.exists);
-    let create = Effect::CreateQueue { project: world.project.clone() };
+    let create = QueueChange::Create.at(&world.project);
     assert_eq!(host.perform(&[create]).await, [Outcome::Changed]);
     assert!(queue(&mut host).await.exists);
     calm(&mut host).await;

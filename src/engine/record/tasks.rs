@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     model::{EventReason, ObjectRef, Severity, TaskId},
     observed::Marker,
-    plan::{Action, AttemptVerdict, Effect, Memory, MemoryChange, TaskAttempt, TaskRecord, Verb},
+    plan::{Action, AttemptVerdict, Effect, Memory, MemoryChange, QueueChange, TaskAttempt, TaskRecord, Verb},
 };
 
 /// Attempts of a task that are remembered; the oldest go first.
@@ -16,8 +16,8 @@ pub(crate) fn changes(object: &ObjectRef, effect: &Effect, memory: &Memory, at: 
     let ObjectRef::Task(task) = object else { return Vec::new() };
     let record = memory.tasks.get(task);
     match effect {
-        Effect::FinishTask { .. } | Effect::FailTask { .. } => forget(task, memory),
-        Effect::ReleaseTask { .. } => {
+        Effect::Queue { change: QueueChange::Finish { .. } | QueueChange::Fail { .. }, .. } => forget(task, memory),
+        Effect::Queue { change: QueueChange::Release { .. }, .. } => {
             let last = record.filter(|record| record.open().is_none()).and_then(|record| record.attempts.last());
             let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
             match how {
@@ -35,7 +35,7 @@ pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, 
     let ObjectRef::Task(task) = object else { return Vec::new() };
     let record = memory.tasks.get(task);
     match effect {
-        Effect::ClaimTask { marker, .. } => {
+        Effect::Queue { change: QueueChange::Claim { marker, .. }, .. } => {
             claimed(record, marker, memory).map(|record| MemoryChange::PutTask(task.clone(), record)).into_iter().collect()
         }
         Effect::TypePrompt { process, claim, .. } => {
@@ -68,22 +68,7 @@ fn claimed(record: Option<&TaskRecord>, marker: &Marker, memory: &Memory) -> Opt
     record.attempts.drain(..surplus);
     record.not_before = None;
     record.gone_since = None;
-    record.attempts.push(TaskAttempt {
-        claim: marker.claim.clone(),
-        session: marker.session.clone(),
-        conversation,
-        claimed_at: marker.claimed_at,
-        typed: 0,
-        typed_at: None,
-        process: None,
-        delivered_at: None,
-        taken_at: None,
-        follow_ups: 0,
-        lease_until: marker.lease_until,
-        done_before: None,
-        failed_before: None,
-        end: None,
-    });
+    record.attempts.push(TaskAttempt::begun(marker, conversation));
     Some(record)
 }
 
@@ -95,18 +80,22 @@ fn forget(task: &TaskId, memory: &Memory) -> Vec<MemoryChange> {
 pub(super) fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReason, Severity)> {
     let ObjectRef::Task(task) = &action.object else { return None };
     let record = memory.tasks.get(task);
-    match effect {
-        Effect::ClaimTask { .. } => Some((EventReason::TaskClaimed, Severity::Normal)),
+    let told = match effect {
         Effect::TypePrompt { claim, .. } => {
             let attempt = record.and_then(TaskRecord::open)?;
-            (attempt.follow_ups == 0 && *claim == attempt.claim.again()).then_some((EventReason::TaskFollowedUp, Severity::Normal))
+            return (attempt.follow_ups == 0 && *claim == attempt.claim.again()).then_some((EventReason::TaskFollowedUp, Severity::Normal));
         }
-        Effect::ReleaseTask { .. } if action.verb == Verb::Tidy => Some((EventReason::Tidied, Severity::Normal)),
-        Effect::FinishTask { .. } => Some((EventReason::TaskDone, Severity::Normal)),
-        Effect::FailTask { .. } if record.is_none() => Some((EventReason::TaskRejected, Severity::Warning)),
-        Effect::FailTask { .. } => Some((EventReason::TaskFailed, Severity::Warning)),
-        Effect::RetryTask { .. } => Some((EventReason::TaskRetried, Severity::Normal)),
-        Effect::MoveTask { .. } => Some((EventReason::TaskReleased, Severity::Normal)),
-        _ => None,
-    }
+        Effect::Queue { change, .. } => match change {
+            QueueChange::Claim { .. } => (EventReason::TaskClaimed, Severity::Normal),
+            QueueChange::Release { .. } if action.verb == Verb::Tidy => (EventReason::Tidied, Severity::Normal),
+            QueueChange::Finish { .. } => (EventReason::TaskDone, Severity::Normal),
+            QueueChange::Fail { .. } if record.is_none() => (EventReason::TaskRejected, Severity::Warning),
+            QueueChange::Fail { .. } => (EventReason::TaskFailed, Severity::Warning),
+            QueueChange::Retry { .. } => (EventReason::TaskRetried, Severity::Normal),
+            QueueChange::Move { .. } => (EventReason::TaskReleased, Severity::Normal),
+            QueueChange::Create | QueueChange::Renew { .. } | QueueChange::Release { .. } | QueueChange::Archive { .. } => return None,
+        },
+        _ => return None,
+    };
+    Some(told)
 }

@@ -11,7 +11,7 @@ use super::{is_used_up, later, planner::Tasks};
 use crate::{
     model::{Activity, ClaimId, ObjectRef, SessionName, TaskId, TaskName},
     observed::{FileIdentity, InboxView, Marker, QueueView, TaskHeader},
-    plan::{AttemptVerdict, Effect, MAX_FACT_AGE, Phase, TaskRecord, Verb},
+    plan::{AttemptVerdict, MAX_FACT_AGE, Phase, QueueChange, TaskRecord, Verb},
     spec::{Project, Session},
 };
 
@@ -74,7 +74,7 @@ impl<'a> Tasks<'a> {
 
     fn reject(&mut self, project: &Project, name: &TaskName, why: &str) {
         let task = TaskId { project: project.name.clone(), name: name.clone() };
-        let effect = Effect::FailTask { project: project.path.clone(), task: name.clone(), claim: None, reason: why.to_owned() };
+        let effect = QueueChange::Fail { task: name.clone(), claim: None, reason: why.to_owned() }.at(&project.path);
         self.act(Phase::Settle, task, Verb::Settle, "refuse it and put it into failed/", why, effect);
     }
 
@@ -187,7 +187,7 @@ impl<'a> Tasks<'a> {
         let claim = ClaimId::of(&task, session, attempt, &now.as_nanosecond().to_string());
         let marker = Marker { session: session.clone(), attempt, claim, claimed_at: now, lease_until: later(now, project.lease) };
         let why = format!("session {session} is idle; attempt {attempt}");
-        let effect = Effect::ClaimTask { project: project.path.clone(), task: task.name.clone(), expect: candidate.identity, marker };
+        let effect = QueueChange::Claim { task: task.name.clone(), expect: candidate.identity, marker }.at(&project.path);
         self.act(Phase::Dispatch, task, Verb::Dispatch, format!("claim it for session {session}"), why, effect);
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{ObjectRef, TaskId, TaskName},
     observed::{AgentView, InboxView, Marker, MarkerView, QueueView},
-    plan::{Effect, Phase, TaskAttempt, Verb},
+    plan::{Effect, Phase, QueueChange, TaskAttempt, Verb},
     spec::{Completion, Project},
 };
 
@@ -70,7 +70,7 @@ impl Tasks<'_> {
         match self.due(project, attempt, agent, overdue) {
             None => {}
             Some(Due::Finish) => {
-                let effect = Effect::FinishTask { project: project.path.clone(), task: name.clone(), claim: attempt.claim.clone() };
+                let effect = QueueChange::Finish { task: name.clone(), claim: attempt.claim.clone() }.at(&project.path);
                 let why = format!("the turn of session {} has ended, claim {}", attempt.session, attempt.claim);
                 self.act(Phase::Settle, task, Verb::Settle, "move it to done/", why, effect);
             }
@@ -139,7 +139,7 @@ impl Tasks<'_> {
             claimed_at: attempt.claimed_at,
             lease_until: attempt.lease_until,
         };
-        let effect = Effect::ClaimTask { project: project.path.clone(), task: task.name.clone(), expect: file.identity, marker };
+        let effect = QueueChange::Claim { task: task.name.clone(), expect: file.identity, marker }.at(&project.path);
         let what = format!("mark it for session {} again", attempt.session);
         self.act(Phase::Dispatch, task, Verb::Dispatch, what, "it is under way and has no marker", effect);
     }

@@ -6,7 +6,7 @@ use super::{Gate, GroundTruth, Records, TaskGrounds};
 use crate::{
     model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
     observed::{PaneView, QueueView, Seen},
-    plan::{Action, Disruption, Effect, MAX_FACT_AGE, Phase, Planned, TaskRecord, Verb, Waiting},
+    plan::{Action, Disruption, Effect, MAX_FACT_AGE, Phase, Planned, QueueChange, TaskRecord, Verb, Waiting},
     spec::Project,
 };
 
@@ -124,7 +124,7 @@ impl<'a> Tasks<'a> {
             return None;
         }
         if !queue.exists {
-            let effect = Effect::CreateQueue { project: project.path.clone() };
+            let effect = QueueChange::Create.at(&project.path);
             let action = Action {
                 object: object(),
                 verb: Verb::Create,

@@ -6,7 +6,7 @@ use super::{MAX_FACT_AGE, is_used_up, later, planner::Tasks};
 use crate::{
     model::{Activity, ClaimId, ObjectRef, TaskId, TaskName},
     observed::{Marker, MarkerView, QueueView},
-    plan::{AttemptVerdict, Effect, Phase, TaskRecord, Verb},
+    plan::{AttemptVerdict, Effect, Phase, QueueChange, TaskRecord, Verb},
     spec::Project,
 };
 
@@ -38,7 +38,7 @@ impl Tasks<'_> {
             None if marker.lease_until < attempt.lease_until => {
                 let marker = Marker { lease_until: attempt.lease_until, ..marker.clone() };
                 let what = format!("renew the lease of session {} until {:.0}", marker.session, marker.lease_until);
-                let effect = Effect::RenewClaim { project: project.path.clone(), task: name.clone(), marker };
+                let effect = QueueChange::Renew { task: name.clone(), marker }.at(&project.path);
                 self.act(Phase::Settle, task, Verb::Settle, what, "its session lives", effect);
             }
             None => {}
@@ -71,7 +71,7 @@ impl Tasks<'_> {
         });
         let reason = format!("it was not done in {} attempts\n{}", record.used(), tried.collect::<Vec<_>>().join("\n"));
         let why = format!("it was not done in {} attempts; the last one: {}", record.used(), end.message);
-        let effect = Effect::FailTask { project: project.path.clone(), task: name.clone(), claim: claim.cloned(), reason };
+        let effect = QueueChange::Fail { task: name.clone(), claim: claim.cloned(), reason }.at(&project.path);
         let task = TaskId { project: project.name.clone(), name: name.clone() };
         self.act(Phase::Settle, task, Verb::Settle, "put it into failed/", why, effect);
         true
@@ -118,5 +118,5 @@ impl Tasks<'_> {
 }
 
 fn release(project: &Project, task: &TaskName, claim: Option<ClaimId>) -> Effect {
-    Effect::ReleaseTask { project: project.path.clone(), task: task.clone(), claim }
+    QueueChange::Release { task: task.clone(), claim }.at(&project.path)
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     model::{ProjectName, TaskName},
-    observed::{GitState, ToolAtHand},
+    observed::{GitState, Marker, ToolAtHand},
     plan::{
         TaskRecord,
         tests::world::{World, at, session},
@@ -119,22 +119,9 @@ fn the_ground_truth_says_what_is_known_and_what_is_not_and_may_be_typed() {
 fn the_open_attempt_is_what_a_session_is_at() {
     let mut world = world();
     let task = TaskId { project: ProjectName::new("api").expect("a name"), name: TaskName::new("a.md").expect("a name") };
-    let attempt = TaskAttempt {
-        claim: ClaimId("0".to_owned()),
-        session: session("s-0"),
-        conversation: ConversationId(Uuid::nil()),
-        claimed_at: at(0).wall,
-        typed: 1,
-        typed_at: None,
-        process: None,
-        delivered_at: None,
-        taken_at: None,
-        follow_ups: 0,
-        lease_until: at(60).wall,
-        done_before: None,
-        failed_before: None,
-        end: None,
-    };
+    let claim = ClaimId("0".to_owned());
+    let marker = Marker { session: session("s-0"), attempt: 1, claim, claimed_at: at(0).wall, lease_until: at(60).wall };
+    let attempt = TaskAttempt { typed: 1, ..TaskAttempt::begun(&marker, ConversationId(Uuid::nil())) };
     let before = signs_of(&world);
     world.memory.tasks.insert(task.clone(), TaskRecord { attempts: vec![attempt], ..TaskRecord::default() });
     assert_ne!(signs_of(&world), before);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::{
     model::{ProjectName, TaskName},
     observed::{CheckpointId, CheckpointsView, QueueView, Seen},
+    plan::QueueChange,
     spec::{Completion, Project},
 };
 
@@ -56,7 +57,9 @@ fn what_was_done_long_ago_is_archived_by_month() {
     world.seen.queues.insert(project.clone(), Seen::known(queue, at(0)));
     let planned = world.plan();
     assert_eq!(world.lint(&planned.plan), [""; 0]);
-    let tasks = |action: &Action| if let Some(Effect::ArchiveDone { tasks, .. }) = &action.effect { tasks.len() } else { 0 };
+    let tasks = |action: &Action| {
+        if let Some(Effect::Queue { change: QueueChange::Archive { tasks, .. }, .. }) = &action.effect { tasks.len() } else { 0 }
+    };
     assert_eq!(planned.plan.actions.iter().map(|(_, action)| tasks(action)).sum::<usize>(), 2, "{planned:?}");
     world.seen.queues.insert(project, super::world::unseen());
     assert!(world.plan().plan.is_empty(), "nothing is done about a queue that cannot be looked at");

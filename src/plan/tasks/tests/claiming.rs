@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    plan::{Attempts, Cordon, Suspension},
+    plan::{Attempts, Cordon, QueueChange, Suspension},
     spec::Session,
 };
 
@@ -122,7 +122,7 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
 fn claims(board: &Board) -> Vec<(String, String)> {
     let actions = board.plan().plan.actions;
     let claim = |effect: Option<Effect>| match effect {
-        Some(Effect::ClaimTask { task, marker, .. }) => Some((task.to_string(), marker.session.to_string())),
+        Some(Effect::Queue { change: QueueChange::Claim { task, marker, .. }, .. }) => Some((task.to_string(), marker.session.to_string())),
         _ => None,
     };
     actions.into_iter().filter_map(|(_, action)| claim(action.effect)).collect()

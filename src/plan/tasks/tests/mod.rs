@@ -14,7 +14,7 @@ use crate::{
     model::{Activity, ClaimId, Event, EventReason, ObjectRef, TaskId},
     observed::{FileIdentity, Marker, MarkerView, PromptView, Seen, TaskHeader},
     plan::{
-        Absorbed, AttemptVerdict, Effect, Memory, MemoryChange, Plan, Planned, TaskAttempt, lint, plan,
+        Absorbed, AttemptVerdict, Effect, Memory, MemoryChange, Plan, Planned, QueueChange, TaskAttempt, lint, plan,
         tests::world::{World, at, session, tell},
     },
     spec::Completion,
@@ -75,23 +75,15 @@ impl Board {
         self.put(text, 300);
         let claim = ClaimId::of(&task(text), &session(by), 1, "");
         let process = self.world.agent(by).process;
+        let marker = Marker { session: session(by), attempt: 1, claim: claim.clone(), claimed_at: at(-60).wall, lease_until: at(540).wall };
         let attempt = TaskAttempt {
-            claim: claim.clone(),
-            session: session(by),
-            conversation: World::conversation(by),
-            claimed_at: at(-60).wall,
             typed: 1,
             typed_at: Some(at(-50).wall),
             process,
             delivered_at: Some(at(-49).wall),
             taken_at: Some(at(-49).wall),
-            follow_ups: 0,
-            lease_until: at(540).wall,
-            done_before: None,
-            failed_before: None,
-            end: None,
+            ..TaskAttempt::begun(&marker, World::conversation(by))
         };
-        let marker = Marker { session: session(by), attempt: 1, claim: claim.clone(), claimed_at: at(-60).wall, lease_until: at(540).wall };
         self.queue().markers.insert(name(text), MarkerView::Marker(marker));
         let agent = self.world.agent(by);
         (agent.activity, agent.activity_since) = (Activity::Working, Some(at(-49).wall));
