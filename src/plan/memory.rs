@@ -176,6 +176,11 @@ impl TaskRecord {
         self.attempts.last().filter(|attempt| attempt.end.is_none())
     }
 
+    /// What the last attempt came to, if it has ended.
+    pub fn last_verdict(&self) -> Option<AttemptVerdict> {
+        self.attempts.last().and_then(|attempt| attempt.end.as_ref()).map(|end| end.how)
+    }
+
     /// How many attempts count against those that the task gets: a session had the task and did not do it. One that never reached an agent says
     /// nothing about the task.
     pub fn used(&self) -> usize {
@@ -201,9 +206,6 @@ pub struct TaskAttempt {
     /// When it was last typed.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub typed_at: Option<Timestamp>,
-    /// The process that it was last typed into: the turn of another one is the continuation of an interrupted turn.
-    #[serde(default)]
-    pub process: Option<ProcessId>,
     /// When the agent's own word showed that it took the first prompt.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub delivered_at: Option<Timestamp>,
@@ -238,7 +240,6 @@ impl TaskAttempt {
             claimed_at: marker.claimed_at,
             typed: 0,
             typed_at: None,
-            process: None,
             delivered_at: None,
             taken_at: None,
             follow_ups: 0,
@@ -297,6 +298,13 @@ pub enum AttemptVerdict {
     GivenUp,
     /// The task's file is gone from every place.
     Vanished,
+}
+
+impl AttemptVerdict {
+    /// Whether the task came to its end with the attempt: it is offered to nobody again.
+    pub const fn ends_task(self) -> bool {
+        matches!(self, Self::Done | Self::GivenUp | Self::Vanished)
+    }
 }
 
 /// A durable degraded condition that refuses some actions until an operator clears it.

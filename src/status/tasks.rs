@@ -181,7 +181,7 @@ fn inbox_row(
                 .or_else(|| said(report, &task))
                 .or_else(|| {
                     let undone: Vec<String> =
-                        header.after.iter().filter(|before| !queue.done.contains_key(*before)).map(ToString::to_string).collect();
+                        header.after.iter().filter(|before| !queue.is_done(before)).map(ToString::to_string).collect();
                     (!undone.is_empty()).then(|| format!("after {}", undone.join(", ")))
                 })
                 .or_else(|| held.map(ToOwned::to_owned))

@@ -18,12 +18,8 @@ pub(crate) fn changes(object: &ObjectRef, effect: &Effect, memory: &Memory, at: 
     match effect {
         Effect::Queue { change: QueueChange::Finish { .. } | QueueChange::Fail { .. }, .. } => forget(task, memory),
         Effect::Queue { change: QueueChange::Release { .. }, .. } => {
-            let last = record.filter(|record| record.open().is_none()).and_then(|record| record.attempts.last());
-            let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
-            match how {
-                Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished) => forget(task, memory),
-                _ => Vec::new(),
-            }
+            let is_over = record.and_then(TaskRecord::last_verdict).is_some_and(AttemptVerdict::ends_task);
+            if is_over { forget(task, memory) } else { Vec::new() }
         }
         _ => after_doubt(object, effect, memory, at),
     }
@@ -38,7 +34,7 @@ pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, 
         Effect::Queue { change: QueueChange::Claim { marker, .. }, .. } => {
             claimed(record, marker, memory).map(|record| MemoryChange::PutTask(task.clone(), record)).into_iter().collect()
         }
-        Effect::TypePrompt { process, claim, .. } => {
+        Effect::TypePrompt { claim, .. } => {
             let Some(mut record) = record.filter(|record| record.open().is_some()).cloned() else { return Vec::new() };
             let Some(attempt) = record.attempts.last_mut() else { return Vec::new() };
             if *claim == attempt.claim.again() && attempt.follow_ups == 0 {
@@ -48,7 +44,6 @@ pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, 
             }
             attempt.typed = attempt.typed.saturating_add(1);
             attempt.typed_at = Some(at);
-            attempt.process = Some(*process);
             vec![MemoryChange::PutTask(task.clone(), record)]
         }
         _ => Vec::new(),

@@ -55,7 +55,7 @@ fn forget_failures(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
             None => true,
             Some(_) => grounds
                 .queue(&task.project)
-                .is_some_and(|(queue, _)| queue.exists && !queue.inbox.contains_key(&task.name) && !queue.markers.contains_key(&task.name)),
+                .is_some_and(|(queue, _)| queue.exists && !queue.stands(&task.name) && !queue.markers.contains_key(&task.name)),
         };
         if gone {
             absorbed.changes.push(MemoryChange::ClearAttempts(object.clone()));
@@ -77,9 +77,10 @@ impl Learner<'_, '_> {
         self.learn_delivery();
         let Some((queue, seen_at)) = self.grounds.queue(&self.task.project).filter(|(queue, _)| queue.exists) else { return true };
         let name = &self.task.name;
-        let Some(file) = queue.inbox.get(name) else {
+        let file = queue.inbox.get(name);
+        if !queue.stands(name) {
             return if self.record.open().is_some() { self.learn_place(queue) } else { self.stays_ended(queue) };
-        };
+        }
         self.record.gone_since = None;
         if self.record.open().is_some() {
             self.learn_before(queue);
@@ -87,12 +88,8 @@ impl Learner<'_, '_> {
             self.learn_life(project);
             return true;
         }
-        // A file of that name came after the end of the last one: it is another task.
-        let is_over = |attempt: &TaskAttempt| {
-            let how = attempt.end.as_ref().map(|end| end.how);
-            matches!(how, Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished))
-        };
-        queue.markers.contains_key(name) || !self.record.attempts.last().is_some_and(is_over)
+        // What somebody writes into is known once it has come to rest. A file of that name came after the end of the last one: it is another task.
+        file.is_none() || queue.markers.contains_key(name) || !self.record.last_verdict().is_some_and(AttemptVerdict::ends_task)
     }
 
     fn open(&mut self) -> Option<&mut TaskAttempt> {
@@ -164,12 +161,12 @@ impl Learner<'_, '_> {
             return true;
         }
         let last = self.record.attempts.last();
-        let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
+        let how = self.record.last_verdict();
         if how == Some(AttemptVerdict::Cancelled) {
             // Nobody interrupts its session: until that has ended, the task is not offered again.
             return last.is_some_and(|attempt| may_be_at_it(self.grounds, attempt));
         }
-        let told = matches!(how, Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished) | None);
+        let told = how.is_none_or(AttemptVerdict::ends_task);
         let failed = queue.failed.get(&self.task.name);
         if !told && failed.is_some() && last.is_some_and(|attempt| failed != attempt.failed_before.as_ref()) {
             self.tell(EventReason::TaskFailed, Severity::Warning, "it is in failed/".to_owned());
@@ -178,7 +175,7 @@ impl Learner<'_, '_> {
     }
 
     /// Whether the attempt is over although its file stands where it stood.
-    fn learn_end(&mut self, project: &Project, file: &InboxView, seen_at: jiff::Timestamp) {
+    fn learn_end(&mut self, project: &Project, file: Option<&InboxView>, seen_at: jiff::Timestamp) {
         let now = self.grounds.now.wall;
         let limit = timeout(project, file);
         let Some(attempt) = self.record.open() else { return };
@@ -231,7 +228,7 @@ impl Learner<'_, '_> {
         }
     }
 
-    fn end_and_check(&mut self, how: AttemptVerdict, message: String, project: &Project, file: &InboxView) -> bool {
+    fn end_and_check(&mut self, how: AttemptVerdict, message: String, project: &Project, file: Option<&InboxView>) -> bool {
         self.end(how, message);
         is_used_up(project, file, &self.record)
     }

@@ -88,7 +88,7 @@ impl<'a> Tasks<'a> {
         tally: &mut Tally<'a>,
     ) -> Option<Candidate<'a>> {
         if let Some(record) = record {
-            if is_used_up(project, file, record) {
+            if is_used_up(project, Some(file), record) {
                 return None;
             }
             if let Some(until) = record.not_before.filter(|until| *until > self.grounds.now.wall) {
@@ -97,9 +97,7 @@ impl<'a> Tasks<'a> {
                 return None;
             }
         }
-        // Done, and not in the inbox again as another task.
-        let is_done = |other: &TaskName| queue.done.contains_key(other) && !queue.inbox.contains_key(other);
-        if let Some(other) = header.after.iter().find(|other| !is_done(other)) {
+        if let Some(other) = header.after.iter().find(|other| !queue.is_done(other)) {
             tally.behind += 1;
             tally.example.get_or_insert((name, other));
             return None;

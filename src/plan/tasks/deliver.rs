@@ -51,7 +51,7 @@ impl Tasks<'_> {
             }
         }
         let now = self.grounds.now.wall;
-        let overdue = later(attempt.claimed_at, timeout(project, file)) <= now;
+        let overdue = later(attempt.claimed_at, timeout(project, Some(file))) <= now;
         let agent = match self.grounds.holder(attempt) {
             Holder::Idle(agent) => agent,
             Holder::Busy(activity) if overdue && attempt.typed > 0 => {
@@ -96,8 +96,7 @@ impl Tasks<'_> {
 
     fn type_prompt(&mut self, project: &Project, task: TaskId, attempt: &TaskAttempt, agent: &AgentView, due: Due) {
         // Once claimed, a task is asked for whatever the room; a hold stops it all the same.
-        let held = self.gate.hold.is_some() || self.grounds.memory.swap.is_some() || self.is_backing_off(&task);
-        if held {
+        if self.gate.hold.is_some() || self.grounds.memory.swap.is_some() {
             return;
         }
         let pane = match self.pane(&attempt.session) {
@@ -129,7 +128,7 @@ impl Tasks<'_> {
 
     /// The record is the truth about an attempt: somebody took its marker away, or a crash came before it was made.
     fn put_marker_back(&mut self, project: &Project, task: TaskId, file: &InboxView, attempt: &TaskAttempt, number: u32) {
-        if self.grounds.memory.swap.is_some() || self.is_backing_off(&task) {
+        if self.grounds.memory.swap.is_some() {
             return;
         }
         let marker = Marker {

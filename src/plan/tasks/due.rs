@@ -27,7 +27,7 @@ pub fn next_task_deadline(grounds: &TaskGrounds<'_>, gate: &Gate) -> Option<Time
         for (name, record) in records.get(&project.name).into_iter().flatten() {
             times.extend(record.not_before);
             times.extend(record.gone_since.map(|since| later(since, GONE)));
-            let limit = queue.inbox.get(*name).map_or(project.timeout, |file| timeout(project, file));
+            let limit = timeout(project, queue.inbox.get(*name));
             of_attempt(grounds, project, record, limit, &mut times);
         }
     }

@@ -96,13 +96,13 @@ impl<'a> TaskGrounds<'a> {
 }
 
 /// How long one attempt at a task may take.
-fn timeout(project: &Project, file: &InboxView) -> Duration {
-    file.header.as_ref().ok().and_then(|header| header.timeout).unwrap_or(project.timeout)
+fn timeout(project: &Project, file: Option<&InboxView>) -> Duration {
+    file.and_then(|file| file.header.as_ref().ok()).and_then(|header| header.timeout).unwrap_or(project.timeout)
 }
 
 /// Whether a task has had all its attempts.
-fn is_used_up(project: &Project, file: &InboxView, record: &TaskRecord) -> bool {
-    let limit = file.header.as_ref().ok().and_then(|header| header.attempts).unwrap_or(project.attempts);
+fn is_used_up(project: &Project, file: Option<&InboxView>, record: &TaskRecord) -> bool {
+    let limit = file.and_then(|file| file.header.as_ref().ok()).and_then(|header| header.attempts).unwrap_or(project.attempts);
     record.used() >= usize::try_from(limit.max(1)).unwrap_or(usize::MAX)
 }
 

@@ -85,6 +85,27 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
             &[],
         ),
         (
+            "being written into, and seen as gone before",
+            |board| {
+                board.rest("s-0", 2);
+                board.queue().inbox.clear();
+                board.queue().restless.insert(name("a"));
+                board.record("a").gone_since = Some(at(-2).wall);
+            },
+            None,
+            &[],
+        ),
+        (
+            "being written into, with an older one in done",
+            |board| {
+                board.queue().inbox.clear();
+                board.queue().restless.insert(name("a"));
+                board.queue().done.insert(name("a"), at(-1).wall);
+            },
+            None,
+            &[],
+        ),
+        (
             "the queue is not known",
             |board| {
                 board.queue().inbox.clear();
@@ -265,6 +286,22 @@ fn what_is_accounted_for_is_forgotten() {
     assert_eq!(board.told(), ["Settle task/api/a.md: take its marker away"]);
     board.queue().markers.clear();
     assert_eq!(board.absorb().changes, [MemoryChange::RemoveTask(task("a"))]);
+}
+
+#[test]
+fn what_is_being_written_into_is_not_forgotten() {
+    let mut board = Board::new(1);
+    board.put_taken("a", "s-0").follow_ups = 1;
+    board.rest("s-0", 30);
+    assert_eq!(board.learn(), [EventReason::TaskReleased]);
+    let attempts = crate::plan::Attempts { failures: 1, not_before: Some(at(5).wall), ..crate::plan::Attempts::default() };
+    board.world.memory.attempts.insert(ObjectRef::Task(task("b")), attempts);
+    board.queue().inbox.clear();
+    board.queue().markers.clear();
+    board.queue().restless.extend([name("a"), name("b")]);
+    assert!(board.absorb().is_empty(), "{:?}", board.absorb());
+    board.queue().restless.clear();
+    assert_eq!(board.absorb().changes, [MemoryChange::RemoveTask(task("a")), MemoryChange::ClearAttempts(ObjectRef::Task(task("b")))]);
 }
 
 #[test]

@@ -68,6 +68,15 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
             },
             &[CLAIM],
         ),
+        (
+            "behind one that was done and is put in again",
+            |board| {
+                board.put("a", 9).after.push(name("b"));
+                board.queue().done.insert(name("b"), at(-9).wall);
+                board.queue().restless.insert(name("b"));
+            },
+            &["waits project/api AfterOthers"],
+        ),
         ("for nobody", |board| board.put("a", 9).session = Some(session("s-7")), &["warns project/api NoSuchSession"]),
         (
             "paused",
@@ -76,6 +85,16 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
                 board.world.memory.tasks.insert(task("a"), record);
             },
             &["waits project/api TaskPause"],
+        ),
+        (
+            "to be marked again, and failed a moment ago",
+            |board| {
+                board.put_taken("a", "s-0");
+                board.queue().markers.clear();
+                let attempts = Attempts { failures: 1, not_before: Some(at(5).wall), ..Attempts::default() };
+                board.world.memory.attempts.insert(ObjectRef::Task(task("a")), attempts);
+            },
+            &["waits task/api/a.md BackingOff"],
         ),
         (
             "failed a moment ago",

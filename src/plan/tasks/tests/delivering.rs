@@ -114,8 +114,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 15);
                 board.world.agent("s-0").turn_ended_at = None;
-                board.attempt("a").process = None;
-                board.attempt("a").process = board.world.agent("s-1").process;
             },
             &[],
         ),
@@ -124,7 +122,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 25);
                 board.world.agent("s-0").turn_ended_at = None;
-                board.attempt("a").process = board.world.agent("s-1").process;
             },
             &[ASK_AGAIN],
         ),
@@ -150,7 +147,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 25);
                 board.world.agent("s-0").turn_ended_at = None;
-                board.attempt("a").process = board.world.agent("s-1").process;
                 board.world.spec.projects[0].completion = Completion::Turn;
             },
             &[ASK_AGAIN],

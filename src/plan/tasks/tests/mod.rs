@@ -14,7 +14,7 @@ use crate::{
     model::{Activity, ClaimId, Event, EventReason, ObjectRef, TaskId},
     observed::{FileIdentity, Marker, MarkerView, PromptView, Seen, TaskHeader},
     plan::{
-        Absorbed, AttemptVerdict, Effect, Memory, MemoryChange, Plan, Planned, QueueChange, TaskAttempt, lint, plan,
+        Absorbed, AttemptVerdict, Effect, Memory, MemoryChange, Plan, Planned, QueueChange, TaskAttempt, filter, lint, plan,
         tests::world::{World, at, session, tell},
     },
     spec::Completion,
@@ -74,12 +74,10 @@ impl Board {
     fn put_taken(&mut self, text: &str, by: &str) -> &mut TaskAttempt {
         self.put(text, 300);
         let claim = ClaimId::of(&task(text), &session(by), 1, "");
-        let process = self.world.agent(by).process;
         let marker = Marker { session: session(by), attempt: 1, claim: claim.clone(), claimed_at: at(-60).wall, lease_until: at(540).wall };
         let attempt = TaskAttempt {
             typed: 1,
             typed_at: Some(at(-50).wall),
-            process,
             delivered_at: Some(at(-49).wall),
             taken_at: Some(at(-49).wall),
             ..TaskAttempt::begun(&marker, World::conversation(by))
@@ -111,7 +109,7 @@ impl Board {
         let mut planned = plan(spec, seen, memory, *now);
         let grounds = TaskGrounds { spec, seen, memory, now: *now };
         plan_tasks(&grounds, &self.gate, &GroundTruth::new(), &mut planned);
-        planned
+        filter(planned, memory, *now)
     }
 
     /// The plan in short, checked by the lint.
