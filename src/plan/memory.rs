@@ -215,6 +215,13 @@ pub struct TaskAttempt {
     pub taken_at: Option<Timestamp>,
     /// How often it was asked again because its turn ended with the task undone.
     pub follow_ups: u32,
+    /// How often it was told to go on because a limit or an error of the API had cut its turn off.
+    #[serde(default)]
+    pub resumed: u32,
+    /// When the turn of the present prompt was cut off in that way, as far as nothing has followed.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub cut_off_at: Option<Timestamp>,
     /// Nobody else may take the task before this.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub lease_until: Timestamp,
@@ -243,6 +250,8 @@ impl TaskAttempt {
             delivered_at: None,
             taken_at: None,
             follow_ups: 0,
+            resumed: 0,
+            cut_off_at: None,
             lease_until: marker.lease_until,
             done_before: None,
             failed_before: None,
@@ -252,7 +261,12 @@ impl TaskAttempt {
 
     /// The claim that the present prompt carries.
     pub fn prompt_claim(&self) -> ClaimId {
-        if self.follow_ups == 0 { self.claim.clone() } else { self.claim.again() }
+        self.claim.prompt(self.prompts_before())
+    }
+
+    /// How many prompts of this attempt came before the present one.
+    pub const fn prompts_before(&self) -> u32 {
+        self.follow_ups.saturating_add(self.resumed)
     }
 
     fn counts(&self) -> bool {

@@ -129,6 +129,7 @@ impl World {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         };
@@ -151,6 +152,7 @@ impl World {
                         .map(|talk| talk.prompts.clone())
                         .unwrap_or_default(),
                     turn_ended_at: agent.and_then(|agent| agent.turn_ended).map(Self::wall_at),
+                    turn_cut_off_at: agent.and_then(|agent| agent.turn_cut_off).map(Self::wall_at),
                     ..gone
                 }
             }

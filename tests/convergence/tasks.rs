@@ -120,6 +120,16 @@ fn a_task_that_is_forgotten_or_given_up_is_accounted_for() {
     });
 }
 
+/// The attempts would be used up by the first error of the API, if an error used one up.
+#[test]
+fn a_task_whose_turns_are_cut_off_stays_with_its_session() {
+    at_every_effect("cut off", ("a.md", ""), |lab| {
+        set_work(lab, "a", WorkResult::CutOff(3));
+        let header = TaskHeader { attempts: Some(1), ..TaskHeader::default() };
+        lab.world.borrow_mut().person().put_task(Path::new(PROJECT), &task("a"), Ok(header));
+    });
+}
+
 #[test]
 fn a_task_that_is_never_done_is_put_aside() {
     at_every_effect("never done", ("", "a.md"), |lab| {

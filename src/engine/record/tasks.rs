@@ -37,9 +37,13 @@ pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, 
         Effect::TypePrompt { claim, .. } => {
             let Some(mut record) = record.filter(|record| record.open().is_some()).cloned() else { return Vec::new() };
             let Some(attempt) = record.attempts.last_mut() else { return Vec::new() };
-            if *claim == attempt.claim.again() && attempt.follow_ups == 0 {
-                (attempt.follow_ups, attempt.typed, attempt.taken_at) = (1, 0, None);
-            } else if *claim != attempt.prompt_claim() {
+            let present = attempt.prompt_claim();
+            if *claim == present.again() {
+                // Only a turn that came to its end by itself uses the question up.
+                let asked = if attempt.cut_off_at.take().is_some() { &mut attempt.resumed } else { &mut attempt.follow_ups };
+                *asked = asked.saturating_add(1);
+                (attempt.typed, attempt.taken_at) = (0, None);
+            } else if *claim != present {
                 return Vec::new();
             }
             attempt.typed = attempt.typed.saturating_add(1);
@@ -78,7 +82,8 @@ pub(super) fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<
     let told = match effect {
         Effect::TypePrompt { claim, .. } => {
             let attempt = record.and_then(TaskRecord::open)?;
-            return (attempt.follow_ups == 0 && *claim == attempt.claim.again()).then_some((EventReason::TaskFollowedUp, Severity::Normal));
+            let reason = if attempt.cut_off_at.is_some() { EventReason::TaskResumed } else { EventReason::TaskFollowedUp };
+            return (*claim == attempt.prompt_claim().again()).then_some((reason, Severity::Normal));
         }
         Effect::Queue { change, .. } => match change {
             QueueChange::Claim { .. } => (EventReason::TaskClaimed, Severity::Normal),

@@ -75,6 +75,7 @@ impl Learner<'_, '_> {
     /// Answers whether the record is still needed.
     fn learn(&mut self, project: &Project) -> bool {
         self.learn_delivery();
+        self.learn_cut_off();
         let Some((queue, seen_at)) = self.grounds.queue(&self.task.project).filter(|(queue, _)| queue.exists) else { return true };
         let name = &self.task.name;
         let file = queue.inbox.get(name);
@@ -116,6 +117,16 @@ impl Learner<'_, '_> {
             let message = format!("session {} took it (claim {})", attempt.session, attempt.claim);
             self.tell(EventReason::TaskDelivered, Severity::Normal, message);
         }
+    }
+
+    /// A turn that a limit or an error of the API cut off is neither done nor left undone. It stays so until a turn comes to its end.
+    fn learn_cut_off(&mut self) {
+        let grounds = self.grounds;
+        let Some(attempt) = self.open() else { return };
+        let Some(taken) = attempt.taken_at else { return };
+        let Some(agent) = grounds.seen.agents.get(&attempt.session).and_then(|agent| agent.value()) else { return };
+        let last = attempt.cut_off_at.max(agent.turn_cut_off_at);
+        attempt.cut_off_at = last.filter(|cut| *cut > taken && agent.turn_ended_at.is_none_or(|ended| ended < *cut));
     }
 
     /// What stands under the task's name in the other places before its prompt is typed, is of an earlier task.
@@ -206,7 +217,7 @@ impl Learner<'_, '_> {
                         let tried = attempt.typed >= MAX_TYPED && attempt.typed_at.is_some_and(|at| later(at, PROOF) <= now);
                         (tried || (attempt.typed > 0 && lease_over)).then(|| {
                             let message = format!("session {} never showed that it took the prompt", attempt.session);
-                            (if asked_again { AttemptVerdict::Undone } else { AttemptVerdict::Undelivered }, message)
+                            (if attempt.prompts_before() > 0 { AttemptVerdict::Undone } else { AttemptVerdict::Undelivered }, message)
                         })
                     }
                     // By the turn's end the task is done; its file is moved for the agent.

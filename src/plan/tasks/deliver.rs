@@ -21,6 +21,8 @@ enum Due {
     Present,
     /// The one that asks once more.
     FollowUp,
+    /// The one that lets it go on where it was cut off.
+    GoOn,
     /// None; the turn is over and with it the task.
     Finish,
 }
@@ -68,7 +70,12 @@ impl Tasks<'_> {
             Holder::Busy(_) | Holder::Down | Holder::Lost(_) | Holder::Unknown => return,
         };
         match self.due(project, attempt, agent, overdue) {
-            None => {}
+            None => {
+                if let (Turn::CutOff(..), Some(at)) = (turn(attempt, agent), turn(attempt, agent).calm_at()) {
+                    let message = format!("session {} was cut off in its turn by a limit or an error of the API", attempt.session);
+                    self.wait(ObjectRef::Task(task), "TurnCutOff", format!("{message}; it is told to go on at {at:.0}"));
+                }
+            }
             Some(Due::Finish) => {
                 let effect = QueueChange::Finish { task: name.clone(), claim: attempt.claim.clone() }.at(&project.path);
                 let why = format!("the turn of session {} has ended, claim {}", attempt.session, attempt.claim);
@@ -87,9 +94,10 @@ impl Tasks<'_> {
                 let unproven = attempt.typed_at.is_none_or(|at| later(at, PROOF) <= now);
                 (attempt.typed == 0 || (unproven && attempt.typed < MAX_TYPED)).then_some(Due::Present)
             }
-            Turn::Over(_) | Turn::Interrupted(_) if !turn.is_calm(now, seen_at) => None,
+            Turn::Over(_) | Turn::Interrupted(_) | Turn::CutOff(..) if !turn.is_calm(now, seen_at) => None,
             Turn::Over(_) if project.completion == Completion::Turn => Some(Due::Finish),
             Turn::Over(_) | Turn::Interrupted(_) => (attempt.follow_ups == 0 && !overdue).then_some(Due::FollowUp),
+            Turn::CutOff(..) => (!overdue).then_some(Due::GoOn),
             Turn::Unclear => None,
         }
     }
@@ -109,19 +117,25 @@ impl Tasks<'_> {
         };
         let (Some(process), Some(home)) = (agent.process, agent.home.clone()) else { return };
         let truth = self.truth.get(&attempt.session).map(String::as_str);
-        let asks_again = due == Due::FollowUp || attempt.follow_ups > 0;
-        let (text, claim) = if asks_again {
-            (follow_up_text(project, &task.name, &attempt.claim, truth), attempt.claim.again())
+        let number = attempt.prompts_before() + u32::from(due != Due::Present);
+        let asks_again = number > 0;
+        let claim = attempt.claim.prompt(number);
+        let text = if asks_again {
+            follow_up_text(project, &task.name, (&attempt.claim, &claim), truth)
         } else {
-            (prompt_text(project, &task.name, &attempt.claim), attempt.claim.clone())
+            prompt_text(project, &task.name, &claim)
         };
         let why = match (due, attempt.typed) {
             (Due::FollowUp, _) => "its turn ended and the task is not done".to_owned(),
+            (Due::GoOn, _) => "its turn was cut off".to_owned(),
             (_, 0) => format!("claim {}", attempt.claim),
             (_, typed) => format!("typed {typed} times, and the agent does not show that it took it"),
         };
-        let what =
-            if asks_again { format!("ask session {} once more", attempt.session) } else { format!("ask session {}", attempt.session) };
+        let what = match due {
+            Due::GoOn => format!("tell session {} to go on", attempt.session),
+            _ if asks_again => format!("ask session {} once more", attempt.session),
+            _ => format!("ask session {}", attempt.session),
+        };
         let effect = Effect::TypePrompt { session: attempt.session.clone(), pane, process, home, text, claim };
         self.act(Phase::Dispatch, task, Verb::Dispatch, what, why, effect);
     }

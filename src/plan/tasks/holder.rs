@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{CALM, CONTINUATION, TaskGrounds};
+use super::{CALM, CONTINUATION, MAX_OUTAGE, TaskGrounds};
 use crate::{
     model::{Activity, ObjectRef},
     observed::{AgentView, Seen},
@@ -30,8 +30,10 @@ pub(super) enum Turn {
     NotTaken,
     /// The turn ended then.
     Over(Timestamp),
-    /// The turn was cut off, or the agent was replaced in the middle of it, and is idle since then.
+    /// A person stopped the turn, or the agent was replaced in the middle of it, and is idle since then.
     Interrupted(Timestamp),
+    /// A limit or an error of the API cut the turn off then; the agent is idle since. It has been told to go on so often already.
+    CutOff(Timestamp, u32),
     /// It took the prompt, and does not say whether the turn has ended.
     Unclear,
 }
@@ -42,13 +44,14 @@ impl Turn {
         match self {
             Self::Over(at) => Some(super::later(at, CALM)),
             Self::Interrupted(at) => Some(super::later(at, CONTINUATION)),
+            Self::CutOff(at, resumed) => Some(super::later(at, CONTINUATION.saturating_mul(1 << resumed.min(10)).min(MAX_OUTAGE))),
             Self::NotTaken | Self::Unclear => None,
         }
     }
 
     /// Whether it may be acted on, on a queue that was looked at then: what the agent did to the files in its turn must have been seen.
     pub fn is_calm(self, now: Timestamp, queue_seen: Timestamp) -> bool {
-        let (Self::Over(at) | Self::Interrupted(at)) = self else { return false };
+        let (Self::Over(at) | Self::Interrupted(at) | Self::CutOff(at, _)) = self else { return false };
         self.calm_at().is_some_and(|calm| calm <= now) && queue_seen >= at
     }
 }
@@ -58,10 +61,13 @@ pub(super) fn turn(attempt: &TaskAttempt, agent: &AgentView) -> Turn {
     let Some(taken) = attempt.taken_at else { return Turn::NotTaken };
     let idle_since = agent.activity_since.filter(|since| *since > taken);
     let ended = agent.turn_ended_at.filter(|ended| *ended > taken);
+    if let Some(cut) = attempt.cut_off_at.filter(|cut| ended.is_none_or(|ended| ended < *cut)) {
+        return Turn::CutOff(idle_since.map_or(cut, |since| since.max(cut)), attempt.resumed);
+    }
     match (ended, idle_since) {
         // Both are of the same end; the later one is when the agent came to rest.
         (Some(ended), since) => Turn::Over(since.map_or(ended, |since| since.max(ended))),
-        // At rest without a word of an end: a failure, a limit or a person cut it off, or the agent was replaced.
+        // At rest without a word of an end: a person cut it off, or the agent was replaced.
         (None, Some(since)) => Turn::Interrupted(since),
         (None, None) => Turn::Unclear,
     }

@@ -55,6 +55,8 @@ const MAX_FOLLOW_UPS: u32 = 1;
 const CALM: Duration = Duration::from_secs(3);
 /// The same when its process was replaced in the middle of the turn: the CLI goes on by itself some time after its start.
 const CONTINUATION: Duration = Duration::from_secs(20);
+/// The longest pause between two words to go on, while turns are cut off again and again.
+const MAX_OUTAGE: Duration = Duration::from_mins(10);
 /// Between the two looks that must find a task nowhere.
 const GONE: Duration = Duration::from_secs(1);
 /// How soon a file that has not come to rest is looked at again.

@@ -125,6 +125,17 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
             &[TaskReleased],
         ),
         (
+            "asked once more, and cut off",
+            |board| {
+                board.rest("s-0", 40);
+                board.attempt("a").follow_ups = 1;
+                let agent = board.world.agent("s-0");
+                (agent.turn_ended_at, agent.turn_cut_off_at) = (None, Some(at(-40).wall));
+            },
+            None,
+            &[],
+        ),
+        (
             "asked once more, over a moment ago",
             |board| {
                 board.rest("s-0", 1);
