@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LoginWarning, RefusedLogin};
+use super::{LoginWarning, RefusedLogin, tasks::Untyped};
 use crate::{
     model::{
         AccountName, ClaimId, ConversationId, Generation, ObjectRef, Pid, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
@@ -69,6 +69,9 @@ pub struct Memory {
     /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
     #[serde(default)]
     pub tasks: BTreeMap<TaskId, TaskRecord>,
+    /// Sessions that could not be typed into, though their agents seemed idle.
+    #[serde(default)]
+    pub untyped: BTreeMap<SessionName, Untyped>,
     /// The last warning of each login that ends soon.
     #[serde(default)]
     pub logins_warned: BTreeMap<AccountName, LoginWarning>,
@@ -98,6 +101,7 @@ impl Memory {
             server: None,
             refused_logins: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            untyped: BTreeMap::new(),
             logins_warned: BTreeMap::new(),
         }
     }
@@ -181,6 +185,11 @@ impl TaskRecord {
         self.attempts.last().and_then(|attempt| attempt.end.as_ref()).map(|end| end.how)
     }
 
+    /// Whether it ended the agents that were at it.
+    pub fn ends_agents(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.end.as_ref().is_some_and(|end| end.how == AttemptVerdict::Crashed))
+    }
+
     /// How many attempts count against those that the task gets: a session had the task and did not do it. One that never reached an agent says
     /// nothing about the task.
     pub fn used(&self) -> usize {
@@ -222,6 +231,10 @@ pub struct TaskAttempt {
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub cut_off_at: Option<Timestamp>,
+    /// When the agent of its session ended by itself while it was at the task; the newest few.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub exits: Vec<Timestamp>,
     /// Nobody else may take the task before this.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub lease_until: Timestamp,
@@ -252,6 +265,7 @@ impl TaskAttempt {
             follow_ups: 0,
             resumed: 0,
             cut_off_at: None,
+            exits: Vec::new(),
             lease_until: marker.lease_until,
             done_before: None,
             failed_before: None,
@@ -272,7 +286,7 @@ impl TaskAttempt {
     fn counts(&self) -> bool {
         let how = self.end.as_ref().map(|end| end.how);
         match how {
-            Some(AttemptVerdict::Undone | AttemptVerdict::TimedOut | AttemptVerdict::GivenUp) => true,
+            Some(AttemptVerdict::Undone | AttemptVerdict::TimedOut | AttemptVerdict::GivenUp | AttemptVerdict::Crashed) => true,
             Some(AttemptVerdict::Undelivered) => self.typed >= super::tasks::MAX_TYPED,
             Some(AttemptVerdict::SessionLost) => self.delivered_at.is_some(),
             Some(AttemptVerdict::Done | AttemptVerdict::Cancelled | AttemptVerdict::Vanished) | None => false,
@@ -306,6 +320,8 @@ pub enum AttemptVerdict {
     TimedOut,
     /// The session lost its agent, its conversation or its place in the spec.
     SessionLost,
+    /// Its agent ended by itself again and again while it was at the task. Nobody else gets it.
+    Crashed,
     /// An operator took it back.
     Cancelled,
     /// The agent put the task into `failed/` itself.

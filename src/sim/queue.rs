@@ -41,6 +41,8 @@ pub(super) struct Queues {
     grain: Option<Duration>,
     /// Prompts that are lost on their way, by session.
     swallows: BTreeMap<String, u32>,
+    /// The sessions in whose box a person has begun to type something.
+    drafts: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +116,19 @@ impl World {
     /// The next prompts that are typed into a session are lost on their way.
     pub fn swallow_prompts(&mut self, session: &str, prompts: u32) {
         self.queues.swallows.insert(session.to_owned(), prompts);
+    }
+
+    /// A person begins to type something into a session's box and leaves it there, or clears the box.
+    pub(super) fn set_draft(&mut self, session: &str, stands: bool) {
+        if stands {
+            self.queues.drafts.insert(session.to_owned());
+        } else {
+            self.queues.drafts.remove(session);
+        }
+    }
+
+    pub(super) fn has_draft(&self, session: &str) -> bool {
+        self.queues.drafts.contains(session)
     }
 
     /// A queue as a look shows it.
@@ -284,7 +299,7 @@ impl World {
     /// A person puts a task into an inbox, or another text into one that is there.
     pub(super) fn put_task(&mut self, project: &Path, task: &TaskName, header: Result<TaskHeader, String>) {
         self.queues.last_inode += 1;
-        let modified = i64::try_from(self.wall().as_nanosecond()).unwrap_or(i64::MAX);
+        let modified = i64::try_from(self.host_wall_at(self.now).as_nanosecond()).unwrap_or(i64::MAX);
         let identity = FileIdentity { device: DEVICE, inode: self.queues.last_inode, length: 100, modified };
         let queue = self.queues.places.entry(project.to_owned()).or_default();
         queue.view.inbox.insert(task.clone(), InboxView { identity, header });
@@ -320,7 +335,7 @@ impl World {
             return;
         }
         let Some(conversation) = self.alive(pid).and_then(|process| process.agent.as_ref()).map(|agent| agent.conversation) else { return };
-        let at = self.wall();
+        let at = self.host_wall_at(self.now);
         let claims = ClaimId::all_in(text);
         let job = claims.first().and_then(|claim| self.job(claim, text));
         if let Some(job) = &job {

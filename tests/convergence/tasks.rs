@@ -3,10 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use claude_failover::{
-    model::TaskName,
+    model::{EventReason, SessionName, TaskName},
     observed::TaskHeader,
     sim::{Fault, FaultPlan, Work, WorkResult},
 };
+use jiff::SignedDuration;
 
 use crate::lab::{LONG, Lab};
 
@@ -144,6 +145,63 @@ fn a_task_that_cannot_be_read_is_put_aside() {
     at_every_effect("unreadable", ("", "a.md"), |lab| {
         lab.world.borrow_mut().person().put_task(Path::new(PROJECT), &task("a"), Err("a.md, line 2: unknown field".to_owned()));
     });
+}
+
+/// Each agent that is at it ends, again and again.
+#[test]
+fn a_task_that_ends_its_agents_costs_no_more_than_one_session() {
+    let lab = converged();
+    set_work(&lab, "a", WorkResult::Fatal(99));
+    drop_tasks(&lab, &["a", "b"]);
+    lab.run(LONG);
+    let (done, failed, inbox, markers) = places(&lab);
+    assert_eq!((done.join(" "), failed.join(" "), inbox.len(), markers), ("b.md".to_owned(), "a.md".to_owned(), 0, 0), "{}", lab.story());
+    let quarantined = lab.memory().attempts.values().filter(|attempts| attempts.quarantined).count();
+    assert!(quarantined <= 1, "{}", lab.story());
+    let told: Vec<_> = lab.events().into_iter().filter(|stored| stored.event.reason == EventReason::SessionQuarantined).collect();
+    assert!(told.iter().all(|stored| stored.event.message.contains("task api/a.md")), "{told:?}");
+    lab.assert_promises("a task that ends its agents");
+}
+
+#[test]
+fn a_clock_that_is_set_back_freezes_no_task() {
+    for seconds in [1, 15, 30, 45, 60, 100] {
+        let lab = converged();
+        set_work(&lab, "a", WorkResult::Forgotten(1));
+        drop_tasks(&lab, &["a", "b"]);
+        lab.world.borrow_mut().swallow_prompts("s-1", 1);
+        lab.run(Duration::from_secs(seconds));
+        lab.world.borrow_mut().set_skew(SignedDuration::from_hours(-3));
+        lab.run(LONG);
+        let (done, failed, inbox, markers) = places(&lab);
+        let found = (done.join(" "), failed.len(), inbox.len(), markers);
+        assert_eq!(found, ("a.md b.md".to_owned(), 0, 0, 0), "set back after {seconds} s\n{}", lab.story());
+        lab.assert_promises("a clock that was set back");
+    }
+}
+
+/// A person has begun to type something into one of the sessions and has gone to lunch.
+#[test]
+fn a_draft_keeps_tasks_away_from_its_session_and_from_no_other() {
+    let lab = converged();
+    lab.world.borrow_mut().person().draft("s-0", true);
+    let header = TaskHeader { session: Some(SessionName::new("s-0").unwrap()), ..TaskHeader::default() };
+    lab.world.borrow_mut().person().put_task(Path::new(PROJECT), &task("pinned"), Ok(header));
+    drop_tasks(&lab, &["a", "b", "c", "d"]);
+    lab.run(Duration::from_hours(1));
+    let (done, failed, inbox, _) = places(&lab);
+    assert_eq!(
+        (done.join(" "), failed.len(), inbox.join(" ")),
+        ("a.md b.md c.md d.md".to_owned(), 0, "pinned.md".to_owned()),
+        "{}",
+        lab.story()
+    );
+    let claims = lab.world.borrow().claims().len();
+    assert!(claims <= 4 + 12, "{claims} claims for five tasks\n{}", lab.story());
+    lab.world.borrow_mut().person().draft("s-0", false);
+    lab.run(Duration::from_mins(15));
+    assert_eq!(places(&lab).0.len(), 5, "{}", lab.story());
+    lab.assert_promises("a draft");
 }
 
 /// The swap comes in the middle of the turn and drains no longer than it must: the same session goes on with the task on the other account.

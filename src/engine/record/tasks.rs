@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 
 use crate::{
-    model::{EventReason, ObjectRef, Severity, TaskId},
-    observed::Marker,
-    plan::{Action, AttemptVerdict, Effect, Memory, MemoryChange, QueueChange, TaskAttempt, TaskRecord, Verb},
+    model::{EventReason, Now, ObjectRef, Severity, TaskId},
+    observed::{Marker, Snapshot},
+    plan::{
+        Action, AttemptVerdict, Effect, Happened, Memory, MemoryChange, Outcome, QueueChange, TaskAttempt, TaskRecord, Verb, tasks::Untyped,
+    },
 };
 
 /// Attempts of a task that are remembered; the oldest go first.
@@ -52,6 +54,27 @@ pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, 
         }
         _ => Vec::new(),
     }
+}
+
+/// Which sessions could not be typed into, after a batch of prompts; `None` when nothing changed.
+pub(crate) fn untyped<'a>(
+    done: impl Iterator<Item = (&'a Effect, &'a Outcome)>,
+    memory: &Memory,
+    seen: &Snapshot,
+    now: Now,
+) -> Option<MemoryChange> {
+    let mut next = memory.untyped.clone();
+    for (effect, outcome) in done {
+        let Effect::TypePrompt { session, process, .. } = effect else { continue };
+        match outcome.failure().filter(|failure| failure.happened == Happened::No) {
+            Some(failure) => {
+                let untyped = Untyped::after(memory, seen, session, *process, failure.message(), now);
+                drop(next.insert(session.clone(), untyped));
+            }
+            None => drop(next.remove(session)),
+        }
+    }
+    (next != memory.untyped).then_some(MemoryChange::SetUntyped(next))
 }
 
 /// The record with the attempt that a marker begins; `None` when it is there already.

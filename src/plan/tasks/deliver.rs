@@ -110,7 +110,11 @@ impl Tasks<'_> {
         let pane = match self.pane(&attempt.session) {
             Ok(pane) => pane.pane.clone(),
             Err(why) => {
-                let message = format!("session {} has it and cannot be asked now: it is {why}", attempt.session);
+                let why = self.grounds.untyped(&attempt.session).map_or_else(
+                    || format!("it is {why}"),
+                    |untyped| format!("{}; it is tried again at {:.0}", untyped.message, untyped.until),
+                );
+                let message = format!("session {} has it and cannot be asked now: {why}", attempt.session);
                 self.wait(ObjectRef::Task(task), "SessionNotFree", message);
                 return;
             }

@@ -33,6 +33,7 @@ pub fn next_task_deadline(grounds: &TaskGrounds<'_>, gate: &Gate) -> Option<Time
     }
     if grounds.spec.projects.iter().any(|project| grounds.queue(&project.name).is_some_and(|(queue, _)| !queue.inbox.is_empty())) {
         times.extend(gate.more_at);
+        times.extend(grounds.memory.untyped.values().map(|untyped| untyped.until));
         times.extend(gate.hold.as_ref().and_then(|hold| hold.until));
     }
     times.into_iter().filter(|at| *at > now).min()

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{CALM, CONTINUATION, MAX_OUTAGE, TaskGrounds};
+use super::{AHEAD, CALM, CONTINUATION, MAX_OUTAGE, TaskGrounds};
 use crate::{
-    model::{Activity, ObjectRef},
+    model::{Activity, ObjectRef, SessionName},
     observed::{AgentView, Seen},
     plan::{MAX_FACT_AGE, TaskAttempt},
 };
@@ -52,6 +52,10 @@ impl Turn {
     /// Whether it may be acted on, on a queue that was looked at then: what the agent did to the files in its turn must have been seen.
     pub fn is_calm(self, now: Timestamp, queue_seen: Timestamp) -> bool {
         let (Self::Over(at) | Self::Interrupted(at) | Self::CutOff(at, _)) = self else { return false };
+        if at > super::later(now, AHEAD) {
+            // The clock was set back since the turn ended: a queue that was seen since then has what the agent did.
+            return queue_seen <= now || queue_seen >= at;
+        }
         self.calm_at().is_some_and(|calm| calm <= now) && queue_seen >= at
     }
 }
@@ -108,19 +112,21 @@ impl<'a> TaskGrounds<'a> {
         }
     }
 
+    pub(super) fn is_quarantined(&self, session: &SessionName) -> bool {
+        self.memory.attempts.get(&ObjectRef::Session(session.clone())).is_some_and(|attempts| attempts.quarantined)
+    }
+
     fn down(&self, attempt: &TaskAttempt, declared: bool) -> Holder<'a> {
         let record = self.memory.sessions.get(&attempt.session);
-        let quarantined = || {
-            let object = ObjectRef::Session(attempt.session.clone());
-            self.memory.attempts.get(&object).is_some_and(|attempts| attempts.quarantined)
-        };
         match record {
             _ if !declared => Holder::Lost("it is not declared any more".to_owned()),
             None => Holder::Lost("it is not ours any more".to_owned()),
             Some(record) if record.conversation != attempt.conversation => {
                 Holder::Lost(format!("it is bound to another conversation, {}", record.conversation))
             }
-            Some(_) if quarantined() => Holder::Lost("its agent ends too often and is not started again".to_owned()),
+            Some(_) if self.is_quarantined(&attempt.session) => {
+                Holder::Lost("its agent ends too often and is not started again".to_owned())
+            }
             Some(_) => Holder::Down,
         }
     }

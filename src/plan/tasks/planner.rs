@@ -159,6 +159,9 @@ impl<'a> Tasks<'a> {
         if self.unsettled.contains(session) {
             return Err("waiting for something else");
         }
+        if grounds.untyped(session).is_some() {
+            return Err("not to be typed into");
+        }
         // Somebody may be about to type there.
         if pane.attached > 0 { Err("attached to by a person") } else { Ok(pane) }
     }

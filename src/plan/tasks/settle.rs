@@ -66,8 +66,16 @@ impl Tasks<'_> {
             let end = attempt.end.as_ref()?;
             Some(format!("attempt {} by session {}, {:.0}: {}", number + 1, attempt.session, end.at, end.message))
         });
-        let reason = format!("it was not done in {} attempts\n{}", record.used(), tried.collect::<Vec<_>>().join("\n"));
-        let why = format!("it was not done in {} attempts; the last one: {}", record.used(), end.message);
+        let said = if record.ends_agents() {
+            format!(
+                "session {} lost its agent again and again while it was at it",
+                record.attempts.last().map_or("", |last| last.session.as_str())
+            )
+        } else {
+            format!("it was not done in {} attempts", record.used())
+        };
+        let reason = format!("{said}\n{}", tried.collect::<Vec<_>>().join("\n"));
+        let why = format!("{said}; the last one: {}", end.message);
         let effect = QueueChange::Fail { task: name.clone(), claim: claim.cloned(), reason }.at(&project.path);
         let task = TaskId { project: project.name.clone(), name: name.clone() };
         self.act(Phase::Settle, task, Verb::Settle, "put it into failed/", why, effect);

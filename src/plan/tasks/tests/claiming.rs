@@ -19,6 +19,7 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
         ("not known", |board| board.world.agent("s-0").activity = Activity::Unknown, &["waits project/api NoIdleSession"]),
         ("waits for a person", |board| board.world.agent("s-0").activity = Activity::NeedsInput, &["waits project/api NoIdleSession"]),
         ("a person is there", |board| board.world.pane("s-0").attached = 1, &["waits project/api SessionAttached"]),
+        ("a draft stands in its box", |board| board.refuse_typing(1), &["waits project/api NoIdleSession"]),
         ("takes no tasks", |board| board.world.declared("s-0").dispatch = false, &["warns project/api NoSession"]),
         (
             "cordoned",

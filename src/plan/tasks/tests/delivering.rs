@@ -42,6 +42,14 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             &["waits task/api/a.md SessionNotFree"],
         ),
         (
+            "a draft stands in its box",
+            |board| {
+                untaken(board, 0, 0);
+                board.refuse_typing(1);
+            },
+            &["waits task/api/a.md SessionNotFree"],
+        ),
+        (
             "held",
             |board| {
                 untaken(board, 0, 0);

@@ -112,6 +112,14 @@ impl Board {
         filter(planned, memory, *now)
     }
 
+    /// What keeps us from typing into `s-0`, so often until now.
+    fn refuse_typing(&mut self, times: u32) {
+        let agent = self.world.agent("s-0");
+        let (process, idle_since) = (agent.process.expect("it lives"), agent.activity_since);
+        let untyped = Untyped { message: "a draft stands in its box".to_owned(), times, until: at(20).wall, process, idle_since };
+        self.world.memory.untyped.insert(session("s-0"), untyped);
+    }
+
     /// The plan in short, checked by the lint.
     fn told(&self) -> Vec<String> {
         let planned = self.plan();
