@@ -5,7 +5,9 @@ use std::{path::Path, time::Duration};
 use claude_failover::{
     model::{EventReason, SessionName, TaskName},
     observed::TaskHeader,
+    plan::{Effect, QueueChange, tasks::TaskWait},
     sim::{Fault, FaultPlan, Work, WorkResult},
+    status::TaskRow,
 };
 use jiff::SignedDuration;
 
@@ -177,6 +179,50 @@ fn a_clock_that_is_set_back_freezes_no_task() {
         let found = (done.join(" "), failed.len(), inbox.len(), markers);
         assert_eq!(found, ("a.md b.md".to_owned(), 0, 0, 0), "set back after {seconds} s\n{}", lab.story());
         lab.assert_promises("a clock that was set back");
+    }
+}
+
+/// When tasks were claimed, in seconds from the first claim behind `since`.
+fn claimed(lab: &Lab, since: usize) -> Vec<u64> {
+    let world = lab.world.borrow();
+    let is_claim = |effect: &Effect| matches!(effect, Effect::Queue { change: QueueChange::Claim { .. }, .. });
+    let times: Vec<_> = world.performed()[since..].iter().filter(|done| is_claim(&done.effect)).map(|done| done.at).collect();
+    times.iter().map(|at| at.since(times[0]).as_secs()).collect()
+}
+
+/// Whatever the lack of room was called, what waited for it does not begin all at once when it is over.
+#[test]
+fn after_room_came_back_tasks_begin_a_few_at_a_time() {
+    for (hold, tight) in [("Exhausted", [91.0, 92.0]), ("SwapBlocked", [91.0, 5.0])] {
+        let lab = Lab::new(&QUEUE_POOL.replace("s-{0..3}", "s-{0..19}"));
+        // For the pool to leave an account that it has just come to, it is too soon.
+        lab.run(Duration::from_mins(5));
+        let used = |used: [f64; 2]| {
+            lab.usage("primary", used[0]);
+            lab.usage("backup", used[1]);
+        };
+        used(tight);
+        lab.run(Duration::from_mins(4));
+        let first = lab.effects();
+        let names: Vec<String> = (0..20).map(|number| format!("t-{number:02}")).collect();
+        for name in &names {
+            lab.world.borrow_mut().set_work(&task(name), Work { length: Duration::from_mins(20), result: WorkResult::Done });
+        }
+        drop_tasks(&lab, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        lab.run(Duration::from_mins(2));
+        assert_eq!(claimed(&lab, first), [0_u64; 0], "{hold}: {}", lab.story());
+        let rows = lab.tasks();
+        let held = |row: &TaskRow| matches!(&row.wait, Some(TaskWait::Held { hold: found, until: Some(_), .. }) if found == hold);
+        assert!(rows.len() == 20 && rows.iter().all(held), "{hold}, and until when: {rows:#?}");
+        used([10.0, 5.0]);
+        lab.run(Duration::from_mins(8));
+        let times = claimed(&lab, first);
+        assert_eq!(times.len(), 20, "{hold}: {times:?}\n{}", lab.story());
+        for from in &times {
+            let burst = times.iter().filter(|at| (*from..*from + 10).contains(at)).count();
+            assert!(burst <= 4, "{hold}: {burst} within ten seconds of second {from}: {times:?}");
+        }
+        lab.assert_promises(hold);
     }
 }
 

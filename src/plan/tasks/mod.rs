@@ -25,6 +25,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod untyped;
+mod wait;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,9 +35,10 @@ pub use absorb::absorb_tasks;
 pub use due::next_task_deadline;
 pub use gate::{Gate, GateGrounds, Hold, gate};
 pub use holder::may_be_at_it;
-pub use planner::plan_tasks;
+pub use planner::{plan_tasks, task_waits};
 pub use prompt::{follow_up_text, prompt_text, quote_path};
 pub use untyped::Untyped;
+pub use wait::{Predecessor, TaskWait};
 
 use super::{MAX_FACT_AGE, Memory, TaskRecord, backoff::MAX_EXITS};
 use crate::{
