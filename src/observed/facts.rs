@@ -113,7 +113,7 @@ pub struct AgentView {
     pub register: Option<RegisterView>,
     /// What the start hook of this very process reported.
     pub started: Option<StartReport>,
-    /// Activity, combined from process, register and limit records.
+    /// Activity, combined from all sources: what decisions rest on. What a screen alone says never makes it one that may be disturbed.
     pub activity: Activity,
     /// Since when the activity is so, if the source says.
     pub activity_since: Option<Timestamp>,
@@ -130,6 +130,12 @@ pub struct AgentView {
 }
 
 impl AgentView {
+    /// What it does by the word of the best source that has one, for people. A screen that shows nothing but the input box is such a word,
+    /// and too weak to decide on.
+    pub fn told_activity(&self) -> Activity {
+        self.evidence.first().map_or(self.activity, |sign| sign.activity)
+    }
+
     /// What a person is asked for, in words, while the agent waits for one.
     pub fn asks(&self) -> Option<String> {
         if self.process.is_none() || self.activity != Activity::NeedsInput {
@@ -157,8 +163,6 @@ pub struct ActivitySign {
 /// Where knowledge of an agent's activity comes from, the best source first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ActivitySource {
-    /// Its process, as the kernel tells.
-    Process,
     /// The CLI's register of live processes.
     Register,
     /// The CLI's word of a limit or a refused login, in the transcript.
@@ -167,16 +171,18 @@ pub enum ActivitySource {
     Hook,
     /// `.agent-queue/status.json` of its project.
     StatusFile,
+    /// What its screen shows.
+    Pane,
 }
 
 impl fmt::Display for ActivitySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Process => "process",
             Self::Register => "register",
             Self::Transcript => "transcript",
             Self::Hook => "hook",
             Self::StatusFile => "status file",
+            Self::Pane => "pane",
         })
     }
 }

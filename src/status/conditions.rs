@@ -320,7 +320,13 @@ fn readiness(name: &SessionName, inputs: &Inputs<'_>) -> (Truth, &'static str, S
         Some(Seen::Known(fact)) => match (fact.value.process, fact.value.activity) {
             (None, _) => (Truth::False, "NotRunning", "no agent runs".to_owned()),
             (Some(_), Activity::Idle | Activity::Working) => (Truth::True, "Running", fact.value.activity.to_string()),
-            (Some(_), Activity::Unknown) => (Truth::Unknown, "ActivityUnknown", "it runs, and what it does is not known".to_owned()),
+            (Some(_), Activity::Unknown) => {
+                let message = match fact.value.told_activity() {
+                    Activity::Unknown => "it runs, and what it does is not known".to_owned(),
+                    told => format!("it runs, and only its screen says what it does: {told}"),
+                };
+                (Truth::Unknown, "ActivityUnknown", message)
+            }
             (Some(_), activity) => (Truth::False, "NotUsable", activity.to_string()),
         },
         Some(Seen::Unknown(why)) => (Truth::Unknown, "NotSeen", why.to_string()),

@@ -22,7 +22,8 @@ use crate::{
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
     observed::{
-        CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen,
+        AgentView, CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView,
+        Unseen,
     },
     plan::{Memory, TargetKind},
 };
@@ -114,7 +115,7 @@ impl RealHost {
         if self.intake.is_none() {
             return;
         }
-        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(|agent| agent.activity));
+        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(AgentView::told_activity));
         if words == self.pool_line {
             return;
         }

@@ -392,15 +392,8 @@ impl Track {
             Some(Ok(None)) | None => Register::Absent,
             Some(Err(_)) => Register::Unreadable,
         };
-        let signs = Signs {
-            alive: Some(true),
-            age: age(process, now),
-            register,
-            hook,
-            status_file,
-            limit_until: self.limit_until,
-            login_dead: self.login_dead,
-        };
+        let signs =
+            Signs { age: age(process, now), register, hook, status_file, limit_until: self.limit_until, login_dead: self.login_dead };
         let Judgement { activity, since, evidence, timed } = judge(&signs, now.wall);
         self.view.activity = activity;
         self.view.activity_since = since;
