@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointsView, PromptView, QueueView, ScreenView, Seen};
+use super::{CheckpointsView, PromptView, QueueView, ScreenView, Seen, Shown};
 use crate::model::{
     AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, ProjectName, SessionName,
     StartDigest, TmuxSessionId,
@@ -136,14 +136,46 @@ impl AgentView {
         self.evidence.first().map_or(self.activity, |sign| sign.activity)
     }
 
-    /// What a person is asked for, in words, while the agent waits for one.
-    pub fn asks(&self) -> Option<String> {
-        if self.process.is_none() || self.activity != Activity::NeedsInput {
-            return None;
-        }
+    /// What the agent needs a person for, and what its screen asks, in words.
+    pub fn asks(&self) -> Option<(Need, String)> {
+        self.process?;
+        let shows = self.screen.as_ref().map(|screen| &screen.shows);
+        let need = match (self.activity, self.told_activity(), shows) {
+            (Activity::NeedsInput, ..) | (_, Activity::LimitHit, _) if matches!(shows, Some(Shown::LimitMenu { .. })) => Need::LimitMenu,
+            (_, Activity::LoggedOut, _) => Need::Login,
+            (Activity::NeedsInput, ..) => Need::Answer,
+            _ => return None,
+        };
+        let words = self.screen.as_ref().map(ScreenView::words);
+        let words = match (need, shows) {
+            (Need::Login, Some(Shown::Login | Shown::LoginExpired | Shown::NotLoggedIn)) => words,
+            (Need::Login, _) => Some("its login is no longer accepted".to_owned()),
+            (Need::LimitMenu | Need::Answer, _) => words,
+        };
         let waits_for = self.register.as_ref().and_then(|register| register.waiting_for.as_deref());
-        let shows = self.screen.as_ref().map(ScreenView::words);
-        Some([waits_for, shows.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+        Some((need, [waits_for, words.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ")))
+    }
+}
+
+/// What an agent needs a person for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// To answer a dialog or a question.
+    Answer,
+    /// To choose in the menu behind a usage limit, unless the pool leaves the account before.
+    LimitMenu,
+    /// To log in, unless the pool leaves the account before.
+    Login,
+}
+
+impl Need {
+    /// The word for it in conditions.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Answer => "WaitsForPerson",
+            Self::LimitMenu => "LimitMenu",
+            Self::Login => "LoginNeeded",
+        }
     }
 }
 
