@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod sights;
+mod terminal;
+
+pub use terminal::Terminal;
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_claude-failover");
@@ -43,6 +46,15 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 #[track_caller]
 pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
     wait_for(what, || look().then_some(()));
+}
+
+/// Asserts that `look` becomes true, and within `deadline`: for what would also come later by another way.
+#[track_caller]
+pub fn wait_until_within(deadline: Duration, what: &str, look: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    wait_until(what, look);
+    let took = begun.elapsed();
+    assert!(took < deadline, "waited {took:?} for {what}, which must come within {deadline:?}");
 }
 
 /// Seconds since the epoch.
@@ -103,6 +115,8 @@ pub struct Pool {
     pub root: PathBuf,
     /// The spec as it stands on disk, when a test has not broken it.
     pub spec: Value,
+    /// What the daemon is started with besides.
+    pub daemon_environ: BTreeMap<&'static str, PathBuf>,
     daemon: Option<Child>,
 }
 
@@ -129,7 +143,7 @@ impl Pool {
                 "sessions": [{"names": format!("s-{{0..{}}}", sessions - 1), "workdir": path("work")}],
             },
         });
-        let pool = Self { dir, root, spec, daemon: None };
+        let pool = Self { dir, root, spec, daemon_environ: BTreeMap::new(), daemon: None };
         pool.log_in("a");
         pool.log_in("b");
         pool.write_spec();
@@ -311,7 +325,7 @@ impl Pool {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).expect("opened");
         let mut command = Command::new(BINARY);
         self.environ(&mut command);
-        command.args(["-f", "pool.yaml", "run"]);
+        command.envs(&self.daemon_environ).args(["-f", "pool.yaml", "run"]);
         let ready = self.log().matches("ready").count();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
         self.daemon = Some(child);
