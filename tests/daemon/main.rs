@@ -9,6 +9,7 @@ mod blind;
 mod checkpoints;
 mod edited;
 mod killed;
+mod killed_daemon;
 mod links;
 mod notices;
 mod pool;
