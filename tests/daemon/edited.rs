@@ -4,8 +4,9 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    pool::{Pool, contains, wait_until},
+    pool::{Pool, contains},
     swap::wait_until_read,
+    waiting::wait_until,
 };
 
 #[test]

@@ -22,8 +22,9 @@ use serde_json::json;
 
 use crate::{
     killed::points,
-    pool::{DEADLINE, Pool, wait_until},
+    pool::Pool,
     swap::wait_until_read,
+    waiting::{DEADLINE, wait_until},
 };
 
 /// From one account to the other, with their homes.

@@ -12,6 +12,7 @@ mod killed;
 mod killed_daemon;
 mod links;
 mod notices;
+mod orphan;
 mod pool;
 mod rollback;
 mod run;
@@ -19,5 +20,7 @@ mod swap;
 mod tasks;
 mod terminals;
 mod verbs;
+#[path = "../support/waiting.rs"]
+mod waiting;
 mod witness;
 mod words;

@@ -12,7 +12,10 @@ use claude_failover::store::Reader;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::pool::{DEADLINE, Pool, wait_until, wait_until_within};
+use crate::{
+    pool::{Pool, wait_until_within},
+    waiting::{DEADLINE, wait_until},
+};
 
 /// Well before the spec is read again unasked (30 s) and everything is looked at again (60 s).
 const SOON: Duration = Duration::from_secs(10);

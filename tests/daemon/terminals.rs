@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use crate::pool::{Pool, Terminal, wait_until};
+use crate::{
+    pool::{Pool, Terminal},
+    waiting::wait_until,
+};
 
 #[test]
 fn apply_asks_and_does_what_is_agreed_to() {

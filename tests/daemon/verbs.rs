@@ -182,7 +182,7 @@ fn a_server_that_systemd_starts_is_taken_as_ours_is() {
     fs::create_dir_all(pool.path("run/claude-failover")).expect("made");
     command.args(&words[1..]).env("CLAUDE_CODE_OAUTH_TOKEN", "secret").env("ANTHROPIC_MODEL", "other").env("KEPT", "kept");
     let mut server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-    crate::pool::wait_until("the server", || pool.tmux(&["show-environment", "-g"]).is_some());
+    crate::waiting::wait_until("the server", || pool.tmux(&["show-environment", "-g"]).is_some());
     let environment = pool.tmux(&["show-environment", "-g"]).expect("asked");
     assert!(
         environment.contains("KEPT=kept") && !environment.contains("CLAUDE_CODE") && !environment.contains("ANTHROPIC"),

@@ -1,6 +1,7 @@
 //! A terminal with a person at it: a pane of a tmux server of its own, which is no server of the pool.
 
 use super::*;
+use crate::waiting::DEADLINE;
 
 /// The terminal, with one command of the CLI in it.
 pub struct Terminal<'a> {
@@ -47,11 +48,8 @@ impl<'a> Terminal<'a> {
     /// Waits until it shows a text.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        let until = Instant::now() + DEADLINE;
-        while !self.screen().contains(text) {
-            assert!(Instant::now() < until, "no {text:?} on the terminal:\n{}", self.screen());
-            thread::sleep(Duration::from_millis(20));
-        }
+        let found = found_within(DEADLINE, || self.screen().contains(text).then_some(()));
+        assert!(found.is_some(), "no {text:?} on the terminal:\n{}", self.screen());
     }
 
     /// Types a line.
