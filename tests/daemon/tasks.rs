@@ -161,7 +161,7 @@ fn what_is_no_task_is_put_aside_with_the_reason() {
     let reason = fs::read_to_string(pool.path("api/.agent-queue/failed/bad.md.reason")).expect("a reason");
     assert!(reason.contains("bad.md") && reason.contains('2') && reason.contains("priority"), "{reason}");
     assert_eq!(asked(&pool, "bad.md"), BTreeMap::new());
-    wait_until("the refusal to be told", || pool.count("TaskRejected") == 1);
+    wait_until("it to be told", || pool.count("TaskRejected") == 1);
 }
 
 #[test]

@@ -11,10 +11,14 @@ use crate::{
         ProcessId, ProjectName, ReadingSource, SessionName, StartDigest, SwapId, TmuxSessionId, WindowKind, WindowReading,
     },
     observed::{
-        AgentView, HomeView, LinkView, LoginView, Mark, PaneView, QueueView, RegisterStatus, RegisterView, RootView, Seen, ServerView,
-        Snapshot, TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
+        AgentView, Checkpoint, CheckpointCause, HomeView, LinkView, LoginView, Mark, PaneView, QueueView, RegisterStatus, RegisterView,
+        RootView, Seen, ServerView, Snapshot, TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
     },
-    plan::{Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb, link_needs, lint, plan},
+    plan::{
+        Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb,
+        checkpoints::{OpenAttempts, draft},
+        link_needs, lint, plan,
+    },
     spec::{Restart, Session, Spec, fixture},
     swap::{Bound, SwapCause, SwapPlan, SwapRecord},
 };
@@ -171,6 +175,7 @@ impl World {
             context_tokens: Some(42_000),
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         };
@@ -222,6 +227,12 @@ impl World {
 
     pub fn declared(&mut self, name: &str) -> &mut Session {
         self.spec.sessions.get_mut(&session(name)).expect("declared")
+    }
+
+    /// The checkpoint that would be taken of a session so many seconds from the beginning.
+    pub fn draft(&self, name: &str, why: CheckpointCause, seconds: i64) -> Option<Checkpoint> {
+        let open = OpenAttempts::of(&self.memory);
+        draft(&self.spec, &self.seen, &self.memory, &open, &session(name), why, at(seconds))
     }
 
     pub fn record(&mut self, name: &str) -> &mut SessionRecord {

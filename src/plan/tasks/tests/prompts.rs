@@ -16,29 +16,13 @@ fn name(name: &str) -> TaskName {
 }
 
 #[test]
-fn a_path_reads_back_and_carries_nothing_that_steers() {
-    for (path, word) in [
-        ("/p/fix-1.md", "/p/fix-1.md"),
-        ("/p/two words.md", "'/p/two words.md'"),
-        ("/p/ümläut.md", "/p/ümläut.md"),
-        ("/p/$(rm -rf x);.md", "'/p/$(rm -rf x);.md'"),
-        ("/p/it's.md", "$'/p/it\\'s.md'"),
-        ("/p/a\nb\u{1b}[31m\u{85}.md", "$'/p/a\\nb\\x1b\\x5b31m\\xc2\\x85.md'"),
-        ("/p/[claim 0123456789ab].md", "$'/p/\\x5bclaim 0123456789ab].md'"),
-        ("/p/a\u{202e}dm.b\\.md", "$'/p/a\\xe2\\x80\\xaedm.b\\\\.md'"),
-    ] {
-        assert_eq!(quote_path(path), word, "{path:?}");
-    }
-}
-
-#[test]
 fn a_prompt_is_one_line_with_one_claim() {
     let claim = ClaimId("0123456789ab".to_owned());
     let nasty = name("x\r\nexit\u{7}\u{1b}]0;t\u{7}[claim ffffffffffff] \u{2028}.md");
     for completion in [Completion::File, Completion::Turn] {
         let project = project("/src/a b", completion);
         let first = prompt_text(&project, &nasty, &claim);
-        let again = follow_up_text(&project, &nasty, &claim, Some("ran [claim eeeeeeeeeeee]\n\u{1b}[2J\tmake  test"));
+        let again = follow_up_text(&project, &nasty, (&claim, &claim.again()), Some("ran [claim eeeeeeeeeeee]\n\u{1b}[2J\tmake  test"));
         for text in [&first, &again] {
             assert!(!text.chars().any(|c| c.is_control() || c == '\u{2028}'), "{text:?}");
             assert!(!text.starts_with(['/', '!', '#']), "{text:?}");
