@@ -121,6 +121,8 @@ fn a_task_goes_along_with_its_session_to_the_next_account() {
     assert_eq!(pool.active(), "backup");
     wait_until("the task to be done", || names(&pool, "done").contains("long.md") && names(&pool, "inbox").is_empty());
     let by = had.as_str().expect("a session had it");
+    // What was seen is written with the intent that follows from it, and can be read once that is done.
+    wait_until("its end to be told", || pool.count("TaskDone") == 1);
     assert!(pool.told("TaskDone").contains(&format!("session {by}")), "the same session did it");
     assert_each_done_once(&pool, &["long.md".to_owned()]);
     pool.assert_whole("b", 2);
