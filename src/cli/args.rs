@@ -300,7 +300,7 @@ pub struct SessionArgs {
 /// `adopt`
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// The session, or shared-root.
+    /// The session, shared-root, or account/NAME.
     #[arg(value_name = "OBJECT")]
     pub object: String,
     /// Do not ask.

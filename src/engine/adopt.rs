@@ -1,11 +1,12 @@
-//! Takes over what exists already and carries no mark of ours: a tmux session of a declared name, or the shared root.
+//! Takes over what exists already and carries no mark of ours: a tmux session of a declared name, or the shared root; and says which account the
+//! pool is on when that cannot be told.
 
 use super::{Answer, Engine, EngineError, Request, operate::done};
 use crate::{
     host::{Host, Look},
-    model::{EventReason, ObjectRef, SessionName, Severity},
+    model::{AccountName, EventReason, ObjectRef, SessionName, Severity},
     observed::{Mark, RootView, Seen},
-    plan::{Effect, Outcome, Verb},
+    plan::{Active, Effect, MemoryChange, Outcome, Verb},
     store::{Batch, Intent},
 };
 
@@ -74,6 +75,31 @@ impl<H: Host> Engine<H> {
         }
         let effect = Effect::AdoptSharedRoot { root: root.clone(), pool: self.view.memory.pool };
         self.carry_out(request, ObjectRef::SharedRoot, effect, format!("{shown} is this pool's now"), EventReason::SharedRootAdopted).await
+    }
+
+    /// An operator's word which account the pool is on. Only where nothing remembers it and the facts leave it open: any other change of the account
+    /// is a swap.
+    pub(super) async fn adopt_account(&mut self, request: &Request, name: &AccountName, look_only: bool) -> Result<Answer, EngineError> {
+        let refused = |message: String| Ok(Answer::Refused { message });
+        if self.view.spec.account(name).is_none() {
+            return refused(format!("the spec declares no account {name}"));
+        }
+        if let Some(active) = &self.view.memory.active {
+            if active.account == *name {
+                return Ok(done(format!("the pool is on account {name} already"), false));
+            }
+            return refused(format!("the pool is on account {}; `claude-failover swap --to {name}` carries it over", active.account));
+        }
+        self.view.look(&Look::all()).await;
+        if look_only {
+            return Ok(Answer::Done { lines: self.view.evidence(&ObjectRef::Pool), changed: false, degraded: true });
+        }
+        let object = ObjectRef::Account(name.clone());
+        let message = format!("it is the active account by the word of {}", request.actor);
+        let event = self.view.event(object, EventReason::AccountActivated, Severity::Warning, message);
+        let active = Active { account: name.clone(), since: self.view.wall() };
+        let line = format!("the pool is on account {name} now; idle sessions that run under another one are moved there");
+        self.answer(request, done(line, true), vec![MemoryChange::SetActive(active)], vec![event])
     }
 
     /// One effect of an operator, with its intent before it and its outcome behind it.

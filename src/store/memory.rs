@@ -25,6 +25,7 @@ const PRUNE_CONFIRMED: &str = "prune-confirmed";
 const LOGINS_WARNED: &str = "logins-warned";
 const SERVER: &str = "server";
 const REFUSED_LOGINS: &str = "refused-logins";
+pub(super) const RENEWED: &str = "renewed";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {
@@ -38,6 +39,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
         memory.generation = generation;
         memory.spec = Some(digest);
     }
+    memory.renewed = fact(connection, RENEWED)?.unwrap_or_default();
     memory.active = fact(connection, ACTIVE)?;
     memory.suspended = fact(connection, SUSPENDED)?;
     memory.exhausted_since = fact(connection, EXHAUSTED)?;

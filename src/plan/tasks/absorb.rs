@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{
     GONE, MAX_FOLLOW_UPS, MAX_TYPED, PROOF, TaskGrounds, UNTYPED,
     holder::{Holder, Turn, may_be_at_it, turn},
-    is_used_up, later, timeout,
+    is_used_up, later,
+    recognise::recognise,
+    timeout,
 };
 use crate::{
     model::{Activity, EventReason, ObjectRef, Severity, TaskId},
@@ -33,6 +35,7 @@ pub fn absorb_tasks(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
             absorbed.changes.push(MemoryChange::PutTask(task.clone(), next));
         }
     }
+    recognise(grounds, absorbed);
     forget_failures(grounds, absorbed);
 }
 
