@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Memory, planner::MAX_FACT_AGE};
 use crate::{
     model::{AccountName, Now, SessionName},
-    observed::{LinkView, Seen, Snapshot},
+    observed::{Checkpoint, CheckpointCause, LinkView, Seen, Snapshot},
     spec::{Account, Spec},
 };
 
@@ -110,22 +110,28 @@ impl<'a> Voices<'a> {
 
 /// The account of the newest checkpoint of a declared session, among the accounts that are declared still.
 fn newest_checkpoint(spec: &Spec, seen: &Snapshot) -> ActiveEvidence {
-    let mut newest: Option<(jiff::Timestamp, &Account, &SessionName)> = None;
+    let mut newest: Option<(&Checkpoint, &Account)> = None;
     for name in spec.sessions.keys() {
         let found = match seen.checkpoints.get(name) {
             Some(Seen::Known(fact)) => fact.value.newest.as_ref(),
-            Some(Seen::Unknown(why)) => return ActiveEvidence::Undecided(format!("the checkpoints of session {name} cannot be looked at: {why}")),
+            Some(Seen::Unknown(why)) => {
+                return ActiveEvidence::Undecided(format!("the checkpoints of session {name} cannot be looked at: {why}"));
+            }
             None => None,
         };
         let Some(checkpoint) = found.map(|found| &found.checkpoint) else { continue };
         let Some(account) = spec.account(&checkpoint.account) else { continue };
-        if newest.is_none_or(|(at, ..)| at < checkpoint.taken_at) {
-            newest = Some((checkpoint.taken_at, account, name));
+        if newest.is_none_or(|(before, _)| before.taken_at < checkpoint.taken_at) {
+            newest = Some((checkpoint, account));
         }
     }
-    newest.map_or(ActiveEvidence::Nothing, |(at, account, name)| {
-        ActiveEvidence::Names(account.name.clone(), format!("the newest checkpoint, of session {name} at {at:.0}, was taken under {}", account.name))
-    })
+    let Some((checkpoint, account)) = newest else { return ActiveEvidence::Nothing };
+    let Checkpoint { session, taken_at, why, .. } = checkpoint;
+    let which = format!("the newest checkpoint, of session {session} at {taken_at:.0}");
+    if *why == CheckpointCause::BeforeSwap {
+        return ActiveEvidence::Undecided(format!("{which}, was taken before a swap away from {}", account.name));
+    }
+    ActiveEvidence::Names(account.name.clone(), format!("{which}, was taken under {}", account.name))
 }
 
 #[cfg(test)]

@@ -91,9 +91,7 @@ fn begun_before(spec: &Spec, seen: &Snapshot, memory: &Memory, session: &Session
 /// Whether a session may be begun anew: not while what is left of it cannot be looked at, nor before it was looked for.
 pub(super) fn may_begin(seen: &Snapshot, memory: &Memory, session: &SessionName) -> Result<(), String> {
     match seen.checkpoints.get(session) {
-        Some(Seen::Known(_)) | None if memory.renewed => {
-            Err("the state was lost; what it began with is looked for first".to_owned())
-        }
+        Some(Seen::Known(_)) | None if memory.renewed => Err("the state was lost; what it began with is looked for first".to_owned()),
         Some(Seen::Unknown(why)) => {
             Err(format!("nothing is remembered of it, and whether it left a checkpoint cannot be looked at: {why}"))
         }

@@ -49,8 +49,7 @@ pub(super) fn keep(directory: &StateDir, pool: PoolId) -> Result<(), StoreError>
     }
     let path = directory.path().join(IDENTITY);
     let draft = beside(&path, ".new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(io_error("make", &draft))?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(io_error("make", &draft))?;
     file.set_permissions(Permissions::from_mode(0o600)).map_err(io_error("set the mode of", &draft))?;
     writeln!(file, "{pool}").and_then(|()| file.sync_all()).map_err(io_error("write", &draft))?;
     fs::rename(&draft, &path).map_err(io_error("move into place", &draft))?;

@@ -273,6 +273,16 @@ pub fn former_identity(path: &Path) -> Option<PoolId> {
     identity::read(&StateDir::existing(path).ok()?).ok()?
 }
 
+/// Past events of the state directory at `path`, also while its `state.db` is gone or cannot be read. What had not been handed over to the
+/// history is missing then.
+///
+/// # Errors
+/// [`StoreError::HistoryOff`] when there is no history to read, and those of the directory.
+pub fn past_events(path: &Path, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    let history = History::open_read_only(&StateDir::existing(path)?);
+    history.read("read events in", |connection| events::query(connection, query))
+}
+
 impl Store<Reading> {
     /// Opens the store of the directory at `path`, and makes nothing.
     ///

@@ -9,6 +9,7 @@ mod blind;
 mod checkpoints;
 mod killed;
 mod links;
+mod lost;
 mod orphan;
 mod pool;
 mod rollback;

@@ -32,14 +32,7 @@ pub(super) fn recognise(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
     }
 }
 
-fn take_up(
-    grounds: &TaskGrounds<'_>,
-    project: &ProjectName,
-    queue: &QueueView,
-    name: &TaskName,
-    marker: &Marker,
-    absorbed: &mut Absorbed,
-) {
+fn take_up(grounds: &TaskGrounds<'_>, project: &ProjectName, queue: &QueueView, name: &TaskName, marker: &Marker, absorbed: &mut Absorbed) {
     let task = TaskId { project: project.clone(), name: name.clone() };
     let TaskGrounds { memory, spec, seen, .. } = *grounds;
     if memory.tasks.contains_key(&task) || !is_ours(memory.pool, &task, marker) {
@@ -57,7 +50,8 @@ fn take_up(
     // What stands there beside the task's own file is of an earlier task.
     let (done_before, failed_before) =
         if queue.stands(name) { (queue.done.get(name).copied(), queue.failed.get(name).copied()) } else { (None, None) };
-    let message = format!("session {session} has it since {claimed_at:.0}, as its marker says (claim {claim}); nothing else is remembered of it");
+    let message =
+        format!("session {session} has it since {claimed_at:.0}, as its marker says (claim {claim}); nothing else is remembered of it");
     absorbed.event(grounds.now, ObjectRef::Task(task.clone()), EventReason::TaskClaimed, Severity::Warning, message);
     let attempt = TaskAttempt {
         // Whether it was typed is not known. Typing it again could have it done twice, so only the agent's own word, or the lease, tells more.

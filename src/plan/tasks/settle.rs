@@ -80,7 +80,8 @@ impl Tasks<'_> {
     /// A marker of a claim that we know nothing of: of another pool, or of a state directory that is lost as a whole.
     fn settle_orphan(&mut self, project: &Project, task: TaskId, marker: &Marker) {
         if self.record(&project.name, &task.name).is_none() && is_ours(self.grounds.memory.pool, &task, marker) {
-            let message = format!("its marker names session {} of ours; it is taken up once it is known what that session does", marker.session);
+            let message =
+                format!("its marker names session {} of ours; it is taken up once it is known what that session does", marker.session);
             self.wait(ObjectRef::Task(task), "SessionNotFree", message);
             return;
         }

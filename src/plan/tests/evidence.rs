@@ -130,6 +130,11 @@ fn without_a_word_of_now_the_newest_checkpoint_tells() {
     checkpoint(&mut world, "s-1", "backup", -100);
     checkpoint(&mut world, "s-2", "gone", -10);
     assert!(said(&world).starts_with("backup: the newest checkpoint, of session s-1 at "), "{}", said(&world));
+    // One that was taken before a swap says where the pool was about to leave from, and not where it came to.
+    let view = world.seen.checkpoints.get_mut(&session("s-1")).and_then(Seen::value_mut).expect("known");
+    view.newest.as_mut().expect("there").checkpoint.why = CheckpointCause::BeforeSwap;
+    assert!(said(&world).contains("before a swap away from backup"), "{}", said(&world));
+    assert!(said(&world).starts_with("undecided: "), "{}", said(&world));
 }
 
 #[test]

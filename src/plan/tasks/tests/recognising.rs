@@ -58,7 +58,11 @@ fn a_task_that_its_session_works_on_stays_with_it() {
 fn a_task_that_was_asked_about_once_more_is_not_asked_about_a_third_time() {
     let mut board = lost("s-0", 540);
     let claim = claim(&mut board);
-    board.world.agent("s-0").prompts.extend([(claim.clone(), -50), (claim.again(), -30)].map(|(claim, when)| PromptView { claim, at: at(when).wall }));
+    board
+        .world
+        .agent("s-0")
+        .prompts
+        .extend([(claim.clone(), -50), (claim.again(), -30)].map(|(claim, when)| PromptView { claim, at: at(when).wall }));
     board.rest("s-0", 20);
     board.learn();
     board.learn();
