@@ -83,6 +83,13 @@ pub enum Command {
         /// Only show what is seen.
         look_only: bool,
     },
+    /// Say which account the pool is on, when nothing remembers it and it cannot be told.
+    AdoptAccount {
+        /// Which.
+        account: AccountName,
+        /// Only show what is seen.
+        look_only: bool,
+    },
     /// Change nothing until resumed.
     Suspend {
         /// Why.

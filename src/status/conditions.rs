@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
     observed::{AgentView, LinkView, LoginView, Seen, Snapshot, TmuxView},
-    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage},
+    plan::{
+        ACTIVE_UNKNOWN, Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage,
+    },
     spec::{Account, Spec},
     swap::Place,
 };
@@ -162,9 +164,11 @@ impl Maker<'_> {
     fn pool_rollup(&mut self, spec: &Spec, latched: bool, exhausted: bool) {
         let memory = self.inputs.memory;
         let degraded = spec.sessions.keys().filter(|name| is_degraded(name, self.inputs)).count();
-        let unreadable = self.inputs.planned.report.waiting.iter().find(|waiting| waiting.reason == STATE_UNREADABLE);
-        match unreadable {
-            Some(waiting) => self.set(&ObjectRef::Pool, ConditionKind::Degraded, Truth::True, STATE_UNREADABLE, waiting.message.clone()),
+        let report = &self.inputs.planned.report;
+        let is_of_pool =
+            |entry: &&Waiting| matches!(entry.reason.as_str(), STATE_UNREADABLE | ACTIVE_UNKNOWN) && entry.object == ObjectRef::Pool;
+        match report.waiting.iter().chain(&report.warnings).find(is_of_pool) {
+            Some(entry) => self.set(&ObjectRef::Pool, ConditionKind::Degraded, Truth::True, &entry.reason, entry.message.clone()),
             None => {
                 let message = format!("{degraded} of {} sessions", spec.sessions.len());
                 self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);

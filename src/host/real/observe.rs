@@ -288,7 +288,9 @@ async fn look_at_checkpoints(
     memory: &Memory,
     now: Now,
 ) -> BTreeMap<SessionName, Seen<CheckpointsView>> {
-    let unknown: Vec<SessionName> = ground.sessions.iter().filter(|name| !memory.sessions.contains_key(*name)).cloned().collect();
+    // While the active account is not known either, the newest checkpoint of all may tell it.
+    let is_asked = |name: &&SessionName| memory.active.is_none() || !memory.sessions.contains_key(*name);
+    let unknown: Vec<SessionName> = ground.sessions.iter().filter(is_asked).cloned().collect();
     let asked = unknown.clone();
     let ground = Arc::clone(ground);
     let work = move || {
