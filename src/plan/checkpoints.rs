@@ -98,11 +98,14 @@ pub fn next_checkpoint(
     }
 }
 
+/// In how many steps all sessions are asked about at first: each is one reason to wake up.
+const STEPS: u32 = 24;
+
 /// A share of a span that depends on the session alone: a thousand sessions are not asked about at the same moment.
 fn share_of(span: Duration, session: &SessionName) -> Duration {
     let digest = sha256_hex(session.as_str().as_bytes());
     let share = u32::from_str_radix(&digest[..4], 16).unwrap_or(0);
-    span * share / 0xffff
+    span * (share % STEPS + 1) / STEPS
 }
 
 /// What is known of a session's checkpoint without looking: the host adds transcript, repository and last words. `None` for a session that we
