@@ -167,9 +167,8 @@ impl<H: Host> Engine<H> {
         // Whatever else ends a wait is due once its time has come: otherwise the wait would begin again and end at once, for ever.
         let ends = [pass.next, self.view.tasks_due, self.next_checkpoint_at()];
         let due = pass.again || now.mono >= resync_at || ends.into_iter().flatten().any(|at| at <= now.wall);
-        // What was not known, or too old, may be known now.
-        let fresh = self.view.quota.values().all(|(known, _)| *known);
-        !due && fresh && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))
+        // A reading that makes something known, or fresh again, is news, and wakes as such.
+        !due && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))
     }
 
     /// Waits until the state can be used again. Answers whether the loop was told to stop meanwhile.

@@ -23,7 +23,7 @@ use super::{MESSAGE_LIMIT, Message};
 use crate::model::SessionName;
 
 /// After so many seconds the same is said again, so that nothing that got lost stays lost.
-const REPEATED: i64 = 300;
+const REPEATED: i64 = 600;
 /// In how many seconds an answer counts as the same: the start of a process, which bounds it, is known to some hundredths of a second only.
 const GRAIN: i64 = 10;
 
