@@ -70,10 +70,12 @@ pub fn run_statusline(
     let heard = match &saying {
         // A daemon that is gone leaves its socket behind.
         Some(saying) if saying.is_known() => is_heard(socket),
-        _ => deliver(socket, None, &message) == Delivery::Sent && {
-            saying.iter().for_each(Saying::keep);
-            true
-        },
+        _ => {
+            deliver(socket, None, &message) == Delivery::Sent && {
+                saying.iter().for_each(Saying::keep);
+                true
+            }
+        }
     };
     if let Some(shown) = operator_line::run(command, &input) {
         return shown;
