@@ -137,7 +137,7 @@ impl<H: Host> Engine<H> {
                         // Whoever applies means the spec as it is on disk now.
                         self.reread_spec(&mut channels)?;
                     }
-                    look = Look::all();
+                    look = if request.command.is_read() { Look::default() } else { Look::all() };
                     match self.begin(&request).await? {
                         Begun::Answered(answer) => drop(reply.send(answer)),
                         Begun::Converging(ticket) => tickets.push((ticket, reply)),

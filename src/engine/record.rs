@@ -4,12 +4,12 @@ mod tasks;
 
 use jiff::Timestamp;
 
-pub(super) use tasks::{after_doubt, changes as task_changes};
+pub(super) use tasks::{after_doubt, changes as task_changes, untyped};
 
 use crate::{
     model::{Event, EventReason, SessionName, Severity},
     observed::Mark,
-    plan::{Action, Active, Effect, Failure, Happened, Launch, LaunchMode, Memory, MemoryChange, Outcome, SessionRecord},
+    plan::{Action, Active, Effect, Failure, Happened, Launch, LaunchMode, Memory, MemoryChange, Outcome, QueueChange, SessionRecord},
 };
 
 /// The changes that follow from a successful effect on anything but a task.
@@ -29,18 +29,10 @@ pub(super) fn changes(effect: &Effect, memory: &Memory, at: Timestamp) -> Vec<Me
         | Effect::CreateTarget { .. }
         | Effect::PrepareHome { .. }
         | Effect::AdoptSession { .. }
-        | Effect::CreateQueue { .. }
         | Effect::RemoveCheckpoints { .. }
         | Effect::RestoreSession { .. }
-        | Effect::ClaimTask { .. }
         | Effect::TypePrompt { .. }
-        | Effect::RenewClaim { .. }
-        | Effect::ReleaseTask { .. }
-        | Effect::FinishTask { .. }
-        | Effect::FailTask { .. }
-        | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. }
-        | Effect::ArchiveDone { .. } => Vec::new(),
+        | Effect::Queue { .. } => Vec::new(),
     }
 }
 
@@ -52,17 +44,9 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         _ => launch.workdir.clone(),
     };
     let record = SessionRecord {
-        conversation: launch.conversation,
         incarnation: before.map_or(1, |record| record.incarnation),
-        account: launch.account.clone(),
-        digest: mark.digest.clone(),
-        workdir,
-        process: None,
-        started_at: at,
-        ended: false,
-        stopped: false,
         spoken: launch.mode == LaunchMode::Resume,
-        asked: None,
+        ..SessionRecord::bound(launch.conversation, launch.account.clone(), mark.digest.clone(), workdir, at)
     };
     MemoryChange::PutSession(launch.session.clone(), record)
 }
@@ -115,17 +99,10 @@ fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReaso
         Effect::ReleaseSession { .. } => EventReason::SessionReleased,
         Effect::CloseSession { .. } => EventReason::SessionPruned,
         Effect::RecordActive { .. } => EventReason::AccountActivated,
-        Effect::CreateQueue { .. } => EventReason::QueueCreated,
+        Effect::Queue { change: QueueChange::Create, .. } => EventReason::QueueCreated,
         Effect::RestoreSession { .. } => EventReason::CheckpointRestored,
-        Effect::ClaimTask { .. }
-        | Effect::TypePrompt { .. }
-        | Effect::RenewClaim { .. }
-        | Effect::ReleaseTask { .. }
-        | Effect::FinishTask { .. }
-        | Effect::FailTask { .. }
-        | Effect::RetryTask { .. }
-        | Effect::MoveTask { .. } => return tasks::tell(action, effect, memory),
-        Effect::RemoveCheckpoints { .. } | Effect::ArchiveDone { .. } => EventReason::Tidied,
+        Effect::RemoveCheckpoints { .. } | Effect::Queue { change: QueueChange::Archive { .. }, .. } => EventReason::Tidied,
+        Effect::TypePrompt { .. } | Effect::Queue { .. } => return tasks::tell(action, effect, memory),
     };
     Some((reason, Severity::Normal))
 }

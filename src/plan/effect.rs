@@ -3,7 +3,11 @@
 //! Every effect is idempotent by observation: done twice, the second one answers [`Outcome::Unchanged`]. Every effect checks its own
 //! precondition at the moment of acting (what it expects stands in its fields) and fails with [`Happened::No`] when the world has moved on.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -159,21 +163,12 @@ pub enum Effect {
         /// Its links, all of which must be right at that moment.
         needs: Vec<LinkNeed>,
     },
-    /// Make the directories of a project's queue that are absent.
-    CreateQueue {
-        /// The project's directory, which must exist.
-        project: PathBuf,
-    },
-    /// Make the marker beside a task, where none stands (`O_EXCL`). Unchanged when the same claim stands there.
-    ClaimTask {
+    /// Change the queue of a project.
+    Queue {
         /// The project's directory.
         project: PathBuf,
-        /// The task.
-        task: TaskName,
-        /// The state in which its file was read; another one is another task.
-        expect: FileIdentity,
-        /// What the marker says.
-        marker: Marker,
+        /// What is done to it.
+        change: QueueChange,
     },
     /// Type a prompt into an idle agent's pane and submit it, in one step of the tmux server.
     TypePrompt {
@@ -190,37 +185,46 @@ pub enum Effect {
         /// The claim: a box that holds its tag already is submitted and not typed into again.
         claim: ClaimId,
     },
+}
+
+/// One change of a project's queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum QueueChange {
+    /// Make its directories that are absent. The project's directory must exist.
+    Create,
+    /// Make the marker beside a task, where none stands (`O_EXCL`). Unchanged when the same claim stands there.
+    Claim {
+        /// The task.
+        task: TaskName,
+        /// The state in which its file was read; another one is another task.
+        expect: FileIdentity,
+        /// What the marker says.
+        marker: Marker,
+    },
     /// Write a later lease into a marker of ours.
-    RenewClaim {
-        /// The project's directory.
-        project: PathBuf,
+    Renew {
         /// The task.
         task: TaskName,
         /// What the marker says from now on; it must carry the same claim already.
         marker: Marker,
     },
     /// Take the marker of a claim away: the task is offered again, or is finished. Unchanged when it is gone.
-    ReleaseTask {
-        /// The project's directory.
-        project: PathBuf,
+    Release {
         /// The task.
         task: TaskName,
         /// The claim that the marker must carry; `None` for one that cannot be read.
         claim: Option<ClaimId>,
     },
     /// Move a task from the inbox to `done/`, then take its marker away. A file of that name in `done/` is kept under another one.
-    FinishTask {
-        /// The project's directory.
-        project: PathBuf,
+    Finish {
         /// The task.
         task: TaskName,
         /// The claim that the marker must carry.
         claim: ClaimId,
     },
     /// Move a task from the inbox to `failed/` with the reason beside it, then take its marker away.
-    FailTask {
-        /// The project's directory.
-        project: PathBuf,
+    Fail {
         /// The task.
         task: TaskName,
         /// The claim that its marker must carry; `None` for a task without one.
@@ -229,30 +233,31 @@ pub enum Effect {
         reason: String,
     },
     /// Move a task from `failed/` back to the inbox, and its reason away.
-    RetryTask {
-        /// The project's directory.
-        project: PathBuf,
+    Retry {
         /// The task.
         task: TaskName,
     },
-    /// Move a task from one inbox to another.
-    MoveTask {
-        /// The project's directory.
-        project: PathBuf,
-        /// The other project's directory.
-        to: PathBuf,
+    /// Move a task to the inbox of another project.
+    Move {
         /// The task, which must have no marker.
         task: TaskName,
+        /// The other project's directory.
+        to: PathBuf,
     },
     /// Put tasks of `done/` into the archive of their month, and take away those that are in it unchanged. Tasks that are gone are passed over.
-    ArchiveDone {
-        /// The project's directory.
-        project: PathBuf,
+    Archive {
         /// The month whose archive it is.
         month: Month,
         /// The tasks.
         tasks: Vec<TaskName>,
     },
+}
+
+impl QueueChange {
+    /// The change, of the queue of the project in that directory.
+    pub fn at(self, project: &Path) -> Effect {
+        Effect::Queue { project: project.to_owned(), change: self }
+    }
 }
 
 /// Whether a link's target is a directory or a file.

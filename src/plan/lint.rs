@@ -130,18 +130,7 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(!returns || !newest, "the newest checkpoint of a session is removed");
             }
             // Of these there is a check of its own.
-            Effect::StartServer
-            | Effect::RestoreSession { .. }
-            | Effect::CreateQueue { .. }
-            | Effect::ClaimTask { .. }
-            | Effect::TypePrompt { .. }
-            | Effect::RenewClaim { .. }
-            | Effect::ReleaseTask { .. }
-            | Effect::FinishTask { .. }
-            | Effect::FailTask { .. }
-            | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. }
-            | Effect::ArchiveDone { .. } => {}
+            Effect::StartServer | Effect::RestoreSession { .. } | Effect::TypePrompt { .. } | Effect::Queue { .. } => {}
         }
     }
     if removed.iter().filter(|session| !memory.prune_confirmed.contains(**session)).count() > spec.max_prune {

@@ -39,7 +39,7 @@ pub use absorb::{Absorbed, absorb, absorb_removals, undeclared_sessions, unspoke
 pub use action::{Action, Disruption, Drift, Phase, Plan, Planned, Report, Verb, Waiting};
 pub use backoff::{EXIT_SPAN, MAX_EXITS};
 pub use change::MemoryChange;
-pub use effect::{Effect, Failure, Happened, Launch, LaunchMode, LinkNeed, Outcome, TargetKind};
+pub use effect::{Effect, Failure, Happened, Launch, LaunchMode, LinkNeed, Outcome, QueueChange, TargetKind};
 pub use ensure::{WrongLink, ensure_active_link, ensure_links};
 pub use filter::{filter, pool_wide_hold};
 pub use links::QUARANTINE;

@@ -1,7 +1,7 @@
 //! What is old is cleaned away: by lists that [`crate::retention`] makes.
 
 use super::{
-    Effect, Phase, Verb,
+    Effect, Phase, QueueChange, Verb,
     planner::{MAX_FACT_AGE, Planner, action},
 };
 use crate::{
@@ -25,7 +25,7 @@ impl Planner<'_> {
             for (month, tasks) in archivable_tasks(queue, age, self.now.wall) {
                 let what = format!("archive {} done tasks of {month}", tasks.len());
                 let why = format!("done more than {} hours ago", age.as_secs() / 3_600);
-                let effect = Effect::ArchiveDone { project: project.path.clone(), month, tasks };
+                let effect = QueueChange::Archive { month, tasks }.at(&project.path);
                 self.act(Phase::Tidy, action(ObjectRef::Project(project.name.clone()), Verb::Tidy, what, why, effect));
             }
         }

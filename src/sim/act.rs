@@ -67,15 +67,7 @@ impl World {
             Effect::TypePrompt { session, pane, process, home, text, claim: _ } => {
                 self.type_prompt(session.as_str(), pane, *process, home, text)
             }
-            Effect::CreateQueue { .. }
-            | Effect::ClaimTask { .. }
-            | Effect::RenewClaim { .. }
-            | Effect::ReleaseTask { .. }
-            | Effect::FinishTask { .. }
-            | Effect::FailTask { .. }
-            | Effect::RetryTask { .. }
-            | Effect::MoveTask { .. }
-            | Effect::ArchiveDone { .. } => self.act_on_queue(effect).unwrap_or_else(|| Err(refused("it is no effect on a queue"))),
+            Effect::Queue { project, change } => self.change_queue(project, change),
         };
         Begun::Ended(tried.unwrap_or_else(|outcome| outcome))
     }
@@ -295,6 +287,9 @@ impl World {
         let agent = found.and_then(|found| found.agent.as_ref()).ok_or_else(|| refused("the agent is not the one that was expected"))?;
         if agent.phase != super::Phase::Idle {
             return Err(refused("the agent is not idle"));
+        }
+        if self.has_draft(name) {
+            return Err(refused(format!("somebody's draft stands in the input box of {name}; it is left alone")));
         }
         if !ours {
             self.noticed.push(Violation::ForeignTouched { at: self.now, what: format!("a prompt was typed into session {name}") });

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink};
 use claude_failover::{
     host::queue::{self, QueueError},
     observed::{Marker, MarkerView},
-    plan::{Effect, Outcome},
+    plan::{Outcome, QueueChange},
 };
 use jiff::ToSpan as _;
 
@@ -14,7 +14,7 @@ use crate::world::{World, marker, name, refused, run};
 #[test]
 fn a_queue_is_made_once() {
     let world = World::bare();
-    let create = Effect::CreateQueue { project: world.project.clone() };
+    let create = QueueChange::Create.at(&world.project);
     assert!(!world.look().exists);
     assert_eq!(run(&create), Outcome::Changed);
     assert!(world.look().exists);
@@ -22,7 +22,7 @@ fn a_queue_is_made_once() {
     fs::remove_dir(world.at("done")).expect("removed");
     assert!(!world.look().exists);
     assert_eq!(run(&create), Outcome::Changed);
-    assert!(refused(&Effect::CreateQueue { project: world.project.join("absent") }).contains("does not exist"));
+    assert!(refused(&QueueChange::Create.at(&world.project.join("absent"))).contains("does not exist"));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_lease_only_grows() {
     let later = |claim: &str, minutes: i64| {
         let marker = marker(claim);
         let marker = Marker { lease_until: marker.lease_until + minutes.minutes(), ..marker };
-        Effect::RenewClaim { project: world.project.clone(), task: name("a.md"), marker }
+        QueueChange::Renew { task: name("a.md"), marker }.at(&world.project)
     };
     assert_eq!(run(&later("c1", 5)), Outcome::Changed);
     assert_eq!(run(&later("c1", 5)), Outcome::Unchanged);
@@ -135,7 +135,7 @@ fn a_failed_task_goes_back_without_its_reason() {
 #[test]
 fn a_task_moves_to_another_project() {
     let (world, other) = (World::new(), World::new());
-    let mv = |task: &str| Effect::MoveTask { project: world.project.clone(), to: other.project.clone(), task: name(task) };
+    let mv = |task: &str| QueueChange::Move { to: other.project.clone(), task: name(task) }.at(&world.project);
     world.put("inbox/a.md", "do it\n");
     assert_eq!(run(&mv("a.md")), Outcome::Changed);
     assert_eq!(run(&mv("a.md")), Outcome::Unchanged);
@@ -144,7 +144,7 @@ fn a_task_moves_to_another_project() {
     assert!(refused(&mv("a.md")).contains("is not overwritten"));
     world.put_claimed("b.md", "c1");
     assert!(refused(&mv("b.md")).contains("claim c1 is under way"));
-    let onto_itself = Effect::MoveTask { project: world.project.clone(), to: world.project.clone(), task: name("a.md") };
+    let onto_itself = QueueChange::Move { to: world.project.clone(), task: name("a.md") }.at(&world.project);
     assert!(refused(&onto_itself).contains("the project that it is in"));
     assert_eq!(world.read("inbox/a.md"), "another\n");
 }

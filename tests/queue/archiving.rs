@@ -4,7 +4,7 @@ use std::{fs, io::Read as _, os::unix::fs::symlink, process::Command};
 
 use claude_failover::{
     model::{Month, TaskName},
-    plan::{Effect, Outcome},
+    plan::{Effect, Outcome, QueueChange},
 };
 
 use crate::world::{World, name, refused, run};
@@ -12,7 +12,7 @@ use crate::world::{World, name, refused, run};
 fn archive(world: &World, tasks: &[&str]) -> Effect {
     let month = Month::try_from("2026-11".to_owned()).expect("a month");
     let tasks: Vec<TaskName> = tasks.iter().map(|task| name(task)).collect();
-    Effect::ArchiveDone { project: world.project.clone(), month, tasks }
+    QueueChange::Archive { month, tasks }.at(&world.project)
 }
 
 /// The names and texts in an archive, as tar(1) lists and unpacks them, and as a reader of the format does.

@@ -11,7 +11,7 @@ use std::{
 use claude_failover::{
     model::Month,
     observed::Marker,
-    plan::{Effect, Outcome},
+    plan::{Effect, Outcome, QueueChange},
 };
 use jiff::ToSpan as _;
 
@@ -42,7 +42,7 @@ struct Case {
 const CASES: [Case; 8] = [
     Case {
         prepare: |worlds| fs::remove_dir_all(worlds.here.project.join(".agent-queue")).expect("removed"),
-        effect: |worlds| Effect::CreateQueue { project: worlds.here.project.clone() },
+        effect: |worlds| QueueChange::Create.at(&worlds.here.project),
         calls: 4,
     },
     Case { prepare: |worlds| drop(worlds.here.put("inbox/a.md", "do it\n")), effect: |worlds| worlds.here.claim("a.md", "c1"), calls: 2 },
@@ -79,16 +79,16 @@ fn claim_and_finish_another(worlds: &Worlds) {
 fn renew(worlds: &Worlds) -> Effect {
     let marker = marker("c1");
     let marker = Marker { lease_until: marker.lease_until + 5.minutes(), ..marker };
-    Effect::RenewClaim { project: worlds.here.project.clone(), task: name("a.md"), marker }
+    QueueChange::Renew { task: name("a.md"), marker }.at(&worlds.here.project)
 }
 
 fn archive(worlds: &Worlds) -> Effect {
     let month = Month::try_from("2026-11".to_owned()).expect("a month");
-    Effect::ArchiveDone { project: worlds.here.project.clone(), month, tasks: vec![name("a.md"), name("b.md")] }
+    QueueChange::Archive { month, tasks: vec![name("a.md"), name("b.md")] }.at(&worlds.here.project)
 }
 
 fn mv(worlds: &Worlds) -> Effect {
-    Effect::MoveTask { project: worlds.here.project.clone(), to: worlds.there.project.clone(), task: name("a.md") }
+    QueueChange::Move { to: worlds.there.project.clone(), task: name("a.md") }.at(&worlds.here.project)
 }
 
 /// All files of both queues, temporary ones too; an archive as what is in it.
@@ -148,7 +148,7 @@ fn hit_everywhere(fault: &str, worlds: &dyn Fn() -> Worlds, case: &Case) -> usiz
             assert!(lost.is_empty(), "{at}: {lost:?} was lost");
             let offered = [&worlds.here, &worlds.there].iter().filter(|world| world.at("inbox/a.md").exists()).count();
             assert!(offered <= 1, "{at}: it is offered twice");
-            if matches!(effect, Effect::FinishTask { .. } | Effect::FailTask { .. }) {
+            if matches!(effect, Effect::Queue { change: QueueChange::Finish { .. } | QueueChange::Fail { .. }, .. }) {
                 let unclaimed = worlds.here.at("inbox/a.md").exists() && !worlds.here.at("inbox/a.md.dispatched").exists();
                 assert!(!unclaimed, "{at}: it is offered again");
             }

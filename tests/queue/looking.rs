@@ -11,7 +11,7 @@ use claude_failover::{
     host::queue::QueueCache,
     model::Now,
     observed::{MarkerView, QueueView},
-    plan::{Effect, Outcome},
+    plan::{Outcome, QueueChange},
 };
 use jiff::ToSpan as _;
 use nix::{sys::stat::Mode, unistd::mkfifo};
@@ -57,7 +57,7 @@ fn what_is_no_directory_of_ours_is_unknown() {
     fs::write(world.project.join(".agent-queue"), "a file").expect("a file");
     assert!(world.why_unknown().contains("is a regular file"));
     fs::remove_file(world.project.join(".agent-queue")).expect("removed");
-    assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+    assert_eq!(run(&QueueChange::Create.at(&world.project)), Outcome::Changed);
     for directory in ["inbox", "done", "failed"] {
         fs::remove_dir(world.at(directory)).expect("removed");
         symlink(&world.outside, world.at(directory)).expect("a symlink");

@@ -1,30 +1,14 @@
 //! Queues whose directories are mount points, and disks that are full. Each test runs in a mount namespace of its own, so that nothing is ever
 //! mounted where others could see it.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
-use claude_failover::plan::{Effect, Outcome};
+use claude_failover::plan::{Outcome, QueueChange};
 
 use crate::{
-    again::{APART, command, skipped},
+    again::{APART, in_own_namespace},
     world::{World, name, refused, run},
 };
-
-/// Runs a test of this module in a mount namespace of its own, where that is allowed; as another user than root it also needs a user namespace.
-fn in_own_namespace(test: &str) {
-    let words = ["unshare", if rustix::process::geteuid().is_root() { "-m" } else { "-rm" }];
-    let probe = Command::new(words[0]).args([words[1], "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        return skipped("mount namespaces are not allowed here");
-    }
-    let output = command(&words, &format!("mounted::inside::{test}")).stdout(Stdio::piped()).output().expect("unshare");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
 
 /// Mounts an empty file system, and only in a namespace of our own.
 fn mount(at: &Path, size: &str) {
@@ -58,7 +42,7 @@ mod inside {
         let world = World::bare();
         fs::create_dir(world.project.join(".agent-queue")).expect("a directory");
         mount(&world.project.join(".agent-queue"), "1m");
-        assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+        assert_eq!(run(&QueueChange::Create.at(&world.project)), Outcome::Changed);
         world.put_claimed("a.md", "c1");
         assert_eq!(run(&world.finish("a.md", "c1")), Outcome::Changed);
         assert_eq!(world.files(), ["done/a.md"]);
@@ -94,7 +78,7 @@ mod inside {
         let world = World::bare();
         fs::create_dir(world.project.join(".agent-queue")).expect("a directory");
         mount(&world.project.join(".agent-queue"), "128k");
-        assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+        assert_eq!(run(&QueueChange::Create.at(&world.project)), Outcome::Changed);
         world.put_claimed("a.md", "c1");
         world.put("inbox/b.md", "do that\n");
         let done = world.put("done/c.md", vec![b'c'; 8192]);
@@ -103,7 +87,7 @@ mod inside {
         assert!(refused(&world.claim("b.md", "c2")).contains("No space left"));
         assert!(refused(&world.fail("b.md", None)).contains("No space left"));
         let month = claude_failover::model::Month::try_from("2026-11".to_owned()).expect("a month");
-        let archive = Effect::ArchiveDone { project: world.project.clone(), month, tasks: vec![name("c.md")] };
+        let archive = QueueChange::Archive { month, tasks: vec![name("c.md")] }.at(&world.project);
         assert!(refused(&archive).contains("No space left"));
         let error = claude_failover::host::queue::add(&world.project, "d", "do\n").expect_err("there is no room");
         assert!(claude_failover::model::error_line(&error).contains("No space left"), "{error}");

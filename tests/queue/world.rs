@@ -11,7 +11,7 @@ use claude_failover::{
     host::queue::{self, QueueCache, perform},
     model::{ClaimId, Monotonic, Now, SessionName, TaskName},
     observed::{FileIdentity, Marker, QueueView, Seen},
-    plan::{Effect, Failure, Happened, Outcome},
+    plan::{Effect, Failure, Happened, Outcome, QueueChange},
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -29,14 +29,14 @@ impl World {
     /// With an empty queue.
     pub fn new() -> Self {
         let world = Self::bare();
-        assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+        assert_eq!(run(&QueueChange::Create.at(&world.project)), Outcome::Changed);
         world
     }
 
     /// With an empty queue, on a file system that keeps things in memory; `None` where there is none.
     pub fn in_memory() -> Option<Self> {
         let world = Self::within(tempfile::tempdir_in("/dev/shm").ok()?);
-        assert_eq!(run(&Effect::CreateQueue { project: world.project.clone() }), Outcome::Changed);
+        assert_eq!(run(&QueueChange::Create.at(&world.project)), Outcome::Changed);
         Some(world)
     }
 
@@ -114,7 +114,7 @@ impl World {
 
     pub fn claim(&self, task: &str, by: &str) -> Effect {
         let expect = self.identity(&format!("inbox/{task}"));
-        Effect::ClaimTask { project: self.project.clone(), task: name(task), expect, marker: marker(by) }
+        QueueChange::Claim { task: name(task), expect, marker: marker(by) }.at(&self.project)
     }
 
     /// A task in the inbox that is claimed.
@@ -124,25 +124,26 @@ impl World {
     }
 
     pub fn finish(&self, task: &str, by: &str) -> Effect {
-        Effect::FinishTask { project: self.project.clone(), task: name(task), claim: ClaimId(by.to_owned()) }
+        QueueChange::Finish { task: name(task), claim: ClaimId(by.to_owned()) }.at(&self.project)
     }
 
     pub fn fail(&self, task: &str, by: Option<&str>) -> Effect {
         let claim = by.map(|by| ClaimId(by.to_owned()));
-        Effect::FailTask { project: self.project.clone(), task: name(task), claim, reason: "it did not work\n".to_owned() }
+        QueueChange::Fail { task: name(task), claim, reason: "it did not work\n".to_owned() }.at(&self.project)
     }
 
     pub fn release(&self, task: &str, by: Option<&str>) -> Effect {
-        Effect::ReleaseTask { project: self.project.clone(), task: name(task), claim: by.map(|by| ClaimId(by.to_owned())) }
+        QueueChange::Release { task: name(task), claim: by.map(|by| ClaimId(by.to_owned())) }.at(&self.project)
     }
 
     pub fn retry(&self, task: &str) -> Effect {
-        Effect::RetryTask { project: self.project.clone(), task: name(task) }
+        QueueChange::Retry { task: name(task) }.at(&self.project)
     }
 }
 
 pub fn run(effect: &Effect) -> Outcome {
-    perform(effect).expect("an effect on a queue")
+    let Effect::Queue { project, change } = effect else { panic!("{effect:?} is no change of a queue") };
+    perform(project, change)
 }
 
 /// The message of an effect that was refused before anything was done.

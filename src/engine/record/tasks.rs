@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 
 use crate::{
-    model::{EventReason, ObjectRef, Severity, TaskId},
-    observed::Marker,
-    plan::{Action, AttemptVerdict, Effect, Memory, MemoryChange, TaskAttempt, TaskRecord, Verb},
+    model::{EventReason, Now, ObjectRef, Severity, TaskId},
+    observed::{Marker, Snapshot},
+    plan::{
+        Action, AttemptVerdict, Effect, Happened, Memory, MemoryChange, Outcome, QueueChange, TaskAttempt, TaskRecord, Verb, tasks::Untyped,
+    },
 };
 
 /// Attempts of a task that are remembered; the oldest go first.
@@ -16,14 +18,10 @@ pub(crate) fn changes(object: &ObjectRef, effect: &Effect, memory: &Memory, at: 
     let ObjectRef::Task(task) = object else { return Vec::new() };
     let record = memory.tasks.get(task);
     match effect {
-        Effect::FinishTask { .. } | Effect::FailTask { .. } => forget(task, memory),
-        Effect::ReleaseTask { .. } => {
-            let last = record.filter(|record| record.open().is_none()).and_then(|record| record.attempts.last());
-            let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
-            match how {
-                Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished) => forget(task, memory),
-                _ => Vec::new(),
-            }
+        Effect::Queue { change: QueueChange::Finish { .. } | QueueChange::Fail { .. }, .. } => forget(task, memory),
+        Effect::Queue { change: QueueChange::Release { .. }, .. } => {
+            let is_over = record.and_then(TaskRecord::last_verdict).is_some_and(AttemptVerdict::ends_task);
+            if is_over { forget(task, memory) } else { Vec::new() }
         }
         _ => after_doubt(object, effect, memory, at),
     }
@@ -35,24 +33,48 @@ pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, 
     let ObjectRef::Task(task) = object else { return Vec::new() };
     let record = memory.tasks.get(task);
     match effect {
-        Effect::ClaimTask { marker, .. } => {
+        Effect::Queue { change: QueueChange::Claim { marker, .. }, .. } => {
             claimed(record, marker, memory).map(|record| MemoryChange::PutTask(task.clone(), record)).into_iter().collect()
         }
-        Effect::TypePrompt { process, claim, .. } => {
+        Effect::TypePrompt { claim, .. } => {
             let Some(mut record) = record.filter(|record| record.open().is_some()).cloned() else { return Vec::new() };
             let Some(attempt) = record.attempts.last_mut() else { return Vec::new() };
-            if *claim == attempt.claim.again() && attempt.follow_ups == 0 {
-                (attempt.follow_ups, attempt.typed, attempt.taken_at) = (1, 0, None);
-            } else if *claim != attempt.prompt_claim() {
+            let present = attempt.prompt_claim();
+            if *claim == present.again() {
+                // Only a turn that came to its end by itself uses the question up.
+                let asked = if attempt.cut_off_at.take().is_some() { &mut attempt.resumed } else { &mut attempt.follow_ups };
+                *asked = asked.saturating_add(1);
+                (attempt.typed, attempt.taken_at) = (0, None);
+            } else if *claim != present {
                 return Vec::new();
             }
             attempt.typed = attempt.typed.saturating_add(1);
             attempt.typed_at = Some(at);
-            attempt.process = Some(*process);
             vec![MemoryChange::PutTask(task.clone(), record)]
         }
         _ => Vec::new(),
     }
+}
+
+/// Which sessions could not be typed into, after a batch of prompts; `None` when nothing changed.
+pub(crate) fn untyped<'a>(
+    done: impl Iterator<Item = (&'a Effect, &'a Outcome)>,
+    memory: &Memory,
+    seen: &Snapshot,
+    now: Now,
+) -> Option<MemoryChange> {
+    let mut next = memory.untyped.clone();
+    for (effect, outcome) in done {
+        let Effect::TypePrompt { session, process, .. } = effect else { continue };
+        match outcome.failure().filter(|failure| failure.happened == Happened::No) {
+            Some(failure) => {
+                let untyped = Untyped::after(memory, seen, session, *process, failure.message(), now);
+                drop(next.insert(session.clone(), untyped));
+            }
+            None => drop(next.remove(session)),
+        }
+    }
+    (next != memory.untyped).then_some(MemoryChange::SetUntyped(next))
 }
 
 /// The record with the attempt that a marker begins; `None` when it is there already.
@@ -68,22 +90,7 @@ fn claimed(record: Option<&TaskRecord>, marker: &Marker, memory: &Memory) -> Opt
     record.attempts.drain(..surplus);
     record.not_before = None;
     record.gone_since = None;
-    record.attempts.push(TaskAttempt {
-        claim: marker.claim.clone(),
-        session: marker.session.clone(),
-        conversation,
-        claimed_at: marker.claimed_at,
-        typed: 0,
-        typed_at: None,
-        process: None,
-        delivered_at: None,
-        taken_at: None,
-        follow_ups: 0,
-        lease_until: marker.lease_until,
-        done_before: None,
-        failed_before: None,
-        end: None,
-    });
+    record.attempts.push(TaskAttempt::begun(marker, conversation));
     Some(record)
 }
 
@@ -95,18 +102,23 @@ fn forget(task: &TaskId, memory: &Memory) -> Vec<MemoryChange> {
 pub(super) fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<(EventReason, Severity)> {
     let ObjectRef::Task(task) = &action.object else { return None };
     let record = memory.tasks.get(task);
-    match effect {
-        Effect::ClaimTask { .. } => Some((EventReason::TaskClaimed, Severity::Normal)),
+    let told = match effect {
         Effect::TypePrompt { claim, .. } => {
             let attempt = record.and_then(TaskRecord::open)?;
-            (attempt.follow_ups == 0 && *claim == attempt.claim.again()).then_some((EventReason::TaskFollowedUp, Severity::Normal))
+            let reason = if attempt.cut_off_at.is_some() { EventReason::TaskResumed } else { EventReason::TaskFollowedUp };
+            return (*claim == attempt.prompt_claim().again()).then_some((reason, Severity::Normal));
         }
-        Effect::ReleaseTask { .. } if action.verb == Verb::Tidy => Some((EventReason::Tidied, Severity::Normal)),
-        Effect::FinishTask { .. } => Some((EventReason::TaskDone, Severity::Normal)),
-        Effect::FailTask { .. } if record.is_none() => Some((EventReason::TaskRejected, Severity::Warning)),
-        Effect::FailTask { .. } => Some((EventReason::TaskFailed, Severity::Warning)),
-        Effect::RetryTask { .. } => Some((EventReason::TaskRetried, Severity::Normal)),
-        Effect::MoveTask { .. } => Some((EventReason::TaskReleased, Severity::Normal)),
-        _ => None,
-    }
+        Effect::Queue { change, .. } => match change {
+            QueueChange::Claim { .. } => (EventReason::TaskClaimed, Severity::Normal),
+            QueueChange::Release { .. } if action.verb == Verb::Tidy => (EventReason::Tidied, Severity::Normal),
+            QueueChange::Finish { .. } => (EventReason::TaskDone, Severity::Normal),
+            QueueChange::Fail { .. } if record.is_none() => (EventReason::TaskRejected, Severity::Warning),
+            QueueChange::Fail { .. } => (EventReason::TaskFailed, Severity::Warning),
+            QueueChange::Retry { .. } => (EventReason::TaskRetried, Severity::Normal),
+            QueueChange::Move { .. } => (EventReason::TaskReleased, Severity::Normal),
+            QueueChange::Create | QueueChange::Renew { .. } | QueueChange::Release { .. } | QueueChange::Archive { .. } => return None,
+        },
+        _ => return None,
+    };
+    Some(told)
 }

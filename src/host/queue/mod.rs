@@ -46,34 +46,29 @@ use self::{
     error::{Stopped, shown},
     place::Queue,
 };
-use crate::plan::{Effect, Failure, Outcome};
+use crate::plan::{Failure, Outcome, QueueChange};
 
-/// Carries out an effect on a queue; `None` for any other.
-pub fn perform(effect: &Effect) -> Option<Outcome> {
-    let result = match effect {
-        Effect::CreateQueue { project } => create(project),
-        Effect::ClaimTask { project, task, expect, marker } => {
-            within(project, |queue| marker::claim(&queue.child(INBOX)?, task, expect, marker))
-        }
-        Effect::RenewClaim { project, task, marker } => within(project, |queue| marker::renew(&queue.child(INBOX)?, task, marker)),
-        Effect::ReleaseTask { project, task, claim } => {
-            within(project, |queue| marker::release(&queue.child(INBOX)?, task, claim.as_ref()))
-        }
-        Effect::FinishTask { project, task, claim } => within(project, |queue| ends::finish(queue, task, claim)),
-        Effect::FailTask { project, task, claim, reason } => within(project, |queue| ends::fail(queue, task, claim.as_ref(), reason)),
-        Effect::RetryTask { project, task } => within(project, |queue| ends::retry(queue, task)),
-        Effect::MoveTask { project, to, task } => within(project, |queue| {
+/// Changes the queue of the project in that directory.
+pub fn perform(project: &Path, change: &QueueChange) -> Outcome {
+    let result = match change {
+        QueueChange::Create => create(project),
+        QueueChange::Claim { task, expect, marker } => within(project, |queue| marker::claim(&queue.child(INBOX)?, task, expect, marker)),
+        QueueChange::Renew { task, marker } => within(project, |queue| marker::renew(&queue.child(INBOX)?, task, marker)),
+        QueueChange::Release { task, claim } => within(project, |queue| marker::release(&queue.child(INBOX)?, task, claim.as_ref())),
+        QueueChange::Finish { task, claim } => within(project, |queue| ends::finish(queue, task, claim)),
+        QueueChange::Fail { task, claim, reason } => within(project, |queue| ends::fail(queue, task, claim.as_ref(), reason)),
+        QueueChange::Retry { task } => within(project, |queue| ends::retry(queue, task)),
+        QueueChange::Move { task, to } => within(project, |queue| {
             let to = Queue::open(to)?;
             relocate::move_task(&queue.child(INBOX)?, &to.child(INBOX)?, task)
         }),
-        Effect::ArchiveDone { project, month, tasks } => within(project, |queue| archive::archive(queue, month, tasks)),
-        _ => return None,
+        QueueChange::Archive { month, tasks } => within(project, |queue| archive::archive(queue, month, tasks)),
     };
-    Some(match result {
+    match result {
         Ok(Change::None) => Outcome::Unchanged,
         Ok(Change::Made) => Outcome::Changed,
         Err(stopped) => Outcome::Failed(Failure::from_error(stopped.happened, &stopped.error)),
-    })
+    }
 }
 
 fn within(project: &Path, work: impl FnOnce(&Queue) -> Result<Change, Stopped>) -> Result<Change, Stopped> {

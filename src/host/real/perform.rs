@@ -8,15 +8,15 @@ use std::{
     time::Duration,
 };
 
-use super::{RealHost, ground::Ground, track::lock};
+use super::{RealHost, ground::Ground, queues, track::lock};
 use crate::{
     host::{
         agent::{AgentError, home, launch, register, transcript},
-        checkpoint, links, process, queue,
+        checkpoint, links, process,
         tmux::TmuxOp,
     },
     model::{ConversationId, Pid, ProcessId, SessionName},
-    plan::{Effect, Failure, Happened, Launch, LinkNeed, Outcome},
+    plan::{Effect, Failure, Happened, Launch, LinkNeed, Outcome, QueueChange},
 };
 
 /// How long files may take to be changed. A merge across file systems copies.
@@ -61,6 +61,7 @@ impl RealHost {
         let Some(ground) = self.ground.clone() else { return vec![Refusal::NoSpec.outcome(); effects.len()] };
         let mut outcomes: Vec<Option<Outcome>> = vec![None; effects.len()];
         let mut files = Vec::new();
+        let mut changes = Vec::new();
         let mut stops = Vec::new();
         let mut sessions = Vec::new();
         let mut prompts = Vec::new();
@@ -74,16 +75,8 @@ impl RealHost {
                 | Effect::MergeDirectory { .. }
                 | Effect::PrepareHome { .. }
                 | Effect::RecordActive { .. }
-                | Effect::RemoveCheckpoints { .. }
-                | Effect::CreateQueue { .. }
-                | Effect::ClaimTask { .. }
-                | Effect::RenewClaim { .. }
-                | Effect::ReleaseTask { .. }
-                | Effect::FinishTask { .. }
-                | Effect::FailTask { .. }
-                | Effect::RetryTask { .. }
-                | Effect::MoveTask { .. }
-                | Effect::ArchiveDone { .. } => files.push((index, effect.clone())),
+                | Effect::RemoveCheckpoints { .. } => files.push((index, effect.clone())),
+                Effect::Queue { project, change } => changes.push((index, project.as_path(), change)),
                 Effect::RestoreSession { conversation, workdir, .. } => {
                     let check = check_restore(&ground, &self.tracks.shelf, *conversation, workdir);
                     outcomes[index] = Some(check.await.unwrap_or(Refusal::Files(CHECK_WITHIN).outcome()));
@@ -103,7 +96,10 @@ impl RealHost {
             let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
             let done = change_files(Arc::clone(&ground), files.into_iter().map(|(_, effect)| effect).collect()).await;
             fill(&mut outcomes, &indexes, done.unwrap_or_else(|| vec![cannot_tell(CHANGE_WITHIN); count]));
-            if effects.iter().any(|effect| matches!(effect, Effect::CreateQueue { .. })) {
+        }
+        if !changes.is_empty() {
+            queues::change(&changes, &mut outcomes).await;
+            if changes.iter().any(|(_, _, change)| **change == QueueChange::Create) {
                 // What is dropped into it is to be heard of.
                 self.watch_places();
             }
@@ -163,7 +159,7 @@ pub(super) fn fill(outcomes: &mut [Option<Outcome>], indexes: &[usize], done: Ve
     }
 }
 
-fn cannot_tell(within: Duration) -> Outcome {
+pub(super) fn cannot_tell(within: Duration) -> Outcome {
     Outcome::Failed(Failure::from_error(Happened::CannotTell, &Refusal::Files(within)))
 }
 
@@ -185,7 +181,7 @@ fn change_file(ground: &Ground, effect: &Effect) -> Outcome {
             Ok(()) => Outcome::Changed,
             Err(error) => Refusal::Links(error).outcome(),
         },
-        other => queue::perform(other).or_else(|| links::perform(other)).unwrap_or_else(|| Refusal::NoSpec.outcome()),
+        other => links::perform(other).unwrap_or_else(|| Refusal::NoSpec.outcome()),
     }
 }
 

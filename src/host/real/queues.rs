@@ -1,18 +1,28 @@
-//! The queues of the projects: each is looked at on a thread of its own, so that one that hangs holds up no other.
+//! The queues of the projects: each is looked at and changed on a thread of its own, so that one that hangs holds up no other for long.
 
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, TryLockError},
+    time::Duration,
 };
 
-use super::{Place, ground::Ground, observe::within};
+use super::{
+    Place,
+    ground::Ground,
+    observe::within,
+    perform::{cannot_tell, fill},
+};
 use crate::{
     host::queue::{self, DONE, FAILED, INBOX, QUEUE, QueueCache},
     model::{Now, ProjectName, TaskName},
     observed::{QueueView, Seen, Unseen},
+    plan::{Outcome, QueueChange},
 };
+
+/// How long the changes of one queue may take. What is not done by then goes on, and its queue is looked at before anything else is done to it.
+const CHANGE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is kept between two looks.
 #[derive(Debug, Default)]
@@ -42,7 +52,7 @@ impl Queues {
     }
 }
 
-fn look(path: &std::path::Path, now: Now, cache: &Mutex<QueueCache>) -> Seen<QueueView> {
+fn look(path: &Path, now: Now, cache: &Mutex<QueueCache>) -> Seen<QueueView> {
     match cache.try_lock() {
         Ok(mut cache) => queue::look(path, now, &mut cache),
         // A panic left it half-written; it may be empty at any time.
@@ -55,6 +65,34 @@ fn look(path: &std::path::Path, now: Now, cache: &Mutex<QueueCache>) -> Seen<Que
             source_name: "queue".to_owned(),
             message: "an earlier look has not come back; its file system may hang".to_owned(),
         }),
+    }
+}
+
+/// Changes queues: those of different projects side by side, those of one project in their order.
+pub(super) async fn change(changes: &[(usize, &Path, &QueueChange)], outcomes: &mut [Option<Outcome>]) {
+    let mut projects: BTreeMap<&Path, Vec<(usize, QueueChange)>> = BTreeMap::new();
+    for (index, project, change) in changes {
+        projects.entry(project).or_default().push((*index, (*change).clone()));
+    }
+    let mut work = tokio::task::JoinSet::new();
+    for (project, changes) in projects {
+        let project = project.to_owned();
+        work.spawn(async move {
+            let (indexes, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+            let perform = move || changes.iter().map(|change| queue::perform(&project, change)).collect();
+            let done = tokio::time::timeout(CHANGE_WITHIN, tokio::task::spawn_blocking(perform)).await;
+            let done = done.ok().and_then(Result::ok).unwrap_or_else(|| vec![cannot_tell(CHANGE_WITHIN); indexes.len()]);
+            (indexes, done)
+        });
+    }
+    while let Some(ended) = work.join_next().await {
+        if let Ok((indexes, done)) = ended {
+            fill(outcomes, &indexes, done);
+        }
+    }
+    for (index, ..) in changes {
+        // Only a task that panicked leaves one out.
+        outcomes[*index].get_or_insert_with(|| cannot_tell(CHANGE_WITHIN));
     }
 }
 

@@ -1,12 +1,15 @@
 //! The safety rules of tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{Facts, Finding};
 use crate::{
     model::{Activity, ClaimId, ObjectRef, SessionName, TaskId},
     observed::{Marker, QueueView},
-    plan::{Action, Effect, MAX_FACT_AGE, Plan, TaskAttempt, TaskRecord},
+    plan::{Action, Effect, MAX_FACT_AGE, Plan, QueueChange, TaskAttempt, TaskRecord},
 };
 
 /// Checks what a plan does about tasks.
@@ -31,11 +34,7 @@ struct Lint<'a> {
 impl<'a> Lint<'a> {
     fn action(&mut self, action: &'a Action) {
         match &action.effect {
-            Some(Effect::CreateQueue { project }) => {
-                let declared = self.facts.spec.projects.iter().any(|known| known.path == *project);
-                self.check(action, declared, "a queue is made that the spec does not declare");
-            }
-            Some(Effect::ClaimTask { marker, .. }) => self.claim(action, marker),
+            Some(Effect::Queue { project, change }) => self.queue(action, project, change),
             Some(Effect::TypePrompt { session, process, claim, .. }) => {
                 let facts = self.facts;
                 self.check(action, facts.memory.swap.is_none(), "a task is given out while a swap is open");
@@ -44,20 +43,33 @@ impl<'a> Lint<'a> {
                 let idle = |agent: &crate::observed::AgentView| agent.process == Some(*process) && agent.activity == Activity::Idle;
                 self.check(action, facts.agent(session).is_some_and(idle), "a prompt is typed into an agent that is not known to be idle");
                 self.check(action, facts.mark(session).is_some(), "a prompt is typed into a pane that is not ours");
-                let holds = self
-                    .attempt(action)
-                    .is_some_and(|attempt| attempt.session == *session && (attempt.claim == *claim || attempt.claim.again() == *claim));
+                let is_next = |attempt: &TaskAttempt| {
+                    let present = attempt.prompt_claim();
+                    present == *claim || present.again() == *claim
+                };
+                let holds = self.attempt(action).is_some_and(|attempt| attempt.session == *session && is_next(attempt));
                 self.check(action, holds, "a prompt carries a claim that its session does not hold");
             }
-            Some(Effect::ReleaseTask { claim: Some(claim), .. } | Effect::FailTask { claim: Some(claim), .. }) => {
+            _ => {}
+        }
+    }
+
+    fn queue(&mut self, action: &'a Action, project: &Path, change: &'a QueueChange) {
+        match change {
+            QueueChange::Create => {
+                let declared = self.facts.spec.projects.iter().any(|known| known.path == *project);
+                self.check(action, declared, "a queue is made that the spec does not declare");
+            }
+            QueueChange::Claim { marker, .. } => self.claim(action, marker),
+            QueueChange::Release { claim: Some(claim), .. } | QueueChange::Fail { claim: Some(claim), .. } => {
                 let held = self.holds(action, claim);
                 self.check(action, !held, "a claim is taken away while its attempt is open");
             }
-            Some(Effect::FailTask { claim: None, .. }) => {
+            QueueChange::Fail { claim: None, .. } => {
                 let open = self.attempt(action).is_some();
                 self.check(action, !open, "a task is put aside while an attempt at it is open");
             }
-            Some(Effect::FinishTask { claim, .. }) => {
+            QueueChange::Finish { claim, .. } => {
                 let taken = self.holds(action, claim) && self.attempt(action).is_some_and(|attempt| attempt.taken_at.is_some());
                 self.check(action, taken, "a task is marked done that no agent took");
             }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     model::{ProjectName, TaskName},
-    observed::{GitState, ToolAtHand},
+    observed::{GitState, Marker, ToolAtHand},
     plan::{
         TaskRecord,
         tests::world::{World, at, session},
@@ -91,15 +91,14 @@ fn a_session_that_is_not_known_is_not_asked_about() {
     let mut unknown = world();
     unknown.seen.agents.insert(session("s-0"), crate::plan::tests::world::unseen());
     assert_eq!(signs(&unknown.seen, &unknown.memory, &OpenAttempts::of(&unknown.memory), &session("s-0")), None);
-    assert!(draft(&unknown.spec, &unknown.seen, &unknown.memory, &session("s-0"), CheckpointCause::ByHand, at(0)).is_some());
-    assert!(draft(&unknown.spec, &unknown.seen, &unknown.memory, &session("s-9"), CheckpointCause::ByHand, at(0)).is_none());
+    assert!(unknown.draft("s-0", CheckpointCause::ByHand, 0).is_some());
+    assert!(unknown.draft("s-9", CheckpointCause::ByHand, 0).is_none());
 }
 
 #[test]
 fn the_ground_truth_says_what_is_known_and_what_is_not_and_may_be_typed() {
     let world = world();
-    let mut checkpoint =
-        draft(&world.spec, &world.seen, &world.memory, &session("s-0"), CheckpointCause::TurnEnded, at(0)).expect("it is ours");
+    let mut checkpoint = world.draft("s-0", CheckpointCause::TurnEnded, 0).expect("it is ours");
     assert_eq!(ground_truth(&checkpoint), "Last tool call: none.");
     let project = ProjectName::new("api").expect("a name");
     checkpoint.task = Some(TaskAtHand {
@@ -124,27 +123,14 @@ fn the_ground_truth_says_what_is_known_and_what_is_not_and_may_be_typed() {
 fn the_open_attempt_is_what_a_session_is_at() {
     let mut world = world();
     let task = TaskId { project: ProjectName::new("api").expect("a name"), name: TaskName::new("a.md").expect("a name") };
-    let attempt = TaskAttempt {
-        claim: ClaimId("0".to_owned()),
-        session: session("s-0"),
-        conversation: ConversationId(Uuid::nil()),
-        claimed_at: at(0).wall,
-        typed: 1,
-        typed_at: None,
-        process: None,
-        delivered_at: None,
-        taken_at: None,
-        follow_ups: 0,
-        lease_until: at(60).wall,
-        done_before: None,
-        failed_before: None,
-        end: None,
-    };
+    let claim = ClaimId("0".to_owned());
+    let marker = Marker { session: session("s-0"), attempt: 1, claim, claimed_at: at(0).wall, lease_until: at(60).wall };
+    let attempt = TaskAttempt { typed: 1, ..TaskAttempt::begun(&marker, ConversationId(Uuid::nil())) };
     let before = signs_of(&world);
     world.memory.tasks.insert(task.clone(), TaskRecord { attempts: vec![attempt], ..TaskRecord::default() });
     assert_ne!(signs_of(&world), before);
     let of = |name: &str| {
-        let draft = draft(&world.spec, &world.seen, &world.memory, &session(name), CheckpointCause::ByHand, at(0));
+        let draft = world.draft(name, CheckpointCause::ByHand, 0);
         draft.expect("it is ours").task.map(|task| task.task)
     };
     assert_eq!((of("s-0"), of("s-1")), (Some(task), None));

@@ -1,5 +1,7 @@
 //! Each rule is broken once.
 
+use std::path::Path;
+
 use super::*;
 use crate::plan::{Action, Disruption, Phase, Verb};
 
@@ -33,7 +35,7 @@ fn ended(board: &mut Board) -> ClaimId {
 }
 
 const BREACHES: [Breach; 16] = [
-    ("a queue is made that the spec does not declare", |_| vec![(about("a"), Effect::CreateQueue { project: "/etc".into() })]),
+    ("a queue is made that the spec does not declare", |_| vec![(about("a"), QueueChange::Create.at(Path::new("/etc")))]),
     ("a task is given out while a swap is open", |board| {
         let claim = claim(board, "a");
         board.world.open_swap(&[]);
@@ -62,20 +64,20 @@ const BREACHES: [Breach; 16] = [
     }),
     ("a claim is taken away while its attempt is open", |board| {
         let claim = Some(ended(board));
-        vec![(about("a"), Effect::ReleaseTask { project: "/src/api".into(), task: name("a"), claim })]
+        vec![(about("a"), QueueChange::Release { task: name("a"), claim }.at(Path::new("/src/api")))]
     }),
     ("a claim is taken away while its attempt is open", |board| {
         let claim = Some(ended(board));
-        vec![(about("a"), Effect::FailTask { project: "/src/api".into(), task: name("a"), claim, reason: String::new() })]
+        vec![(about("a"), QueueChange::Fail { task: name("a"), claim, reason: String::new() }.at(Path::new("/src/api")))]
     }),
     ("a task is put aside while an attempt at it is open", |board| {
         ended(board);
-        vec![(about("a"), Effect::FailTask { project: "/src/api".into(), task: name("a"), claim: None, reason: String::new() })]
+        vec![(about("a"), QueueChange::Fail { task: name("a"), claim: None, reason: String::new() }.at(Path::new("/src/api")))]
     }),
     ("a task is marked done that no agent took", |board| {
         let claim = ended(board);
         board.attempt("a").taken_at = None;
-        vec![(about("a"), Effect::FinishTask { project: "/src/api".into(), task: name("a"), claim })]
+        vec![(about("a"), QueueChange::Finish { task: name("a"), claim }.at(Path::new("/src/api")))]
     }),
     ("a claim is not about a task", |board| vec![(ObjectRef::Pool, claim(board, "a").1)]),
     ("a task is claimed twice in one plan", |board| vec![claim(board, "a"); 2]),

@@ -71,11 +71,11 @@ fn carry_out(board: &mut Board, planned: &Planned) {
     for (_, action) in &planned.plan.actions {
         let ObjectRef::Task(id) = &action.object else { continue };
         match action.effect.as_ref() {
-            Some(Effect::ClaimTask { marker, .. } | Effect::RenewClaim { marker, .. }) => {
+            Some(Effect::Queue { change: QueueChange::Claim { marker, .. } | QueueChange::Renew { marker, .. }, .. }) => {
                 board.queue().markers.insert(id.name.clone(), MarkerView::Marker(marker.clone()));
             }
-            Some(Effect::ReleaseTask { .. }) => drop(board.queue().markers.remove(&id.name)),
-            Some(Effect::FailTask { .. } | Effect::FinishTask { .. }) => {
+            Some(Effect::Queue { change: QueueChange::Release { .. }, .. }) => drop(board.queue().markers.remove(&id.name)),
+            Some(Effect::Queue { change: QueueChange::Fail { .. } | QueueChange::Finish { .. }, .. }) => {
                 board.queue().inbox.remove(&id.name);
                 board.queue().markers.remove(&id.name);
                 board.world.memory.tasks.remove(id);
@@ -86,25 +86,10 @@ fn carry_out(board: &mut Board, planned: &Planned) {
         let Some(effect) = &action.effect else { continue };
         let at = board.world.now.wall;
         match effect {
-            Effect::ClaimTask { marker, .. } => {
+            Effect::Queue { change: QueueChange::Claim { marker, .. }, .. } => {
                 let record = board.world.memory.tasks.entry(id.clone()).or_default();
                 if record.attempts.iter().all(|attempt| attempt.claim != marker.claim) {
-                    record.attempts.push(TaskAttempt {
-                        claim: marker.claim.clone(),
-                        session: marker.session.clone(),
-                        conversation: World::conversation(marker.session.as_str()),
-                        claimed_at: marker.claimed_at,
-                        typed: 0,
-                        typed_at: None,
-                        process: None,
-                        delivered_at: None,
-                        taken_at: None,
-                        follow_ups: 0,
-                        lease_until: marker.lease_until,
-                        done_before: None,
-                        failed_before: None,
-                        end: None,
-                    });
+                    record.attempts.push(TaskAttempt::begun(marker, World::conversation(marker.session.as_str())));
                 }
             }
             Effect::TypePrompt { .. } => {
@@ -162,7 +147,7 @@ proptest! {
             (-priority, file.identity.modified, task.clone())
         };
         let claimed: Vec<_> = planned.plan.actions.iter().filter_map(|(_, action)| match &action.effect {
-            Some(Effect::ClaimTask { task, .. }) => Some(task.clone()),
+            Some(Effect::Queue { change: QueueChange::Claim { task, .. }, .. }) => Some(task.clone()),
             _ => None,
         }).collect();
         let restored = |task: &TaskName| memory.get(&TaskId { project: project_name(), name: task.clone() }).is_some_and(|record| record.open().is_some());
