@@ -8,14 +8,15 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Answer, Engine, EngineError, Request};
+use super::{Answer, Engine, EngineError, Request, View};
 use crate::{
     host::{Host, Look},
     model::{EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{CheckpointCause, CheckpointEnd, EndedCheckpoint},
+    observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint, Seen},
     plan::{
         TaskRecord,
         checkpoints::{CheckpointState, OpenAttempts, draft, ground_truth, next_checkpoint, signs},
+        tasks::{TaskGrounds, Truth, wanted_truths},
     },
 };
 
@@ -42,6 +43,31 @@ impl Checkpointing {
     }
 }
 
+impl<H: Host> View<H> {
+    /// Keeps what a checkpoint tells of a session that is at a task. One without a transcript could not be gathered, and tells nothing.
+    fn know(&mut self, checkpoint: &Checkpoint) {
+        let (name, at) = (&checkpoint.session, checkpoint.taken_at);
+        if checkpoint.transcript.is_some() && self.ground_truth.get(name).is_none_or(|known| known.at <= at) {
+            self.ground_truth.insert(name.clone(), Truth { text: ground_truth(checkpoint), at });
+        }
+    }
+
+    /// What this process has not seen itself, the newest checkpoint on disk tells. What is known of sessions that are at no task is forgotten.
+    fn know_from_disk(&mut self) {
+        let open: BTreeMap<_, _> =
+            self.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| (&attempt.session, attempt.conversation)).collect();
+        let newest = open.iter().filter(|(name, _)| !self.ground_truth.contains_key(**name)).filter_map(|(name, conversation)| {
+            let found = self.seen.checkpoints.get(*name).and_then(Seen::value)?.newest.as_ref()?;
+            (found.checkpoint.conversation == *conversation).then(|| found.checkpoint.clone())
+        });
+        let newest: Vec<_> = newest.collect();
+        self.ground_truth.retain(|name, _| open.contains_key(name));
+        for checkpoint in &newest {
+            self.know(checkpoint);
+        }
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Begins every checkpoint that is due.
     pub(super) fn start_checkpoints(&mut self) {
@@ -56,6 +82,14 @@ impl<H: Host> Engine<H> {
                 Some((at, why)) if at.mono <= now.mono => due.push((name.clone(), why)),
                 Some((at, _)) => self.checkpointing.next = super::pass::earliest(self.checkpointing.next, Some(at.wall)),
                 None => {}
+            }
+        }
+        let grounds = TaskGrounds { spec: &self.view.spec, seen: &self.view.seen, memory: &self.view.memory, now };
+        for (name, ended_at) in wanted_truths(&grounds, &self.view.ground_truth) {
+            // One for each end of a turn: if it fails, what is known has to do.
+            let is_begun = self.checkpointing.states.get(&name).is_some_and(|state| state.is_of(ended_at));
+            if !is_begun && due.iter().all(|(other, _)| *other != name) {
+                due.push((name, CheckpointCause::TurnEnded));
             }
         }
         let sessions = &self.view.spec.sessions;
@@ -115,14 +149,12 @@ impl<H: Host> Engine<H> {
                 CheckpointEnd::Failed(_) => drop(self.checkpointing.failing.insert(name.clone())),
                 _ => drop(self.checkpointing.failing.remove(name)),
             }
-            self.view.ground_truth.insert(name.clone(), ground_truth(checkpoint));
+            self.view.know(checkpoint);
         }
-        if ended.is_empty() {
-            return ended;
+        self.view.know_from_disk();
+        if !ended.is_empty() {
+            self.learn(Vec::new(), events);
         }
-        let at_a_task: Vec<_> = self.view.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
-        self.view.ground_truth.retain(|name, _| at_a_task.contains(&name));
-        self.learn(Vec::new(), events);
         ended
     }
 

@@ -12,7 +12,7 @@ use crate::{
     observed::{
         Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointsView, EndedCheckpoint, FoundCheckpoint, Seen, Snapshot,
     },
-    plan::{Memory, Outcome},
+    plan::{Memory, Outcome, TaskRecord},
     spec::Spec,
 };
 
@@ -74,13 +74,16 @@ impl World {
     pub(super) fn show_checkpoints(&self, spec: &Spec, memory: &Memory, now: Now, seen: &mut Snapshot) {
         let unknown = spec.sessions.keys().filter(|name| !memory.sessions.contains_key(*name));
         let names: std::collections::BTreeSet<_> = self.checkpoints.keys().chain(unknown).cloned().collect();
+        let open = memory.tasks.values().filter_map(TaskRecord::open);
+        let at_a_task: std::collections::BTreeSet<_> = open.map(|attempt| attempt.session.clone()).collect();
         let view = |name: &SessionName| {
             let taken = self.checkpoints(name);
-            let newest = taken.last().filter(|_| !memory.sessions.contains_key(name)).map(|(id, checkpoint)| {
-                let path = Self::transcript_path(&spec.shared.root, &checkpoint.workdir, checkpoint.conversation);
-                let resumable = self.transcript_mark(&path, usize::MAX).is_some();
-                FoundCheckpoint { id: id.clone(), checkpoint: checkpoint.clone(), resumable, refused: Vec::new() }
-            });
+            let newest =
+                taken.last().filter(|_| !memory.sessions.contains_key(name) || at_a_task.contains(name)).map(|(id, checkpoint)| {
+                    let path = Self::transcript_path(&spec.shared.root, &checkpoint.workdir, checkpoint.conversation);
+                    let resumable = self.transcript_mark(&path, usize::MAX).is_some();
+                    FoundCheckpoint { id: id.clone(), checkpoint: checkpoint.clone(), resumable, refused: Vec::new() }
+                });
             CheckpointsView { taken: taken.iter().map(|(id, _)| id.clone()).collect(), newest }
         };
         seen.checkpoints = names.into_iter().map(|name| (name.clone(), Seen::known(view(&name), now))).collect();

@@ -24,7 +24,7 @@ use crate::{
     observed::{
         CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen,
     },
-    plan::{Memory, TargetKind},
+    plan::{Memory, TargetKind, TaskRecord},
 };
 
 /// How long files may take to answer. A local file system needs milliseconds; one that hangs must not hold up a look.
@@ -255,8 +255,10 @@ async fn look_at_checkpoints(
     memory: &Memory,
     now: Now,
 ) -> BTreeMap<SessionName, Seen<CheckpointsView>> {
-    let unknown: Vec<SessionName> = ground.sessions.iter().filter(|name| !memory.sessions.contains_key(*name)).cloned().collect();
-    let asked = unknown.clone();
+    let asked: Vec<SessionName> = ground.sessions.iter().filter(|name| !memory.sessions.contains_key(*name)).cloned().collect();
+    // A session that is asked once more about its task is told what its newest checkpoint says.
+    let at_a_task = memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| attempt.session.clone());
+    let unknown: Vec<SessionName> = asked.iter().cloned().chain(at_a_task).collect();
     let ground = Arc::clone(ground);
     let work = move || {
         checkpoint::look(&mut lock(&shelf), &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)

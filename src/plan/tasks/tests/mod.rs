@@ -24,6 +24,7 @@ use crate::{
 struct Board {
     world: World,
     gate: Gate,
+    truth: GroundTruth,
 }
 
 fn project_name() -> ProjectName {
@@ -55,7 +56,8 @@ impl Board {
         });
         let queue = QueueView { project_exists: true, exists: true, ..QueueView::default() };
         world.seen.queues.insert(project_name(), Seen::known(queue, world.now));
-        Self { world, gate: Gate::OPEN }
+        let truth = GroundTruth::from([(session("s-0"), Truth { text: "the truth".to_owned(), at: world.now.wall })]);
+        Self { world, gate: Gate::OPEN, truth }
     }
 
     fn queue(&mut self) -> &mut QueueView {
@@ -108,7 +110,7 @@ impl Board {
         let World { spec, seen, memory, now } = &self.world;
         let mut planned = plan(spec, seen, memory, *now);
         let grounds = TaskGrounds { spec, seen, memory, now: *now };
-        plan_tasks(&grounds, &self.gate, &GroundTruth::new(), &mut planned);
+        plan_tasks(&grounds, &self.gate, &self.truth, &mut planned);
         filter(planned, memory, *now)
     }
 
