@@ -14,8 +14,7 @@ use crate::{
     model::{EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint, Seen},
     plan::{
-        TaskRecord,
-        checkpoints::{CheckpointState, OpenAttempts, draft, ground_truth, next_checkpoint, signs},
+        checkpoints::{CheckpointState, OpenAttempts, Signs, draft, ground_truth, next_checkpoint, signs},
         tasks::{TaskGrounds, Truth, wanted_truths},
     },
 };
@@ -54,8 +53,7 @@ impl<H: Host> View<H> {
 
     /// What this process has not seen itself, the newest checkpoint on disk tells. What is known of sessions that are at no task is forgotten.
     fn know_from_disk(&mut self) {
-        let open: BTreeMap<_, _> =
-            self.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| (&attempt.session, attempt.conversation)).collect();
+        let open: BTreeMap<_, _> = self.memory.open_attempts().map(|(_, attempt)| (&attempt.session, attempt.conversation)).collect();
         let newest = open.iter().filter(|(name, _)| !self.ground_truth.contains_key(**name)).filter_map(|(name, conversation)| {
             let found = self.seen.checkpoints.get(*name).and_then(Seen::value)?.newest.as_ref()?;
             (found.checkpoint.conversation == *conversation).then(|| found.checkpoint.clone())
@@ -79,7 +77,7 @@ impl<H: Host> Engine<H> {
             let Some(signs) = signs(&self.view.seen, &self.view.memory, &open, name) else { continue };
             let state = self.checkpointing.states.get(name);
             match next_checkpoint(&self.view.spec.checkpoints, state, name, &signs, self.checkpointing.begun) {
-                Some((at, why)) if at.mono <= now.mono => due.push((name.clone(), why)),
+                Some((at, why)) if at.mono <= now.mono => due.extend(self.prepare(&open, name, why).map(|draft| (draft, signs))),
                 Some((at, _)) => self.checkpointing.next = super::pass::earliest(self.checkpointing.next, Some(at.wall)),
                 None => {}
             }
@@ -88,27 +86,42 @@ impl<H: Host> Engine<H> {
         for (name, ended_at) in wanted_truths(&grounds, &self.view.ground_truth) {
             // One for each end of a turn: if it fails, what is known has to do.
             let is_begun = self.checkpointing.states.get(&name).is_some_and(|state| state.is_of(ended_at));
-            if !is_begun && due.iter().all(|(other, _)| *other != name) {
-                due.push((name, CheckpointCause::TurnEnded));
+            if is_begun || due.iter().any(|(draft, _)| draft.session == name) {
+                continue;
             }
+            let signs = signs(&self.view.seen, &self.view.memory, &open, &name);
+            due.extend(self.prepare(&open, &name, CheckpointCause::TurnEnded).zip(signs));
         }
         let sessions = &self.view.spec.sessions;
         self.checkpointing.states.retain(|name, _| sessions.contains_key(name));
         self.checkpointing.failing.retain(|name| sessions.contains_key(name));
-        for (name, why) in due {
-            self.start_checkpoint(&name, why);
+        for (draft, signs) in due {
+            self.start_checkpoint(draft, Some(signs));
         }
     }
 
-    /// Begins one. Answers whether there is anything to keep.
-    fn start_checkpoint(&mut self, name: &SessionName, why: CheckpointCause) -> bool {
+    fn prepare(&self, open: &OpenAttempts<'_>, name: &SessionName, why: CheckpointCause) -> Option<Checkpoint> {
+        let View { spec, seen, memory, .. } = &self.view;
+        draft(spec, seen, memory, open, name, why, self.view.host.now())
+    }
+
+    fn start_checkpoint(&mut self, draft: Checkpoint, signs: Option<Signs>) {
         let now = self.view.host.now();
-        let Some(draft) = draft(&self.view.spec, &self.view.seen, &self.view.memory, name, why, now) else { return false };
-        let signs = signs(&self.view.seen, &self.view.memory, &OpenAttempts::of(&self.view.memory), name);
-        self.checkpointing.states.entry(name.clone()).or_default().started(signs, now);
-        tracing::debug!(session = %name, %why, "taking a checkpoint");
+        self.checkpointing.states.entry(draft.session.clone()).or_default().started(signs, now);
+        tracing::debug!(session = %draft.session, why = %draft.why, "taking a checkpoint");
         self.view.host.start_checkpoint(draft);
-        true
+    }
+
+    /// Begins those of some sessions at once. Answers which of them have anything to keep.
+    fn start_checkpoints_of(&mut self, sessions: &[SessionName], why: CheckpointCause) -> Vec<SessionName> {
+        let open = OpenAttempts::of(&self.view.memory);
+        let signs = |name| signs(&self.view.seen, &self.view.memory, &open, name);
+        let due: Vec<_> = sessions.iter().filter_map(|name| Some((self.prepare(&open, name, why)?, signs(name)))).collect();
+        let begun = due.iter().map(|(draft, _)| draft.session.clone()).collect();
+        for (draft, signs) in due {
+            self.start_checkpoint(draft, signs);
+        }
+        begun
     }
 
     /// When the next checkpoint is due.
@@ -160,11 +173,7 @@ impl<H: Host> Engine<H> {
 
     /// Keeps what the sessions that are about to be stopped leave behind. Neither a failure nor slowness holds a swap up.
     pub(super) async fn checkpoint_before_stop(&mut self, sessions: &[SessionName]) {
-        let mut any = false;
-        for name in sessions {
-            any |= self.start_checkpoint(name, CheckpointCause::BeforeSwap);
-        }
-        if any {
+        if !self.start_checkpoints_of(sessions, CheckpointCause::BeforeSwap).is_empty() {
             self.view.host.finish_checkpoints(BEFORE_SWAP).await;
             self.end_checkpoints();
         }
@@ -184,15 +193,10 @@ impl<H: Host> Engine<H> {
 
     /// Takes them and waits for them. Answers a line for each session, and whether anything was written or failed.
     async fn take_checkpoints(&mut self, sessions: &[SessionName]) -> (Vec<String>, bool, bool) {
-        let (mut lines, mut changed, mut failed) = (Vec::new(), false, false);
-        let mut open: Vec<_> = Vec::new();
-        for name in sessions {
-            if self.start_checkpoint(name, CheckpointCause::ByHand) {
-                open.push(name.clone());
-            } else {
-                lines.push(format!("{name}: nothing was ever started in it"));
-            }
-        }
+        let (mut changed, mut failed) = (false, false);
+        let mut open = self.start_checkpoints_of(sessions, CheckpointCause::ByHand);
+        let bare = sessions.iter().filter(|name| !open.contains(name));
+        let mut lines: Vec<_> = bare.map(|name| format!("{name}: nothing was ever started in it")).collect();
         if !open.is_empty() {
             self.view.host.finish_checkpoints(BY_HAND).await;
         }

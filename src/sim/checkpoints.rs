@@ -12,7 +12,7 @@ use crate::{
     observed::{
         Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointsView, EndedCheckpoint, FoundCheckpoint, Seen, Snapshot,
     },
-    plan::{Memory, Outcome, TaskRecord},
+    plan::{Memory, Outcome},
     spec::Spec,
 };
 
@@ -74,8 +74,7 @@ impl World {
     pub(super) fn show_checkpoints(&self, spec: &Spec, memory: &Memory, now: Now, seen: &mut Snapshot) {
         let unknown = spec.sessions.keys().filter(|name| !memory.sessions.contains_key(*name));
         let names: std::collections::BTreeSet<_> = self.checkpoints.keys().chain(unknown).cloned().collect();
-        let open = memory.tasks.values().filter_map(TaskRecord::open);
-        let at_a_task: std::collections::BTreeSet<_> = open.map(|attempt| attempt.session.clone()).collect();
+        let at_a_task: std::collections::BTreeSet<_> = memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
         let view = |name: &SessionName| {
             let taken = self.checkpoints(name);
             let newest =

@@ -11,26 +11,7 @@ use claude_failover::{
 };
 use jiff::SignedDuration;
 
-use crate::lab::{LONG, Lab};
-
-/// Two accounts, four sessions that take tasks, one project.
-pub const QUEUE_POOL: &str = "
-apiVersion: claude-failover/v1
-kind: Pool
-metadata: { name: lab }
-spec:
-  accounts:
-    - { name: primary, home: /lab/primary }
-    - { name: backup, home: /lab/backup }
-  activeLink: /lab/active
-  shared: { root: /lab/shared }
-  quota: { sources: [cli], pollEvery: 3m }
-  swap: { drain: 10m, proveWithin: 30s, minDwell: 45m }
-  sessions:
-    - { names: 's-{0..3}', workdir: /lab/work, dispatch: true }
-  projects:
-    - { path: /lab/api }
-";
+use crate::lab::{LONG, Lab, QUEUE_POOL};
 
 pub const PROJECT: &str = "/lab/api";
 
@@ -58,16 +39,9 @@ fn set_work(lab: &Lab, name: &str, result: WorkResult) {
     lab.world.borrow_mut().set_work(&task(name), Work { length: Duration::from_secs(40), result });
 }
 
-fn converged() -> Lab {
-    let lab = Lab::new(QUEUE_POOL);
-    lab.run(LONG);
-    assert_eq!(lab.differences(), [""; 0], "{}", lab.story());
-    lab
-}
-
 #[test]
 fn tasks_flow_through_idle_sessions() {
-    let lab = converged();
+    let lab = Lab::converged(QUEUE_POOL);
     drop_tasks(&lab, &["a", "b", "c", "d", "e", "f"]);
     set_work(&lab, "b", WorkResult::Forgotten(1));
     set_work(&lab, "c", WorkResult::GivenUp);
@@ -93,7 +67,7 @@ fn at_every_effect(what: &str, wanted: (&str, &str), scenario: fn(&Lab)) {
         assert_eq!((done.join(" ").as_str(), failed.join(" ").as_str()), wanted, "{what}\n{}", lab.story());
         assert_eq!((inbox.len(), markers, lab.memory().tasks.len()), (0, 0, 0), "{what}\n{}", lab.story());
     };
-    let clean = converged();
+    let clean = Lab::converged(QUEUE_POOL);
     let first = clean.effects();
     scenario(&clean);
     check(&clean, what);
@@ -101,7 +75,7 @@ fn at_every_effect(what: &str, wanted: (&str, &str), scenario: fn(&Lab)) {
     assert!(count > 0, "{what}: the clean run does nothing");
     for number in 0..count {
         for fault in Fault::ALL {
-            let lab = converged();
+            let lab = Lab::converged(QUEUE_POOL);
             lab.world.borrow_mut().set_faults(FaultPlan::at(first + number, fault));
             scenario(&lab);
             check(&lab, &format!("{what}, effect {number}, {fault:?}"));
@@ -152,7 +126,7 @@ fn a_task_that_cannot_be_read_is_put_aside() {
 /// Each agent that is at it ends, again and again.
 #[test]
 fn a_task_that_ends_its_agents_costs_no_more_than_one_session() {
-    let lab = converged();
+    let lab = Lab::converged(QUEUE_POOL);
     set_work(&lab, "a", WorkResult::Fatal(99));
     drop_tasks(&lab, &["a", "b"]);
     lab.run(LONG);
@@ -168,7 +142,7 @@ fn a_task_that_ends_its_agents_costs_no_more_than_one_session() {
 #[test]
 fn a_clock_that_is_set_back_freezes_no_task() {
     for seconds in [1, 15, 30, 45, 60, 100] {
-        let lab = converged();
+        let lab = Lab::converged(QUEUE_POOL);
         set_work(&lab, "a", WorkResult::Forgotten(1));
         drop_tasks(&lab, &["a", "b"]);
         lab.world.borrow_mut().swallow_prompts("s-1", 1);
@@ -232,7 +206,7 @@ fn after_room_came_back_tasks_begin_a_few_at_a_time() {
 /// A person has begun to type something into one of the sessions and has gone to lunch.
 #[test]
 fn a_draft_keeps_tasks_away_from_its_session_and_from_no_other() {
-    let lab = converged();
+    let lab = Lab::converged(QUEUE_POOL);
     lab.world.borrow_mut().person().draft("s-0", true);
     let header = TaskHeader { session: Some(SessionName::new("s-0").unwrap()), ..TaskHeader::default() };
     lab.world.borrow_mut().person().put_task(Path::new(PROJECT), &task("pinned"), Ok(header));

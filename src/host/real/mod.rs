@@ -35,7 +35,7 @@ use self::{ground::Ground, queues::Queues, readings::Readings, screens::Screens,
 use super::{
     Host, Look, Wake,
     checkpoint::{Checkpoints, files::Shelf},
-    intake::Intake,
+    intake::{Intake, at_work::AtWork},
     process::{DeathWatch, ProcessError},
     tmux::{RuntimeDirectory, Socket, TmuxConfig, TmuxError, TmuxServer},
     watch::Watch,
@@ -64,6 +64,11 @@ impl Station {
     /// The socket that hooks and status lines report to.
     pub fn intake_socket(&self) -> PathBuf {
         self.runtime.join("intake.sock")
+    }
+
+    /// Where it is noted who our control client at the tmux server is.
+    pub fn control_record(&self) -> PathBuf {
+        self.runtime.join("control-client.json")
     }
 
     /// Where their reports wait while nobody listens.
@@ -138,6 +143,8 @@ pub struct RealHost {
     queues: Queues,
     /// The words on the pool that status lines show, as they were last written.
     pool_line: String,
+    /// Which project each session has a task of, as hooks were last told; read back at the first look.
+    at_work: Option<AtWork>,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -162,6 +169,7 @@ impl RealHost {
             checkpoint_shelf: Arc::default(),
             queues: Queues::default(),
             pool_line: String::new(),
+            at_work: None,
             heard: BTreeSet::new(),
         })
     }
@@ -211,15 +219,14 @@ impl Host for RealHost {
         let ground = Ground::new(spec, pool, &self.station);
         if self.ground.as_ref().is_none_or(|before| before.tmux != ground.tmux || before.pool != pool) {
             match tmux_config(&spec.tmux) {
-                Ok(config) => self.tmux = Some(TmuxServer::new(config)),
+                Ok(config) => self.tmux = Some(TmuxServer::new(config).recording(self.station.control_record())),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "cannot use the pool's tmux server");
                     self.tmux = None;
                 }
             }
         }
-        let workdirs = spec.sessions.iter().map(|(name, session)| (name.clone(), session.workdir.clone())).collect();
-        self.tracks.look_for_status_files(workdirs, ground.queues.iter().map(|(_, path)| path.clone()).collect());
+        self.tracks.look_for_status_files(ground.queues.iter().map(|(_, path)| path).chain(&ground.workdirs).cloned());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }

@@ -36,7 +36,7 @@ pub use due::next_task_deadline;
 pub use gate::{Gate, GateGrounds, Hold, gate};
 pub use holder::may_be_at_it;
 pub use planner::{plan_tasks, task_waits};
-pub use prompt::{follow_up_text, prompt_text, quote_path};
+pub use prompt::{follow_up_text, prompt_text};
 pub use untyped::Untyped;
 pub use wait::{Predecessor, TaskWait};
 
@@ -44,7 +44,7 @@ use holder::{Holder, turn};
 
 use super::{MAX_FACT_AGE, Memory, TaskRecord, backoff::MAX_EXITS};
 use crate::{
-    model::{Now, ProjectName, SessionName, TaskName},
+    model::{Now, ProjectName, SessionName, TaskName, later},
     observed::{InboxView, QueueView, Snapshot},
     spec::{Project, Spec},
 };
@@ -122,10 +122,6 @@ fn is_used_up(project: &Project, file: Option<&InboxView>, record: &TaskRecord) 
     record.ends_agents() || record.used() >= usize::try_from(limit.max(1)).unwrap_or(usize::MAX)
 }
 
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
-}
-
 /// What is known of what sessions last did.
 pub type GroundTruth = BTreeMap<SessionName, Truth>;
 
@@ -140,8 +136,7 @@ pub struct Truth {
 
 /// The sessions that are about to be asked once more, each with when its turn ended: what is known of it should be of behind that.
 pub fn wanted_truths(grounds: &TaskGrounds<'_>, truth: &GroundTruth) -> Vec<(SessionName, Timestamp)> {
-    let open = grounds.memory.tasks.values().filter_map(TaskRecord::open);
-    let ended = open.filter_map(|attempt| {
+    let ended = grounds.memory.open_attempts().filter_map(|(_, attempt)| {
         let Holder::Idle(agent) = grounds.holder(attempt) else { return None };
         // What ended before the clock was set back cannot be told from what is new.
         let at = turn(attempt, agent).ended_at().filter(|at| *at <= later(grounds.now.wall, AHEAD))?;

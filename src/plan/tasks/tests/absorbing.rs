@@ -6,14 +6,6 @@ use AttemptVerdict as V;
 
 type Case = (&'static str, fn(&mut Board), Option<AttemptVerdict>, &'static [EventReason]);
 
-fn untaken(board: &mut Board, typed: u32, seconds: i64) {
-    let attempt = board.attempt("a");
-    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
-    (attempt.delivered_at, attempt.taken_at) = (None, None);
-    board.world.agent("s-0").prompts.clear();
-    board.rest("s-0", 200);
-}
-
 /// The agent of `s-0` ended by itself at these times.
 fn exits(board: &mut Board, times: &[i64], quarantined: bool) {
     let exits = times.iter().map(|time| at(*time).wall).collect();
