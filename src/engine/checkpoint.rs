@@ -12,8 +12,11 @@ use super::{Answer, Engine, EngineError, Request, View};
 use crate::{
     host::{Host, Look},
     model::{EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint},
-    plan::checkpoints::{CheckpointState, OpenAttempts, Signs, draft, ground_truth, next_checkpoint, signs},
+    observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint, Seen},
+    plan::{
+        checkpoints::{CheckpointState, OpenAttempts, Signs, draft, ground_truth, next_checkpoint, signs},
+        tasks::{TaskGrounds, Truth, wanted_truths},
+    },
 };
 
 /// How long a swap waits for the checkpoints of the sessions that it stops.
@@ -41,6 +44,30 @@ impl Checkpointing {
     }
 }
 
+impl<H: Host> View<H> {
+    /// Keeps what a checkpoint tells of a session that is at a task. One without a transcript could not be gathered, and tells nothing.
+    fn know(&mut self, checkpoint: &Checkpoint) {
+        let (name, at) = (&checkpoint.session, checkpoint.taken_at);
+        if checkpoint.transcript.is_some() && self.ground_truth.get(name).is_none_or(|known| known.at <= at) {
+            self.ground_truth.insert(name.clone(), Truth { text: ground_truth(checkpoint), at });
+        }
+    }
+
+    /// What this process has not seen itself, the newest checkpoint on disk tells. What is known of sessions that are at no task is forgotten.
+    fn know_from_disk(&mut self) {
+        let open: BTreeMap<_, _> = self.memory.open_attempts().map(|(_, attempt)| (&attempt.session, attempt.conversation)).collect();
+        let newest = open.iter().filter(|(name, _)| !self.ground_truth.contains_key(**name)).filter_map(|(name, conversation)| {
+            let found = self.seen.checkpoints.get(*name).and_then(Seen::value)?.newest.as_ref()?;
+            (found.checkpoint.conversation == *conversation).then(|| found.checkpoint.clone())
+        });
+        let newest: Vec<_> = newest.collect();
+        self.ground_truth.retain(|name, _| open.contains_key(name));
+        for checkpoint in &newest {
+            self.know(checkpoint);
+        }
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Looks when the checkpoint of each session is due, and begins every one that is. It follows a look at the pool.
     pub(super) fn start_checkpoints(&mut self) {
@@ -50,6 +77,14 @@ impl<H: Host> Engine<H> {
         let open = OpenAttempts::of(&self.view.memory);
         let due = |name: &SessionName| Some((name.clone(), self.checkpoint_due(name, &open)?));
         self.checkpointing.due = sessions.keys().filter_map(due).collect();
+        let now = self.view.host.now();
+        let grounds = TaskGrounds { spec: &self.view.spec, seen: &self.view.seen, memory: &self.view.memory, now };
+        for (name, ended_at) in wanted_truths(&grounds, &self.view.ground_truth) {
+            // One for each end of a turn: if it fails, what is known has to do.
+            if !self.checkpointing.states.get(&name).is_some_and(|state| state.is_of(ended_at)) {
+                self.checkpointing.due.insert(name, (now, CheckpointCause::TurnEnded));
+            }
+        }
         self.start_due_checkpoints();
     }
 
@@ -145,14 +180,12 @@ impl<H: Host> Engine<H> {
                 CheckpointEnd::Failed(_) => drop(self.checkpointing.failing.insert(name.clone())),
                 _ => drop(self.checkpointing.failing.remove(name)),
             }
-            self.view.ground_truth.insert(name.clone(), ground_truth(checkpoint));
+            self.view.know(checkpoint);
         }
-        if ended.is_empty() {
-            return ended;
+        self.view.know_from_disk();
+        if !ended.is_empty() {
+            self.learn(Vec::new(), events);
         }
-        let at_a_task: BTreeSet<_> = self.view.memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
-        self.view.ground_truth.retain(|name, _| at_a_task.contains(name));
-        self.learn(Vec::new(), events);
         ended
     }
 

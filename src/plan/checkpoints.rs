@@ -27,6 +27,11 @@ pub struct CheckpointState {
 }
 
 impl CheckpointState {
+    /// Whether one is under way, or was begun at that time or later.
+    pub fn is_of(&self, at: Timestamp) -> bool {
+        self.under_way || self.last.as_ref().is_some_and(|(_, begun)| begun.wall >= at)
+    }
+
     /// One is begun.
     pub fn started(&mut self, signs: Option<Signs>, now: Now) {
         self.under_way = true;

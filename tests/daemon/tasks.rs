@@ -138,6 +138,35 @@ fn a_killed_agent_goes_on_with_its_task() {
     assert_each_done_once(&pool, &["a.md".to_owned()]);
 }
 
+/// The prompts about a task, in the order in which they were taken.
+fn prompts(pool: &Pool, task: &str) -> Vec<String> {
+    let transcripts = pool.transcripts();
+    let records = transcripts.values().flat_map(|bytes| bytes.split(|byte| *byte == b'\n'));
+    let records = records.filter_map(|line| serde_json::from_slice::<Value>(line).ok()).filter(|record| record["type"] == "user");
+    let texts = records.filter_map(|record| record["message"]["content"].as_str().map(ToOwned::to_owned));
+    texts.filter(|text| text.contains("[claim ") && text.contains(&format!("/inbox/{task}"))).collect()
+}
+
+/// The agent is killed in the middle of the turn and the daemon with it. The agent goes on by itself, forgets to move the file, and is asked once
+/// more: it is told what is known of it, although the daemon that asks has not seen the turn begin.
+#[test]
+fn an_interrupted_task_is_followed_up_once_with_what_is_known() {
+    let mut pool = working(1);
+    drop_task(&pool, "a.md", "Take your time. [[tool 3]] [[forget once]]\n");
+    wait_until("the task to be taken", || pool.count("TaskDelivered") == 1);
+    pool.stop_daemon(Signal::SIGKILL);
+    kill(Pid::from_raw(pool.agents()[0].pid), Signal::SIGKILL).expect("it lives");
+    pool.start_daemon();
+    wait_until("the task to be done", || names(&pool, "done").contains("a.md") && names(&pool, "inbox").is_empty());
+    assert_eq!((pool.count("TaskFollowedUp"), pool.count("TaskReleased"), pool.count("TaskClaimed")), (1, 0, 1));
+    let prompts = prompts(&pool, "a.md");
+    let followed_up: Vec<_> = prompts.iter().filter(|prompt| prompt.contains("is not done")).collect();
+    assert_eq!(followed_up.len(), 1, "{prompts:#?}");
+    for words in ["What is known: Task: api/a.md", "Last tool call: Bash"] {
+        assert!(followed_up[0].contains(words), "{words:?} is not in {:?}", followed_up[0]);
+    }
+}
+
 #[test]
 fn a_daemon_that_is_killed_again_and_again_neither_loses_nor_doubles_a_task() {
     let mut pool = working(3);
