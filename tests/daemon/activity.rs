@@ -4,7 +4,10 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::pool::{Pool, row, wait_for, wait_until};
+use crate::{
+    pool::{Pool, row},
+    waiting::{wait_for, wait_until},
+};
 
 /// A pool whose agent never gets a register entry, with a project and a daemon.
 fn silent(project: &str) -> Pool {

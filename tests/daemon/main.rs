@@ -11,11 +11,14 @@ mod checkpoints;
 mod hooks;
 mod killed;
 mod links;
+mod orphan;
 mod pool;
 mod rollback;
 mod run;
 mod screens;
 mod swap;
 mod tasks;
+#[path = "../support/waiting.rs"]
+mod waiting;
 mod witness;
 mod words;

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::json;
 
-use crate::pool::{Pool, contains, wait_until};
+use crate::{
+    pool::{Pool, contains},
+    waiting::wait_until,
+};
 
 /// Says that it is idle, draws the screen of its session and keeps what is typed.
 const AGENT: &str = r#"

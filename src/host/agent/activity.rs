@@ -333,6 +333,7 @@ mod tests {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             evidence: judged.evidence,
             screen: None,
         };

@@ -57,23 +57,30 @@ fn a_turn_is_told_from_its_beginning_to_its_end() {
     let project = Project::new();
     project.note("s1", "SessionStart", &source("startup"), 0);
     let status = project.status();
-    assert_eq!((status.state, status.session, status.heartbeat, status.since), (AgentState::Idle, Some(name("s1")), at(0), Some(at(0))));
+    assert_eq!(
+        (status.first.state, status.session, status.first.heartbeat, status.first.since),
+        (AgentState::Idle, Some(name("s1")), at(0), Some(at(0)))
+    );
 
     project.note("s1", "UserPromptSubmit", &prompt("go"), 10);
     project.note("s1", "Notification", &Report::default(), 20);
     let status = project.status();
-    assert_eq!((status.state, status.heartbeat, status.since), (AgentState::Working, at(20), Some(at(10))));
+    assert_eq!((status.first.state, status.first.heartbeat, status.first.since), (AgentState::Working, at(20), Some(at(10))));
     let word = read(project.0.path(), &name("s1")).expect("a word");
     assert_eq!((word.activity, word.at, word.since), (Activity::Working, at(20), at(10)));
 
     for (event, report) in [("SessionStart", source("resume")), ("SessionStart", source("compact"))] {
         project.note("s1", event, &report, 25);
-        assert_eq!(project.status().state, AgentState::Working, "its turn goes on behind {report:?}");
+        assert_eq!(project.status().first.state, AgentState::Working, "its turn goes on behind {report:?}");
     }
     project.note("s1", "Stop", &Report::default(), 30);
-    assert_eq!((project.status().state, project.status().since), (AgentState::Idle, Some(at(30))));
+    assert_eq!((project.status().first.state, project.status().first.since), (AgentState::Idle, Some(at(30))));
     project.note("s1", "SessionEnd", &Report::default(), 40);
-    assert_eq!((project.status().state, project.status().session), (AgentState::Idle, None), "nothing is left of a session that ended");
+    assert_eq!(
+        (project.status().first.state, project.status().session),
+        (AgentState::Idle, None),
+        "nothing is left of a session that ended"
+    );
     assert_eq!(project.names(), ["inbox", FILE]);
 }
 
@@ -83,7 +90,11 @@ fn several_sessions_stand_side_by_side() {
     project.note("s1", "UserPromptSubmit", &prompt("go"), 0);
     project.note("s2", "SessionStart", &source("startup"), 5);
     let status = project.status();
-    assert_eq!((status.state, status.session, status.heartbeat), (AgentState::Working, Some(name("s1")), at(0)), "who works goes first");
+    assert_eq!(
+        (status.first.state, status.session, status.first.heartbeat),
+        (AgentState::Working, Some(name("s1")), at(0)),
+        "who works goes first"
+    );
     assert_eq!(status.sessions.keys().map(SessionName::as_str).collect::<Vec<_>>(), ["s1", "s2"]);
     assert_eq!(read(project.0.path(), &name("s2")).map(|word| word.activity), Some(Activity::Idle));
     assert_eq!(read(project.0.path(), &name("s3")), None);
@@ -104,14 +115,14 @@ fn the_task_is_the_one_whose_marker_carries_the_claim() {
     marker("one.md", "000000000001");
     marker("two words.md", "000000000002");
     project.note("s1", "UserPromptSubmit", &prompt("do it [claim 000000000002]"), 0);
-    assert_eq!(project.status().task.expect("a task").as_str(), "two words.md");
+    assert_eq!(project.status().first.task.expect("a task").as_str(), "two words.md");
     project.note("s1", "UserPromptSubmit", &prompt("hurry"), 1);
-    assert_eq!(project.status().task.expect("still").as_str(), "two words.md");
+    assert_eq!(project.status().first.task.expect("still").as_str(), "two words.md");
     assert_eq!(read(project.0.path(), &name("s1")).expect("a word").says, "working on two%20words.md");
     project.note("s1", "Stop", &Report::default(), 2);
-    assert_eq!(project.status().task, None);
+    assert_eq!(project.status().first.task, None);
     project.note("s1", "UserPromptSubmit", &prompt("[claim 00000000000f]"), 3);
-    assert_eq!(project.status().task, None, "a claim that nobody made names nothing");
+    assert_eq!(project.status().first.task, None, "a claim that nobody made names nothing");
 }
 
 #[test]
@@ -131,7 +142,7 @@ fn a_broken_or_foreign_file_says_nothing_and_is_replaced() {
         fs::write(project.file(), content).expect("written");
         assert_eq!(read(project.0.path(), &name("s1")), None, "{content:.40}");
         project.note("s1", "UserPromptSubmit", &prompt("go"), 1);
-        assert_eq!(project.status().state, AgentState::Working, "{content:.40}");
+        assert_eq!(project.status().first.state, AgentState::Working, "{content:.40}");
     }
     let script = format!("{{\"state\":\"working\",\"session\":\"s9\",\"heartbeat\":\"{}\",\"mine\":1}}", at(0));
     fs::write(project.file(), script).expect("written");
@@ -171,30 +182,30 @@ fn an_agent_below_a_project_is_in_it() {
     fs::create_dir_all(&deep).expect("made");
     let say = |cwd: &Path, event: &str, second| note(Some(cwd), None, &name("s1"), event, &prompt("go"), at(second));
     say(&deep, "UserPromptSubmit", 0);
-    assert_eq!(project.status().state, AgentState::Working);
+    assert_eq!(project.status().first.state, AgentState::Working);
     assert_eq!(read(&deep, &name("s1")).map(|word| word.activity), Some(Activity::Working), "and it is read from there");
 
     // A project inside of it has its own, and so has whatever stands in the place of a queue.
     fs::create_dir_all(deep.join(QUEUE)).expect("made");
     say(&deep, "Stop", 1);
-    assert_eq!(project.status().state, AgentState::Working);
+    assert_eq!(project.status().first.state, AgentState::Working);
     assert!(deep.join(QUEUE).join(FILE).exists());
     fs::remove_dir_all(deep.join(QUEUE)).expect("removed");
     fs::write(deep.join(QUEUE), "").expect("written");
     say(&deep, "Stop", 2);
-    assert_eq!(project.status().state, AgentState::Working);
+    assert_eq!(project.status().first.state, AgentState::Working);
 
     // Not through a link that is the agent's own way there, but where it really is.
     let elsewhere = tempfile::tempdir().expect("a directory");
     symlink(elsewhere.path(), project.0.path().join("out")).expect("linked");
     say(&project.0.path().join("out"), "Stop", 3);
-    assert_eq!(project.status().state, AgentState::Working);
+    assert_eq!(project.status().first.state, AgentState::Working);
     assert_eq!(fs::read_dir(elsewhere.path()).expect("listed").count(), 0);
 
     let far = (0..=LEVELS).fold(project.0.path().to_owned(), |path, _| path.join("x"));
     fs::create_dir_all(&far).expect("made");
     say(&far, "Stop", 4);
-    assert_eq!(project.status().state, AgentState::Working, "the search is bounded");
+    assert_eq!(project.status().first.state, AgentState::Working, "the search is bounded");
 }
 
 #[test]
@@ -204,14 +215,14 @@ fn who_has_a_task_of_another_project_is_told_of_in_both() {
         note(Some(cwd.0.path()), Some(at_work.0.path()), &name("s1"), event, &prompt("go"), at(0));
     };
     say(&own, &other, "UserPromptSubmit");
-    assert_eq!((own.status().state, other.status().state), (AgentState::Working, AgentState::Working));
+    assert_eq!((own.status().first.state, other.status().first.state), (AgentState::Working, AgentState::Working));
     say(&own, &own, "Stop");
-    assert_eq!((own.status().state, other.status().state), (AgentState::Idle, AgentState::Working));
+    assert_eq!((own.status().first.state, other.status().first.state), (AgentState::Idle, AgentState::Working));
     // The project of a task is named by us: nothing is looked for above it.
     let below = other.0.path().join("below");
     fs::create_dir(&below).expect("made");
     note(None, Some(&below), &name("s1"), "Stop", &prompt("go"), at(0));
-    assert_eq!(other.status().state, AgentState::Working);
+    assert_eq!(other.status().first.state, AgentState::Working);
 }
 
 #[test]
@@ -222,10 +233,10 @@ fn a_writer_gives_up_on_one_that_does_not_end() {
     let begun = Instant::now();
     project.note("s1", "UserPromptSubmit", &prompt("go"), 1);
     assert!(begun.elapsed() < Duration::from_secs(5));
-    assert_eq!(project.status().state, AgentState::Idle);
+    assert_eq!(project.status().first.state, AgentState::Idle);
     drop(held);
     project.note("s1", "UserPromptSubmit", &prompt("go"), 2);
-    assert_eq!(project.status().state, AgentState::Working, "what it left behind is taken over");
+    assert_eq!(project.status().first.state, AgentState::Working, "what it left behind is taken over");
 }
 
 #[test]

@@ -219,8 +219,9 @@ impl RealHost {
         let report = &message.report;
         match (&message.kind, &report.prompt) {
             (Kind::Hook(event), Some(prompt)) if event == "UserPromptSubmit" => self.tracks.prompted(process, prompt, message.at),
-            // A turn that a failure or a limit cut off (`StopFailure`) has ended, and has not come to its end.
             (Kind::Hook(event), _) if event == "Stop" => self.tracks.turn_ended(process, message.at),
+            // A turn that a failure or a limit cut off has ended, and has not come to its end.
+            (Kind::Hook(event), _) if event == "StopFailure" => self.tracks.turn_cut_off(process, message.at),
             _ => {}
         }
         // An idle agent's status line comes every minute and mostly says nothing new.
@@ -257,7 +258,7 @@ mod tests {
             real::Station,
         },
         model::{AccountName, Percent, PoolId, ProcessId, WindowKind},
-        spec::{LoadPlace, SourceText, load},
+        spec::fixture,
     };
 
     fn host(dir: &Path) -> RealHost {
@@ -271,10 +272,7 @@ mod tests {
         let mut host = host(dir.path());
         let text = "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: { name: p }\nspec:\n  accounts: [{ name: a, home: /homes/a }]\n  \
                     sessions: [{ names: s1, workdir: /work }]\n  tmux: { socket: /nowhere/tmux.sock }\n";
-        let text = SourceText { name: "pool.yaml".to_owned(), text: text.to_owned() };
-        let place = LoadPlace { home: dir.path().to_owned(), base: dir.path().to_owned() };
-        let spec = load(&[text], &place).unwrap_or_else(|wrong| panic!("{}", wrong.diagnostics.render(false))).spec;
-        host.configure(&spec, PoolId(uuid::Uuid::nil()));
+        host.configure(&fixture::read(text), PoolId(uuid::Uuid::nil()));
         // It would only say that its server is not there.
         host.tmux = None;
         host.listen();
