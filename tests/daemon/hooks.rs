@@ -54,6 +54,7 @@ fn a_hook_succeeds_and_says_nothing_whatever_is_wrong() {
         let arguments = [&["hook"][..], &arguments].concat();
         assert_silent(&run(&arguments, b"{\"session_id\":\"x\"}"), what);
     }
+    let endless = vec![b'['; 9 << 20];
     let stop = [&["hook", "Stop"][..], &ours].concat();
     for (what, input) in [
         ("nothing", &b""[..]),
@@ -61,7 +62,7 @@ fn a_hook_succeeds_and_says_nothing_whatever_is_wrong() {
         ("half", b"{\"session_id\": \"0b0e7c1e"),
         ("another shape", b"[[[]]]"),
         ("odd types", b"{\"session_id\": 7, \"cwd\": {}, \"prompt\": [1]}"),
-        ("a lot", &vec![b'['; 9 << 20]),
+        ("a lot", &endless),
     ] {
         assert_silent(&run(&stop, input), what);
     }
@@ -70,7 +71,7 @@ fn a_hook_succeeds_and_says_nothing_whatever_is_wrong() {
     let closed = Command::new(BINARY).args(&stop).stdin(File::open(dir.path()).expect("opened")).output().expect("it starts");
     assert_silent(&closed, "an input that cannot be read");
     listener.set_nonblocking(true).expect("set");
-    assert!(listener.recv(&mut [0; 65_536]).is_ok(), "and it is told all the same that something was said");
+    assert!(listener.recv(&mut vec![0; 65_536]).is_ok(), "and it is told all the same that something was said");
 
     // Nobody listens any more: it is kept for later.
     let body = b"{\"session_id\":\"0b0e7c1e-6f0f-4c58-9b52-1d6a3f2b9c10\"}";

@@ -53,12 +53,12 @@ impl AgentFiles {
         if everything {
             self.shelves.retain(|home, _| wanted.contains_key(home));
         }
-        let mut reads = tokio::task::JoinSet::new();
+        let mut threads = tokio::task::JoinSet::new();
         for (home, wanted) in wanted {
-            let (shelf, deadline) = (Arc::clone(self.shelves.entry(home.clone()).or_default()), self.deadline);
-            reads.spawn(async move {
+            let (known, deadline) = (Arc::clone(self.shelves.entry(home.clone()).or_default()), self.deadline);
+            threads.spawn(async move {
                 let processes: Vec<ProcessId> = wanted.iter().map(|(process, _)| *process).collect();
-                let work = move || read(&home, wanted, everything, &shelf);
+                let work = move || read(&home, wanted, everything, &known);
                 match within_time("agent files", deadline, work).await.and_then(|found| found) {
                     Ok(found) => processes.into_iter().zip(found.into_iter().map(Ok)).collect::<Vec<_>>(),
                     Err(why) => processes.into_iter().map(|process| (process, Err(why.clone()))).collect(),
@@ -66,7 +66,7 @@ impl AgentFiles {
             });
         }
         let mut all = BTreeMap::new();
-        while let Some(found) = reads.join_next().await {
+        while let Some(found) = threads.join_next().await {
             all.extend(found.into_iter().flatten());
         }
         all
@@ -120,6 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::await_holding_lock, reason = "that is what a thread does that hangs")]
     async fn a_home_that_hangs_holds_up_neither_the_others_nor_the_next_look() {
         let root = tempfile::tempdir().expect("a directory");
         let homes = [home(root.path(), "a", 1), home(root.path(), "b", 2)];
