@@ -3,11 +3,13 @@
 //! Each test has a pool of its own below a temporary directory, asserts on what the world looks like afterwards (panes, processes, links,
 //! transcripts byte by byte, the store through the CLI, exit codes), and leaves no process behind, also when it fails.
 
+mod activity;
 mod apply;
 mod asking;
 mod blind;
 mod checkpoints;
 mod edited;
+mod hooks;
 mod killed;
 mod killed_daemon;
 mod links;
@@ -17,6 +19,7 @@ mod orphan;
 mod pool;
 mod rollback;
 mod run;
+mod screens;
 mod swap;
 mod tasks;
 mod terminals;
