@@ -102,6 +102,7 @@ fn snapshot(spec: &Spec, now: Now) -> Fallible<Snapshot> {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         };
