@@ -143,7 +143,7 @@ fn with_its_state_lost_the_pool_goes_on_with_the_conversations_of_its_checkpoint
     let conversations = ["s-0", "s-1"].map(|name| pool.conversation(name));
     pool.cli(&["checkpoint", "take", "--all"]).expect(0);
     reboot(&pool);
-    for name in ["state.db", "state.db-wal", "state.db-shm", "history.db", "history.db-wal", "history.db-shm"] {
+    for name in ["identity", "state.db", "state.db-wal", "state.db-shm", "history.db", "history.db-wal", "history.db-shm"] {
         let _ = fs::remove_file(pool.state_dir().join(name));
     }
     pool.start_daemon();
