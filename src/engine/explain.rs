@@ -8,7 +8,7 @@ use crate::{
     model::{AccountName, LinkName, ObjectRef, ProjectName, SessionName, TaskId},
     observed::{AgentView, HomeView, LinkView, LoginView, MarkerView, RootView, Seen, Snapshot},
     plan::{Memory, link_need, login_of, target},
-    spec::Spec,
+    spec::{Spec, format_duration},
 };
 
 impl<H: Host> View<H> {
@@ -146,10 +146,10 @@ impl<H: Host> View<H> {
             return;
         };
         lines.push(format!(
-            "wanted: the tasks of {}, {} attempts of {:.0?} each",
+            "wanted: the tasks of {}, {} attempts of {} each",
             project.path.display(),
             project.attempts,
-            project.timeout
+            format_duration(project.timeout)
         ));
         let serving: Vec<&str> =
             self.spec.sessions.values().filter(|session| self.spec.serves(session, project)).map(|session| session.name.as_str()).collect();
@@ -321,5 +321,29 @@ fn links_words(spec: &Spec, seen: &Snapshot, memory: &Memory, name: &AccountName
         target::LinksState::Repairable => "not right, ours to put right".to_owned(),
         target::LinksState::Wrong { why } => format!("wrong: {why}"),
         target::LinksState::Unknown { why } => format!("not known: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        plan::tests::tasks::{task, with_tasks},
+        sim::{SimHost, World},
+    };
+
+    fn explained(object: &ObjectRef) -> String {
+        let crate::plan::tests::world::World { spec, seen, memory, .. } = with_tasks();
+        let host = SimHost::new(World::shared(&spec));
+        View::new(host, spec, memory, seen).evidence(object).join("\n")
+    }
+
+    #[test]
+    fn a_project_and_its_tasks() {
+        let project = task("login.md").project;
+        insta::assert_snapshot!("explain-project", explained(&ObjectRef::Project(project)));
+        insta::assert_snapshot!("explain-task-working", explained(&ObjectRef::Task(task("login.md"))));
+        insta::assert_snapshot!("explain-task-failed", explained(&ObjectRef::Task(task("bad.md"))));
+        insta::assert_snapshot!("explain-task-unknown", explained(&ObjectRef::Task(task("no-such.md"))));
     }
 }

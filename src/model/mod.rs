@@ -36,5 +36,6 @@ pub use month::Month;
 pub use object::{ObjectRef, ObjectRefError};
 pub use percent::{Percent, PercentError};
 pub use task::{ClaimId, TaskId, TaskName};
+pub(crate) use task::{is_hidden, is_plain};
 pub use time::{Monotonic, Now};
 pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

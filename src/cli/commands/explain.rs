@@ -7,7 +7,8 @@ use super::{block_on, request};
 use crate::{
     cli::{CliError, Context, Exit, args::ExplainArgs, render},
     engine::{Answer, Command},
-    model::{AccountName, Condition, ObjectRef, SessionName},
+    host::queue,
+    model::{AccountName, Condition, ObjectRef, SessionName, TaskName},
     spec::Spec,
     store::{EventQuery, Reader, StoredEvent},
 };
@@ -67,6 +68,7 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     {
         explanation.evidence = lines;
     }
+    explanation.evidence.extend(reason_lines(spec, &object));
     if let Ok(reader) = Reader::attach(&station.state) {
         let query = EventQuery { object: Some(object), limit: EVENTS, ..EventQuery::default() };
         explanation.events = reader.events(&query).unwrap_or_default();
@@ -74,6 +76,15 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     }
     context.out.show(args.output.output, &explanation, |_| render::explain::explain(&explanation, Timestamp::now()))?;
     Ok(if blind { Exit::Degraded } else { Exit::Ok })
+}
+
+/// What stands beside a failed task as the reason.
+fn reason_lines(spec: &Spec, object: &ObjectRef) -> Vec<String> {
+    let ObjectRef::Task(task) = object else { return Vec::new() };
+    let Some(project) = spec.project(&task.project) else { return Vec::new() };
+    let read = queue::read_ended(&project.path, queue::FAILED, [&task.name]).unwrap_or_default();
+    let reason = read.into_iter().find_map(|ended| ended.reason).unwrap_or_default();
+    reason.lines().enumerate().map(|(at, line)| if at == 0 { format!("reason: {line}") } else { format!("  {line}") }).collect()
 }
 
 /// An object by its full name, or a session or an account by its bare one.
@@ -84,5 +95,7 @@ pub fn object(spec: &Spec, text: &str) -> Result<ObjectRef, CliError> {
     if let Some(name) = AccountName::new(text).ok().filter(|name| spec.account(name).is_some()) {
         return Ok(ObjectRef::Account(name));
     }
-    text.parse().map_err(|error: crate::model::ObjectRefError| CliError::Usage(error.to_string()))
+    let has_ending = !text.starts_with("task/") || text.ends_with(TaskName::ENDING);
+    let whole = if has_ending { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
+    whole.parse().map_err(|error: crate::model::ObjectRefError| CliError::Usage(error.to_string()))
 }

@@ -25,6 +25,7 @@
 
 mod add;
 mod archive;
+mod ended;
 mod ends;
 mod error;
 mod header;
@@ -35,6 +36,7 @@ mod relocate;
 
 pub use add::add;
 pub use archive::ARCHIVE;
+pub use ended::{EndedTask, read_ended};
 pub use error::QueueError;
 pub use look::{MAX_TASK, QueueCache, REST, look};
 pub use marker::ENDING as MARKER_ENDING;

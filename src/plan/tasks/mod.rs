@@ -19,6 +19,7 @@ mod deliver;
 mod due;
 mod gate;
 mod holder;
+mod past;
 mod planner;
 mod prompt;
 mod settle;
@@ -33,6 +34,7 @@ pub use absorb::absorb_tasks;
 pub use due::next_task_deadline;
 pub use gate::{Gate, GateGrounds, Hold, gate};
 pub use holder::may_be_at_it;
+pub use past::close_task;
 pub use planner::plan_tasks;
 pub use prompt::{follow_up_text, prompt_text, quote_path};
 

@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use crate::{
-    model::{ClaimId, TaskName},
+    model::{ClaimId, TaskName, is_hidden},
     spec::{Completion, Project},
 };
 
@@ -97,11 +97,7 @@ pub fn quote_path(path: &str) -> String {
 
 /// Whether a character shows itself and nothing else: no control character, no line end, none that turns the direction of writing or is not seen.
 fn is_printable(c: char) -> bool {
-    let hidden = matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e0fff}');
-    !c.is_control() && !hidden && (c == ' ' || !c.is_whitespace())
+    !c.is_control() && !is_hidden(c) && (c == ' ' || !c.is_whitespace())
 }
 
 /// A text on one line, without anything that could steer a terminal or pass for a claim, cut to a bearable length.
