@@ -8,7 +8,11 @@ use crate::{
     host::{Host, Look},
     model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{Seen, Snapshot},
-    plan::{Finding, Memory, Planned, absorb, filter, lint, plan, tasks::GroundTruth, undeclared_sessions, wanted_transcripts},
+    plan::{
+        Finding, Memory, Planned, absorb, filter, lint, plan,
+        tasks::{GroundTruth, Hold},
+        undeclared_sessions, wanted_transcripts,
+    },
     spec::Spec,
     status::{Conditions, Inputs, SpecState, Status, conditions, status},
     store::Store,
@@ -37,6 +41,8 @@ pub struct View<H> {
     pub(super) reaches: BTreeMap<AccountName, Timestamp>,
     /// When the tasks are to be looked at again by the clock alone.
     pub(super) tasks_due: Option<Timestamp>,
+    /// Why this process gives out no tasks, if it does not.
+    pub(super) tasks_held: Option<Hold>,
     /// Words on what sessions last did, for a prompt that asks once more.
     pub(super) ground_truth: GroundTruth,
     /// Why the memory cannot be used, while it cannot.
@@ -62,9 +68,15 @@ impl<H: Host> View<H> {
             swap_waits: None,
             reaches: BTreeMap::new(),
             tasks_due: None,
+            tasks_held: None,
             ground_truth: GroundTruth::new(),
             blind: None,
         }
+    }
+
+    /// Gives out no tasks. Who gives one out must stay to see that it arrived.
+    pub fn hold_tasks(&mut self, hold: Hold) {
+        self.tasks_held = Some(hold);
     }
 
     /// The same, with the times at which conditions flipped, as `store` remembers them.

@@ -13,6 +13,7 @@ mod pool;
 mod rollback;
 mod run;
 mod swap;
+mod task_verbs;
 mod tasks;
 mod witness;
 mod words;

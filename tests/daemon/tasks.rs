@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::pool::{Pool, wait_for, wait_until};
 
 /// A pool with a registered project `api`, whose sessions take any project's tasks, converged and with a daemon.
-fn working(sessions: usize) -> Pool {
+pub fn working(sessions: usize) -> Pool {
     let mut pool = prepared(sessions);
     pool.cli(&["apply", "--yes"]).expect(0);
     pool.start_daemon();
@@ -23,7 +23,7 @@ fn working(sessions: usize) -> Pool {
 }
 
 /// The same, with nothing applied.
-fn prepared(sessions: usize) -> Pool {
+pub fn prepared(sessions: usize) -> Pool {
     let mut pool = Pool::new(sessions);
     fs::create_dir(pool.path("api")).expect("made");
     let path = pool.path("api").to_string_lossy().into_owned();
@@ -35,19 +35,19 @@ fn prepared(sessions: usize) -> Pool {
 }
 
 /// Drops a task into the inbox in one step, as a script would.
-fn drop_task(pool: &Pool, name: &str, text: &str) {
+pub fn drop_task(pool: &Pool, name: &str, text: &str) {
     pool.put(&format!("api/.agent-queue/{name}"), text);
     fs::rename(pool.path("api/.agent-queue").join(name), pool.path("api/.agent-queue/inbox").join(name)).expect("renamed");
 }
 
 /// The files of one of the queue's directories.
-fn names(pool: &Pool, directory: &str) -> BTreeSet<String> {
+pub fn names(pool: &Pool, directory: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(pool.path("api/.agent-queue").join(directory)).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Which conversations were asked to do a task, by claim, as their transcripts say.
-fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut claims: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (conversation, bytes) in pool.transcripts() {
         for record in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok()) {
@@ -61,7 +61,7 @@ fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The row of a task in `task ls --all`.
-fn task(pool: &Pool, name: &str) -> Option<Value> {
+pub fn task(pool: &Pool, name: &str) -> Option<Value> {
     let rows = pool.json(&["task", "ls", "--all"]);
     rows.as_array().expect("a list").iter().find(|row| row["task"] == format!("api/{name}")).cloned()
 }

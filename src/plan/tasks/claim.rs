@@ -186,7 +186,13 @@ impl<'a> Tasks<'a> {
         // Another attempt at a task of the same name must not be taken for this one, however much is forgotten in between.
         let claim = ClaimId::of(&task, session, attempt, &now.as_nanosecond().to_string());
         let marker = Marker { session: session.clone(), attempt, claim, claimed_at: now, lease_until: later(now, project.lease) };
-        let why = format!("session {session} is idle; attempt {attempt}");
+        let stands = |queue: &QueueView| {
+            [("done", &queue.done), ("failed", &queue.failed)].map(|(name, tasks)| (name, tasks.contains_key(&task.name)))
+        };
+        let older = self.grounds.queue(&project.name).map(|(queue, _)| stands(queue)).into_iter().flatten();
+        let older: String =
+            older.filter(|(_, stands)| *stands).map(|(name, _)| format!("; the older one in {name}/ gets another name")).collect();
+        let why = format!("session {session} is idle; attempt {attempt}{older}");
         let effect = QueueChange::Claim { task: task.name.clone(), expect: candidate.identity, marker }.at(&project.path);
         self.act(Phase::Dispatch, task, Verb::Dispatch, format!("claim it for session {session}"), why, effect);
     }
