@@ -6,7 +6,7 @@ use super::{Engine, EngineError, Pass, record};
 use crate::{
     host::Host,
     model::{AccountName, EventReason, ObjectRef, Severity},
-    plan::{Action, Effect, Happened, MemoryChange, Outcome, Phase, Report, Waiting},
+    plan::{Action, Effect, Happened, MemoryChange, Outcome, Phase, Report, Verb, Waiting},
     store::{Batch, Intent},
 };
 
@@ -102,6 +102,21 @@ impl<H: Host> Engine<H> {
         pass.files |= effects.iter().any(changes_files);
         pass.queues |= effects.iter().any(|effect| matches!(effect, Effect::Queue { .. }));
         Ok(failed)
+    }
+
+    /// One effect by itself, behind its intent. Who asked for it commits the batch that is answered, with what follows from the outcome.
+    pub(super) async fn perform_ordered(
+        &mut self,
+        object: &ObjectRef,
+        verb: Verb,
+        effect: Effect,
+    ) -> Result<(Batch, Outcome), EngineError> {
+        let intent =
+            Intent { at: self.view.wall(), generation: self.view.memory.generation, object: object.clone(), verb, effect: effect.clone() };
+        let ids = self.begin_intents(&[intent])?;
+        let outcome = self.view.host.perform(&[effect]).await.pop().unwrap_or_else(record::interrupted);
+        let ended = ids.into_iter().map(|id| (id, outcome.clone())).collect();
+        Ok((Batch { ended, ..Batch::default() }, outcome))
     }
 
     /// Success ends a row of failures.

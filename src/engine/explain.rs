@@ -71,7 +71,7 @@ impl<H: Host> View<H> {
             Some(Seen::Unknown(why)) => return format!("cannot be looked at: {why}"),
             _ => return "no agent runs".to_owned(),
         };
-        let account = agent.home.as_ref().and_then(|home| self.spec.accounts.iter().find(|account| account.home == *home));
+        let account = agent.home.as_deref().and_then(|home| self.spec.account_at(home));
         let account = account.map_or_else(|| "no account of the pool".to_owned(), |account| account.name.to_string());
         format!("{} under {account}", agent.activity)
     }

@@ -44,17 +44,9 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         _ => launch.workdir.clone(),
     };
     let record = SessionRecord {
-        conversation: launch.conversation,
         incarnation: before.map_or(1, |record| record.incarnation),
-        account: launch.account.clone(),
-        digest: mark.digest.clone(),
-        workdir,
-        process: None,
-        started_at: at,
-        ended: false,
-        stopped: false,
         spoken: launch.mode == LaunchMode::Resume,
-        asked: None,
+        ..SessionRecord::bound(launch.conversation, launch.account.clone(), mark.digest.clone(), workdir, at)
     };
     MemoryChange::PutSession(launch.session.clone(), record)
 }

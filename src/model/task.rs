@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{NameError, ProjectName, SessionName, sha256_hex};
+use super::{NameError, ProjectName, SessionName, is_printable, sha256_hex};
 
 /// The file name of a task in a project's inbox, such as `fix-login.md`.
 ///
@@ -74,16 +74,8 @@ pub(crate) fn is_plain(c: char) -> bool {
     match c {
         '.' | '_' | '-' | '+' | '=' | ':' | ',' | '@' | '~' => true,
         _ if c.is_ascii() => c.is_ascii_alphanumeric(),
-        _ => !c.is_whitespace() && !c.is_control() && !is_hidden(c),
+        _ => is_printable(c),
     }
-}
-
-/// Whether a character is not seen, or turns the direction of writing.
-pub(crate) const fn is_hidden(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e0fff}')
 }
 
 impl From<TaskName> for String {

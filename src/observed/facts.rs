@@ -80,6 +80,13 @@ pub struct PaneView {
     pub attached: u32,
 }
 
+impl PaneView {
+    /// Whether the pool made it, or took it over, for that session.
+    pub fn is_of(&self, pool: PoolId, session: &SessionName) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.pool == pool && mark.session == *session)
+    }
+}
+
 /// How a process ended. Both empty means: it ended and nobody knows how (`facts/tmux.md`, finding 4).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {

@@ -12,7 +12,7 @@ use super::{
     tasks::{TaskGrounds, absorb_tasks},
 };
 use crate::{
-    model::{AccountName, Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
+    model::{Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::Spec,
 };
@@ -41,7 +41,7 @@ impl Absorbed {
 /// Compares the facts with the memory. A converged pool gives nothing. Unknown facts change nothing.
 pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorbed {
     let mut absorbed = Absorbed::default();
-    let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    let in_swap = |name: &SessionName| memory.is_moving(name);
     absorb_links(spec, seen, memory, &mut absorbed);
     absorb_logins(spec, seen, memory, now, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
@@ -122,8 +122,8 @@ fn absorb_agent(
     let object = ObjectRef::Session(name.clone());
     let mut next = record.clone();
     next.process = agent.process;
-    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| account_of_home(spec, home)) {
-        next.account = account;
+    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| spec.account_at(home)) {
+        next.account = account.name.clone();
     }
     next.ended = agent.process.is_none();
     next.stopped &= agent.process.is_none();
@@ -254,28 +254,15 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
         let account = agent
             .home
             .as_deref()
-            .and_then(|home| account_of_home(spec, home))
-            .or_else(|| memory.active.as_ref().map(|active| active.account.clone()));
+            .and_then(|home| spec.account_at(home).map(|account| &account.name))
+            .or_else(|| memory.active.as_ref().map(|active| &active.account));
         let Some(account) = account else { continue };
         let record = SessionRecord {
-            conversation: register.conversation,
-            incarnation: 1,
-            account,
-            digest: mark.digest.clone(),
-            workdir: register.cwd.clone(),
             process: Some(process),
-            started_at: now.wall,
-            ended: false,
-            stopped: false,
-            spoken: false,
-            asked: None,
+            ..SessionRecord::bound(register.conversation, account.clone(), mark.digest.clone(), register.cwd.clone(), now.wall)
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
     }
-}
-
-fn account_of_home(spec: &Spec, home: &std::path::Path) -> Option<AccountName> {
-    spec.accounts.iter().find(|account| account.home == home).map(|account| account.name.clone())
 }
 
 /// Notes which sessions of ours the spec does not declare, and forgets those that are gone. Called after the plan was made: a removal is acted
@@ -285,7 +272,7 @@ pub fn absorb_removals(spec: &Spec, seen: &Snapshot, memory: &Memory) -> Absorbe
     let Some(tmux) = seen.tmux.value() else { return absorbed };
     let undeclared = undeclared_sessions(spec, tmux, memory);
     for name in &undeclared {
-        let has_pane = tmux.panes.get(name.as_str()).is_some_and(|pane| pane.mark.as_ref().is_some_and(|mark| mark.pool == memory.pool));
+        let has_pane = tmux.panes.get(name.as_str()).is_some_and(|pane| pane.is_of(memory.pool, name));
         let has_process = match seen.agents.get(name) {
             Some(Seen::Known(fact)) => fact.value.process.is_some(),
             _ => memory.sessions.get(name).is_some_and(|record| record.process.is_some()),
@@ -321,7 +308,7 @@ pub fn unspoken_transcripts(seen: &Snapshot, memory: &Memory) -> BTreeMap<Sessio
 
 /// The sessions whose transcripts must be looked at before a plan can say how they are started: bound to a conversation, and without an agent.
 pub fn wanted_transcripts(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeMap<SessionName, Option<TranscriptMark>> {
-    let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    let in_swap = |name: &SessionName| memory.is_moving(name);
     spec.sessions
         .keys()
         .filter(|name| memory.sessions.contains_key(*name) && !in_swap(name))

@@ -78,6 +78,16 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Whether the open swap moves that session.
+    pub fn is_moving(&self, session: &SessionName) -> bool {
+        self.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(session))
+    }
+
+    /// The attempts that are under way, with their tasks.
+    pub fn open_attempts(&self) -> impl Iterator<Item = (&TaskId, &TaskAttempt)> {
+        self.tasks.iter().filter_map(|(task, record)| Some((task, record.open()?)))
+    }
+
     /// The memory of a state directory that was just made.
     pub fn new(pool: PoolId) -> Self {
         Self {
@@ -157,6 +167,25 @@ pub struct SessionRecord {
     /// What a person was last told that its agent asks: one dialog is told once.
     #[serde(default)]
     pub asked: Option<String>,
+}
+
+impl SessionRecord {
+    /// A session whose conversation that is from now on.
+    pub const fn bound(conversation: ConversationId, account: AccountName, digest: StartDigest, workdir: PathBuf, at: Timestamp) -> Self {
+        Self {
+            conversation,
+            incarnation: 1,
+            account,
+            digest,
+            workdir,
+            process: None,
+            started_at: at,
+            ended: false,
+            stopped: false,
+            spoken: false,
+            asked: None,
+        }
+    }
 }
 
 /// What became of a task so far.

@@ -196,24 +196,18 @@ impl Maker<'_> {
         let refused = memory.refused_logins.get(&account.name).is_some_and(|login| login.state == Refused::Confirmed);
         let (status, reason, message) = match &login_of(seen, memory, &account.name) {
             LoginView::Valid { expires_at: Some(until) } if *until <= now.wall => {
-                let message = format!("it ended at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
+                let message = format!("it ended at {until:.0}; run `{}`", account.login_command());
                 (Truth::False, "LoginEnded", message)
             }
             LoginView::Valid { expires_at: Some(until) } if login_stage(*until, now.wall).is_some() => {
-                let message = format!(
-                    "ends {}, at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
-                    ends_in(*until, now.wall),
-                    account.home.display()
-                );
+                let message = format!("ends {}, at {until:.0}; run `{}` before", ends_in(*until, now.wall), account.login_command());
                 (Truth::True, "EndsSoon", message)
             }
             LoginView::Valid { expires_at: Some(until) } => (Truth::True, "LoggedIn", format!("until {until:.0}")),
             LoginView::Valid { expires_at: None } => (Truth::True, "LoggedIn", String::new()),
-            LoginView::Missing => {
-                (Truth::False, "LoginMissing", format!("run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()))
-            }
+            LoginView::Missing => (Truth::False, "LoginMissing", format!("run `{}`", account.login_command())),
             LoginView::Dead { reason } => {
-                let message = format!("{reason}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
+                let message = format!("{reason}; run `{}`", account.login_command());
                 (Truth::False, if refused { "LoginRefused" } else { "LoginDead" }, message)
             }
             LoginView::Unknown => (Truth::Unknown, "LoginUnknown", "it has not been looked at".to_owned()),

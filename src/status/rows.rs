@@ -256,12 +256,7 @@ fn session_row(inputs: &Inputs<'_>, name: &SessionName, conditions: &Conditions)
             }),
         since: agent.and_then(|agent| agent.activity_since),
         context_tokens: agent.and_then(|agent| agent.context_tokens),
-        task: inputs
-            .memory
-            .tasks
-            .iter()
-            .find(|(_, record)| record.open().is_some_and(|attempt| attempt.session == *name))
-            .map(|(task, _)| task.clone()),
+        task: inputs.memory.open_attempts().find(|(_, attempt)| attempt.session == *name).map(|(task, _)| task.clone()),
         conversation: record.map(|record| record.conversation),
         pid: agent.and_then(|agent| agent.process).map(|process| process.pid),
         attached: pane.map_or(0, |pane| pane.attached),

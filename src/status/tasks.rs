@@ -117,7 +117,7 @@ pub fn project_rows(spec: &Spec, seen: &Snapshot, memory: &Memory, report: &Repo
         .iter()
         .map(|project| {
             let known = seen.queues.get(&project.name).and_then(Seen::value);
-            let under_way = memory.tasks.iter().filter(|(task, record)| task.project == project.name && record.open().is_some()).count();
+            let under_way = memory.open_attempts().filter(|(task, _)| task.project == project.name).count();
             ProjectRow {
                 name: project.name.clone(),
                 path: project.path.clone(),

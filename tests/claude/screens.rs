@@ -4,13 +4,14 @@ use claude_failover::{host::agent::screen::read, observed::Shown};
 
 use crate::{
     api::Reply,
-    lab::{Lab, Session, wait_for_or},
+    lab::{Lab, Session},
+    waiting::{DEADLINE, found_within},
 };
 
 /// Waits until the screen of a session shows what is wanted.
 #[track_caller]
 fn wait_shown(session: &Session<'_>, wanted: impl Fn(&Shown) -> bool) {
-    let found = wait_for_or(|| wanted(&read(&session.screen()).0).then_some(()));
+    let found = found_within(DEADLINE, || wanted(&read(&session.screen()).0).then_some(()));
     assert!(found.is_some(), "it shows {:?}", read(&session.screen()));
 }
 

@@ -8,26 +8,7 @@ use claude_failover::{
     sim::{Fault, FaultPlan, Work, WorkResult},
 };
 
-use crate::lab::{LONG, Lab};
-
-/// Two accounts, four sessions that take tasks, one project.
-pub const QUEUE_POOL: &str = "
-apiVersion: claude-failover/v1
-kind: Pool
-metadata: { name: lab }
-spec:
-  accounts:
-    - { name: primary, home: /lab/primary }
-    - { name: backup, home: /lab/backup }
-  activeLink: /lab/active
-  shared: { root: /lab/shared }
-  quota: { sources: [cli], pollEvery: 3m }
-  swap: { drain: 10m, proveWithin: 30s, minDwell: 45m }
-  sessions:
-    - { names: 's-{0..3}', workdir: /lab/work, dispatch: true }
-  projects:
-    - { path: /lab/api }
-";
+use crate::lab::{Lab, QUEUE_POOL};
 
 pub const PROJECT: &str = "/lab/api";
 
@@ -55,16 +36,9 @@ fn set_work(lab: &Lab, name: &str, result: WorkResult) {
     lab.world.borrow_mut().set_work(&task(name), Work { length: Duration::from_secs(40), result });
 }
 
-fn converged() -> Lab {
-    let lab = Lab::new(QUEUE_POOL);
-    lab.run(LONG);
-    assert_eq!(lab.differences(), [""; 0], "{}", lab.story());
-    lab
-}
-
 #[test]
 fn tasks_flow_through_idle_sessions() {
-    let lab = converged();
+    let lab = Lab::converged(QUEUE_POOL);
     drop_tasks(&lab, &["a", "b", "c", "d", "e", "f"]);
     set_work(&lab, "b", WorkResult::Forgotten(1));
     set_work(&lab, "c", WorkResult::GivenUp);
@@ -90,7 +64,7 @@ fn at_every_effect(what: &str, wanted: (&str, &str), scenario: fn(&Lab)) {
         assert_eq!((done.join(" ").as_str(), failed.join(" ").as_str()), wanted, "{what}\n{}", lab.story());
         assert_eq!((inbox.len(), markers, lab.memory().tasks.len()), (0, 0, 0), "{what}\n{}", lab.story());
     };
-    let clean = converged();
+    let clean = Lab::converged(QUEUE_POOL);
     let first = clean.effects();
     scenario(&clean);
     check(&clean, what);
@@ -98,7 +72,7 @@ fn at_every_effect(what: &str, wanted: (&str, &str), scenario: fn(&Lab)) {
     assert!(count > 0, "{what}: the clean run does nothing");
     for number in 0..count {
         for fault in Fault::ALL {
-            let lab = converged();
+            let lab = Lab::converged(QUEUE_POOL);
             lab.world.borrow_mut().set_faults(FaultPlan::at(first + number, fault));
             scenario(&lab);
             check(&lab, &format!("{what}, effect {number}, {fault:?}"));

@@ -11,7 +11,10 @@
 
 use std::{collections::BTreeMap, env, process::Command};
 
-use crate::pool::{BINARY, Pool, wait_until};
+use crate::{
+    pool::{BINARY, Pool},
+    waiting::wait_until,
+};
 
 /// How many kills of a kind a usual run makes, in each direction.
 const SAMPLES: usize = 3;

@@ -9,11 +9,14 @@ mod blind;
 mod checkpoints;
 mod killed;
 mod links;
+mod orphan;
 mod pool;
 mod rollback;
 mod run;
 mod swap;
 mod task_verbs;
 mod tasks;
+#[path = "../support/waiting.rs"]
+mod waiting;
 mod witness;
 mod words;

@@ -9,7 +9,8 @@ use nix::{
 use serde_json::{Value, json};
 
 use crate::{
-    pool::{Pool, condition, contains, epoch, row, wait_until},
+    pool::{Pool, condition, contains, epoch, row},
+    waiting::wait_until,
     witness::Witness,
 };
 

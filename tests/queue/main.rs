@@ -5,6 +5,8 @@ mod acting;
 mod again;
 mod archiving;
 mod asides;
+#[path = "../support/declared.rs"]
+mod declared;
 mod killed;
 mod looking;
 mod mounted;

@@ -17,7 +17,7 @@ use crate::{
     },
     engine::{Answer, Command, Engine},
     host::real::{RealHost, Station},
-    model::SessionName,
+    model::{SessionName, later},
     store::{Reader, StoreError},
 };
 
@@ -69,7 +69,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
         }
         None => {
             context.out.tell("no daemon runs: applying from here");
-            let deadline = Timestamp::now().saturating_add(within).unwrap_or(Timestamp::MAX);
+            let deadline = later(Timestamp::now(), within);
             apply_here(context, found, &station, deadline, &confirm_prune)?
         }
     };

@@ -124,6 +124,14 @@ async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {
         }
         None => return findings.add("tmux version", Verdict::Error, "tmux cannot be run; install it (Debian: apt-get install tmux)"),
     }
+    if let Ok(Some(orphan)) = tmux.orphan() {
+        let (client, owner) = (orphan.client.pid, orphan.owner.pid);
+        let message = format!(
+            "process {client} was left behind by process {owner} of ours, which was killed; the tmux server cannot end before it does; the next \
+             daemon ends it, and so does `kill {client}`"
+        );
+        findings.add("tmux control client", Verdict::Warning, message);
+    }
     match tmux.check().await {
         Err(TmuxError::NoServer { .. }) => findings.add("tmux server", Verdict::Ok, "none runs yet; it is started with the first session"),
         Ok(check) => {
@@ -194,14 +202,10 @@ async fn check_agent(context: &Context, spec: &Spec, findings: &mut Findings) {
                 findings.add(check, verdict, expires_at.map_or_else(|| "valid".to_owned(), |at| format!("valid until {at:.0}")));
             }
             Ok(LoginView::Missing) => {
-                findings.add(check, Verdict::Error, format!("none; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()));
+                findings.add(check, Verdict::Error, format!("none; run `{}`", account.login_command()));
             }
             Ok(LoginView::Dead { reason }) => {
-                findings.add(
-                    check,
-                    Verdict::Error,
-                    format!("{reason}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()),
-                );
+                findings.add(check, Verdict::Error, format!("{reason}; run `{}`", account.login_command()));
             }
             Ok(LoginView::Unknown) => findings.add(check, Verdict::Warning, "not known"),
             Err(error) => findings.add(check, Verdict::Warning, error_line(&error)),

@@ -60,21 +60,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// What `.agent-queue/status.json` holds. A script may write it too: `state` and `heartbeat` are enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentStatus {
-    /// `working` while any session works here, else `idle`.
-    pub state: AgentState,
-    /// The session that the other fields are about: the one that works, or the one that spoke last.
+    /// What is said of that session, or of all that work here when none is named.
+    #[serde(flatten)]
+    pub first: SessionStatus,
+    /// The session that the fields beside this one are about: the one that works, or the one that spoke last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionName>,
-    /// The task that it works on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskName>,
-    /// When this was last known to be so.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub heartbeat: Timestamp,
-    /// Since when the state is so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub since: Option<Timestamp>,
     /// Each session by name, when several work here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sessions: BTreeMap<SessionName, SessionStatus>,
@@ -83,7 +74,7 @@ pub struct AgentStatus {
 /// One session in [`AgentStatus`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionStatus {
-    /// Whether a turn runs.
+    /// `working` while a turn runs, else `idle`.
     pub state: AgentState,
     /// The task that it works on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,8 +103,7 @@ impl AgentStatus {
     fn into_sessions(self) -> BTreeMap<SessionName, SessionStatus> {
         let mut sessions = self.sessions;
         if let Some(session) = self.session {
-            let status = SessionStatus { state: self.state, task: self.task, heartbeat: self.heartbeat, since: self.since };
-            sessions.entry(session).or_insert(status);
+            sessions.entry(session).or_insert(self.first);
         }
         sessions
     }
@@ -121,11 +111,12 @@ impl AgentStatus {
     /// The file of these sessions.
     fn of(sessions: BTreeMap<SessionName, SessionStatus>, now: Timestamp) -> Self {
         let Some((name, first)) = sessions.iter().max_by_key(|(_, status)| (status.state, status.heartbeat)) else {
-            return Self { state: AgentState::Idle, session: None, task: None, heartbeat: now, since: None, sessions };
+            let first = SessionStatus { state: AgentState::Idle, task: None, heartbeat: now, since: None };
+            return Self { first, session: None, sessions };
         };
-        let (session, first) = (Some(name.clone()), first.clone());
+        let (first, session) = (first.clone(), Some(name.clone()));
         let sessions = if sessions.len() > 1 { sessions } else { BTreeMap::new() };
-        Self { state: first.state, session, task: first.task, heartbeat: first.heartbeat, since: first.since, sessions }
+        Self { first, session, sessions }
     }
 }
 

@@ -52,23 +52,30 @@ fn a_turn_is_told_from_its_beginning_to_its_end() {
     let project = Project::new();
     project.note("s1", "SessionStart", &source("startup"), 0);
     let status = project.status();
-    assert_eq!((status.state, status.session, status.heartbeat, status.since), (AgentState::Idle, Some(name("s1")), at(0), Some(at(0))));
+    assert_eq!(
+        (status.first.state, status.session, status.first.heartbeat, status.first.since),
+        (AgentState::Idle, Some(name("s1")), at(0), Some(at(0)))
+    );
 
     project.note("s1", "UserPromptSubmit", &prompt("go"), 10);
     project.note("s1", "Notification", &Report::default(), 20);
     let status = project.status();
-    assert_eq!((status.state, status.heartbeat, status.since), (AgentState::Working, at(20), Some(at(10))));
+    assert_eq!((status.first.state, status.first.heartbeat, status.first.since), (AgentState::Working, at(20), Some(at(10))));
     let word = read(project.0.path(), &name("s1")).expect("a word");
     assert_eq!((word.activity, word.at, word.since), (Activity::Working, at(20), at(10)));
 
     for (event, report) in [("SessionStart", source("resume")), ("SessionStart", source("compact"))] {
         project.note("s1", event, &report, 25);
-        assert_eq!(project.status().state, AgentState::Working, "its turn goes on behind {report:?}");
+        assert_eq!(project.status().first.state, AgentState::Working, "its turn goes on behind {report:?}");
     }
     project.note("s1", "Stop", &Report::default(), 30);
-    assert_eq!((project.status().state, project.status().since), (AgentState::Idle, Some(at(30))));
+    assert_eq!((project.status().first.state, project.status().first.since), (AgentState::Idle, Some(at(30))));
     project.note("s1", "SessionEnd", &Report::default(), 40);
-    assert_eq!((project.status().state, project.status().session), (AgentState::Idle, None), "nothing is left of a session that ended");
+    assert_eq!(
+        (project.status().first.state, project.status().session),
+        (AgentState::Idle, None),
+        "nothing is left of a session that ended"
+    );
     assert_eq!(project.names(), ["inbox", FILE]);
 }
 
@@ -78,7 +85,11 @@ fn several_sessions_stand_side_by_side() {
     project.note("s1", "UserPromptSubmit", &prompt("go"), 0);
     project.note("s2", "SessionStart", &source("startup"), 5);
     let status = project.status();
-    assert_eq!((status.state, status.session, status.heartbeat), (AgentState::Working, Some(name("s1")), at(0)), "who works goes first");
+    assert_eq!(
+        (status.first.state, status.session, status.first.heartbeat),
+        (AgentState::Working, Some(name("s1")), at(0)),
+        "who works goes first"
+    );
     assert_eq!(status.sessions.keys().map(SessionName::as_str).collect::<Vec<_>>(), ["s1", "s2"]);
     assert_eq!(read(project.0.path(), &name("s2")).map(|word| word.activity), Some(Activity::Idle));
     assert_eq!(read(project.0.path(), &name("s3")), None);
@@ -99,14 +110,14 @@ fn the_task_is_the_one_whose_marker_carries_the_claim() {
     marker("one.md", "000000000001");
     marker("two words.md", "000000000002");
     project.note("s1", "UserPromptSubmit", &prompt("do it [claim 000000000002]"), 0);
-    assert_eq!(project.status().task.expect("a task").as_str(), "two words.md");
+    assert_eq!(project.status().first.task.expect("a task").as_str(), "two words.md");
     project.note("s1", "UserPromptSubmit", &prompt("hurry"), 1);
-    assert_eq!(project.status().task.expect("still").as_str(), "two words.md");
+    assert_eq!(project.status().first.task.expect("still").as_str(), "two words.md");
     assert_eq!(read(project.0.path(), &name("s1")).expect("a word").says, "working on two%20words.md");
     project.note("s1", "Stop", &Report::default(), 2);
-    assert_eq!(project.status().task, None);
+    assert_eq!(project.status().first.task, None);
     project.note("s1", "UserPromptSubmit", &prompt("[claim 00000000000f]"), 3);
-    assert_eq!(project.status().task, None, "a claim that nobody made names nothing");
+    assert_eq!(project.status().first.task, None, "a claim that nobody made names nothing");
 }
 
 #[test]
@@ -126,7 +137,7 @@ fn a_broken_or_foreign_file_says_nothing_and_is_replaced() {
         fs::write(project.file(), content).expect("written");
         assert_eq!(read(project.0.path(), &name("s1")), None, "{content:.40}");
         project.note("s1", "UserPromptSubmit", &prompt("go"), 1);
-        assert_eq!(project.status().state, AgentState::Working, "{content:.40}");
+        assert_eq!(project.status().first.state, AgentState::Working, "{content:.40}");
     }
     let script = format!("{{\"state\":\"working\",\"session\":\"s9\",\"heartbeat\":\"{}\",\"mine\":1}}", at(0));
     fs::write(project.file(), script).expect("written");
@@ -167,10 +178,10 @@ fn a_writer_gives_up_on_one_that_does_not_end() {
     let begun = Instant::now();
     project.note("s1", "UserPromptSubmit", &prompt("go"), 1);
     assert!(begun.elapsed() < Duration::from_secs(5));
-    assert_eq!(project.status().state, AgentState::Idle);
+    assert_eq!(project.status().first.state, AgentState::Idle);
     drop(held);
     project.note("s1", "UserPromptSubmit", &prompt("go"), 2);
-    assert_eq!(project.status().state, AgentState::Working, "what it left behind is taken over");
+    assert_eq!(project.status().first.state, AgentState::Working, "what it left behind is taken over");
 }
 
 #[test]

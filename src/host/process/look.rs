@@ -94,6 +94,16 @@ pub fn environment_value(process: ProcessId, name: &str) -> Result<Option<OsStri
     Ok(value)
 }
 
+/// The arguments that a process was started with, each with a NUL behind it; `None` when it is gone.
+///
+/// # Errors
+/// As [`state`].
+pub fn arguments(process: ProcessId) -> Result<Option<Vec<u8>>, ProcessError> {
+    let line = read(process.pid, "cmdline", ENVIRONMENT_LIMIT)?;
+    // Only now: before the read the number could still have changed hands.
+    Ok(line.filter(|_| identity(process.pid).is_ok_and(|now| now == Some(process))))
+}
+
 /// The soft limit of open descriptors (`/proc/PID/limits`), [`u64::MAX`] for no limit; `None` when the process is gone.
 ///
 /// # Errors

@@ -24,6 +24,6 @@ pub use age::age;
 pub use death::{DeathWatch, Exit};
 pub use error::ProcessError;
 pub use exec::Exec;
-pub use look::{ProcessState, cgroup, descriptor_limit, environment_value, identity, state};
+pub use look::{ProcessState, arguments, cgroup, descriptor_limit, environment_value, identity, state};
 pub use stop::stop;
 pub use table::ProcessTable;

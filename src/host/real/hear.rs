@@ -252,7 +252,7 @@ mod tests {
             real::Station,
         },
         model::{AccountName, Percent, PoolId, ProcessId, WindowKind},
-        spec::{LoadPlace, SourceText, load},
+        spec::fixture,
     };
 
     fn host(dir: &Path) -> RealHost {
@@ -266,10 +266,7 @@ mod tests {
         let mut host = host(dir.path());
         let text = "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: { name: p }\nspec:\n  accounts: [{ name: a, home: /homes/a }]\n  \
                     sessions: [{ names: s1, workdir: /work }]\n  tmux: { socket: /nowhere/tmux.sock }\n";
-        let text = SourceText { name: "pool.yaml".to_owned(), text: text.to_owned() };
-        let place = LoadPlace { home: dir.path().to_owned(), base: dir.path().to_owned() };
-        let spec = load(&[text], &place).unwrap_or_else(|wrong| panic!("{}", wrong.diagnostics.render(false))).spec;
-        host.configure(&spec, PoolId(uuid::Uuid::nil()));
+        host.configure(&fixture::read(text), PoolId(uuid::Uuid::nil()));
         // It would only say that its server is not there.
         host.tmux = None;
         host.listen();

@@ -66,6 +66,11 @@ impl Station {
         self.runtime.join("intake.sock")
     }
 
+    /// Where it is noted who our control client at the tmux server is.
+    pub fn control_record(&self) -> PathBuf {
+        self.runtime.join("control-client.json")
+    }
+
     /// Where their reports wait while nobody listens.
     pub fn spool(&self) -> PathBuf {
         self.state.join("spool")
@@ -211,7 +216,7 @@ impl Host for RealHost {
         let ground = Ground::new(spec, pool, &self.station);
         if self.ground.as_ref().is_none_or(|before| before.tmux != ground.tmux || before.pool != pool) {
             match tmux_config(&spec.tmux) {
-                Ok(config) => self.tmux = Some(TmuxServer::new(config)),
+                Ok(config) => self.tmux = Some(TmuxServer::new(config).recording(self.station.control_record())),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "cannot use the pool's tmux server");
                     self.tmux = None;

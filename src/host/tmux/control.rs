@@ -9,15 +9,25 @@
 //!   after another one ended (`Connection` in `server.rs`);
 //! - one that is given up before the server's first word is left alone until it comes, or until the client has had ample time to introduce
 //!   itself.
+//!
+//! # How it ends when we are killed
+//! tmux ends a control client whose input has ended, but only once it has written out what it has to say to it, and a server does not end
+//! before its clients. If nobody is left to read that, the write fails, tmux does not try again, and client and server hang for ever: seen
+//! with 3.3a each time that we were killed while the server had notices for us. So the client itself holds the reading end of its output
+//! too, as its error output: what is written then has a reader for as long as the client lives, and room until long after we are gone. Only
+//! a client that we had not read for [`ROOM`] bytes is left behind; `former.rs` ends that one.
 
 use std::{
+    io::pipe,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
+use nix::fcntl::{FcntlArg, fcntl};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    process::{Child, ChildStdin, ChildStdout},
+    net::unix::pipe::Receiver,
+    process::{Child, ChildStdin},
     runtime::Handle,
     time::{Duration, Instant, timeout, timeout_at},
 };
@@ -29,10 +39,13 @@ use super::{
     script::{Answers, Batch, Tag},
     wire::{Event, OutOfStep, Parser},
 };
-use crate::host::ready;
+use crate::{host::ready, model::Pid};
 
 /// How long a client that never answered is left alone: it needs three turns of its loop to introduce itself.
-const INTRODUCTION: Duration = Duration::from_secs(5);
+pub(super) const INTRODUCTION: Duration = Duration::from_secs(5);
+
+/// How much a client may have to say while nobody reads: what the kernel allows everybody (pipe(7), `pipe-max-size`), some 30,000 notices.
+const ROOM: i32 = 1 << 20;
 
 /// A connection. Dropping it ends the client, which changes nothing on the server.
 #[derive(Debug)]
@@ -48,7 +61,7 @@ pub(super) struct Control {
 struct Wires {
     client: Child,
     input: ChildStdin,
-    output: ChildStdout,
+    output: Receiver,
 }
 
 /// What was heard of the server so far.
@@ -68,18 +81,26 @@ impl Control {
     /// `no-output`: a client that is told what panes print and does not read it would stop them. `ignore-size`: it has no size of its own
     /// (`facts/tmux.md`, section 3.4).
     pub(super) fn start(client: &Client) -> Result<Self, TmuxError> {
+        let broken = |source| TmuxError::Broken { socket: client.socket.clone(), source };
+        let (reader, writer) = pipe().map_err(broken)?;
+        // A smaller pipe does as well, until something goes wrong.
+        let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(ROOM));
         let mut command = client.command();
         command
             .args(["-C", "attach-session", "-t", &format!("={ANCHOR}"), "-f", "no-output,ignore-size"])
-            .stderr(Stdio::null())
+            .stdout(Stdio::from(writer))
+            .stderr(Stdio::from(reader.try_clone().map_err(broken)?))
             .kill_on_drop(false);
+        let output = Receiver::from_owned_fd(reader.into()).map_err(broken)?;
         let mut child = start(&mut command, &client.binary)?;
-        let wires = match (child.stdin.take(), child.stdout.take()) {
-            (Some(input), Some(output)) => Some(Wires { client: child, input, output }),
-            _ => None,
-        };
+        let wires = child.stdin.take().map(|input| Wires { client: child, input, output });
         let ear = Ear { parser: Parser::default(), socket: client.socket.clone(), introduced: false, look_again: false };
         Ok(Self { wires, ear, started: Instant::now() })
+    }
+
+    /// The client's process number, while it has not been collected.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.wires.as_ref()?.client.id()?.try_into().ok().map(Pid)
     }
 
     /// Whether something was said since the last answered look that may concern the sessions.

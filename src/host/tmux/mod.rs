@@ -5,7 +5,8 @@
 //!   status 0 and no output, and that is no empty list (`facts/crates-and-reliability.md`, section 13).
 //! - Nothing without our mark is changed. Each change of a session is decided and done in one step of the server (`if-shell -F`), so nothing
 //!   can come between the check and the act. Sessions and panes are addressed by id, or by `=name`.
-//! - The server survives us: how a client ends decides whether tmux lives on, see `control.rs`.
+//! - The server survives us: how a client ends decides whether tmux lives on, see `control.rs`. No control client of ours survives us for
+//!   longer than until the next of us: see `former.rs`.
 //! - No server is ever started by accident (`-N`), and the one that we start lives outside our cgroup and outlives us.
 //! - Text from panes, titles and other people's names is data: it is never part of a format or of a command.
 //! - Nothing is typed into a pane that is dead (tmux 3.3a would crash with every session), whose screen has changed since it was looked at, or in
@@ -24,6 +25,7 @@ mod client;
 mod control;
 mod error;
 mod format;
+mod former;
 mod launch;
 mod lines;
 mod mark;
@@ -40,6 +42,7 @@ mod wire;
 
 pub use check::ServerCheck;
 pub use error::TmuxError;
+pub use former::Orphan;
 pub use launch::{Launcher, Surroundings};
 pub use op::TmuxOp;
 pub use server::{PANE_RESERVE, TmuxConfig, TmuxServer};

@@ -8,9 +8,10 @@ use super::{
     ANCHOR,
     breaker::Breaker,
     client::{Client, Exchange, Listener},
-    control::Control,
+    control::{Control, INTRODUCTION},
     error::TmuxError,
     format,
+    former::Former,
     script::{Batch, Line, Reply, Request, Speaker, Tag},
     socket::Socket,
 };
@@ -77,6 +78,8 @@ pub struct TmuxServer {
     pub(super) server: Option<ProcessId>,
     /// Whether the last call found no server.
     absent: bool,
+    /// Where our control client is recorded, if it is.
+    pub(super) record: Option<PathBuf>,
 }
 
 /// The control connection. tmux crashes when one control client is being attached while another one ends, so there is never more than one,
@@ -119,6 +122,7 @@ impl TmuxServer {
             burst_ends: None,
             server: None,
             absent: false,
+            record: None,
         }
     }
 
@@ -341,6 +345,10 @@ impl TmuxServer {
         let reply = match self.one(hello) {
             Ok(reply) => reply,
             Err(error) => {
+                // It hangs up on everybody while it shuts down, and waits for its clients.
+                if matches!(error, TmuxError::Unanswered { .. }) {
+                    self.end_former(INTRODUCTION).await;
+                }
                 self.lose();
                 return Err(error);
             }
@@ -348,9 +356,16 @@ impl TmuxServer {
         if reply.word(HELLO).is_none_or(str::is_empty) {
             self.run_client(&[Request::line(self.anchor())], deadline.saturating_duration_since(Instant::now())).await;
         }
+        self.remember(&reply.speaker);
+        if self.end_former(INTRODUCTION).await != Former::Gone {
+            // Never soon after another one ended, nor beside it.
+            self.lose();
+            return Ok(());
+        }
         self.connection = Connection::Away;
         let opened = match Control::start(&self.client) {
             Ok(mut control) => {
+                self.record_client(control.pid());
                 let batch = self.batch(&[Request::default()]);
                 let hello = control.exchange(&self.tag, &batch, deadline.saturating_duration_since(Instant::now()), false).await;
                 hello.error.is_none().then_some(control)

@@ -51,6 +51,8 @@ impl TmuxServer {
             Err(TmuxError::NoServer { .. }) => {}
             Err(error) => return Err((Happened::No, error)),
         }
+        // A server that shuts down would wait for it for ever. It listens no more, so it cannot be brought down by it.
+        self.end_former(Duration::ZERO).await;
         self.await_former().await.map_err(not_done)?;
         self.forget();
 

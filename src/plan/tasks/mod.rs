@@ -36,11 +36,11 @@ pub use gate::{Gate, GateGrounds, Hold, gate};
 pub use holder::may_be_at_it;
 pub use past::close_task;
 pub use planner::plan_tasks;
-pub use prompt::{follow_up_text, prompt_text, quote_path};
+pub use prompt::{follow_up_text, prompt_text};
 
 use super::{MAX_FACT_AGE, Memory, TaskRecord};
 use crate::{
-    model::{Now, ProjectName, SessionName, TaskName},
+    model::{Now, ProjectName, SessionName, TaskName, later},
     observed::{InboxView, QueueView, Snapshot},
     spec::{Project, Spec},
 };
@@ -106,10 +106,6 @@ fn timeout(project: &Project, file: &InboxView) -> Duration {
 fn is_used_up(project: &Project, file: &InboxView, record: &TaskRecord) -> bool {
     let limit = file.header.as_ref().ok().and_then(|header| header.attempts).unwrap_or(project.attempts);
     record.used() >= usize::try_from(limit.max(1)).unwrap_or(usize::MAX)
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// What is known of a session beside the pool's files, in words for a prompt: git's state, the last tool call.

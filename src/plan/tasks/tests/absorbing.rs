@@ -6,14 +6,6 @@ use AttemptVerdict as V;
 
 type Case = (&'static str, fn(&mut Board), Option<AttemptVerdict>, &'static [EventReason]);
 
-fn untaken(board: &mut Board, typed: u32, seconds: i64) {
-    let attempt = board.attempt("a");
-    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
-    (attempt.delivered_at, attempt.taken_at) = (None, None);
-    board.world.agent("s-0").prompts.clear();
-    board.rest("s-0", 200);
-}
-
 #[test]
 fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
     use EventReason::{TaskDelivered, TaskDone, TaskFailed, TaskReleased};

@@ -7,15 +7,6 @@ const ASK_AGAIN: &str = "Dispatch task/api/a.md: ask session s-0 once more";
 
 type Case = (&'static str, fn(&mut Board), &'static [&'static str]);
 
-/// The prompt was never typed, or did not arrive; the agent is idle all the while.
-fn untaken(board: &mut Board, typed: u32, seconds: i64) {
-    let attempt = board.attempt("a");
-    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
-    (attempt.delivered_at, attempt.taken_at) = (None, None);
-    board.world.agent("s-0").prompts.clear();
-    board.rest("s-0", 200);
-}
-
 #[test]
 fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
     let cases: &[Case] = &[

@@ -39,23 +39,20 @@ fn task(text: &str) -> TaskId {
     TaskId { project: project_name(), name: name(text) }
 }
 
+/// The prompt of task `a` was never typed, or did not arrive; the agent is idle all the while.
+fn untaken(board: &mut Board, typed: u32, seconds: i64) {
+    let attempt = board.attempt("a");
+    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
+    (attempt.delivered_at, attempt.taken_at) = (None, None);
+    board.world.agent("s-0").prompts.clear();
+    board.rest("s-0", 200);
+}
+
 impl Board {
     fn new(sessions: usize) -> Self {
         let mut world = World::converged(sessions);
         world.spec.sessions.values_mut().for_each(|session| session.dispatch = true);
-        world.spec.projects.push(Project {
-            name: project_name(),
-            path: "/src/api".into(),
-            priority: 0,
-            sessions: [].into(),
-            max_in_flight: None,
-            completion: Completion::File,
-            attempts: 3,
-            timeout: Duration::from_hours(4),
-            lease: Duration::from_mins(10),
-        });
-        let queue = QueueView { project_exists: true, exists: true, ..QueueView::default() };
-        world.seen.queues.insert(project_name(), Seen::known(queue, world.now));
+        world.put_project(project_name());
         Self { world, gate: Gate::OPEN }
     }
 
