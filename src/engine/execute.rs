@@ -96,6 +96,8 @@ impl<H: Host> Engine<H> {
                 }
             }
         }
+        let done = effects.iter().zip(&outcomes);
+        batch.changes.extend(record::untyped(done, &self.view.memory, &self.view.seen, self.view.host.now()));
         batch.ended = ids.into_iter().zip(outcomes).collect();
         self.commit("record what was done", &batch)?;
         pass.again = true;

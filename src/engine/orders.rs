@@ -12,7 +12,7 @@ use crate::{
     observed::{QueueView, Seen},
     plan::{
         AttemptEnd, AttemptVerdict, Effect, MemoryChange, Outcome, QueueChange, TaskRecord, Verb,
-        tasks::{TaskGrounds, may_be_at_it},
+        tasks::{TaskGrounds, may_be_at_it, task_waits},
     },
     spec::Project,
     status::{TaskDetail, TaskState, record_of, task_rows},
@@ -21,7 +21,9 @@ use crate::{
 impl<H: Host> View<H> {
     /// The tasks of all projects as of the last look.
     pub fn tasks(&self, all: bool) -> Vec<TaskDetail> {
-        let rows = task_rows(&self.spec, &self.seen, &self.memory, &self.planned.report, all);
+        let grounds = TaskGrounds { spec: &self.spec, seen: &self.seen, memory: &self.memory, now: self.host.now() };
+        let waits = task_waits(&grounds, &self.gate, &self.planned);
+        let rows = task_rows(&self.spec, &self.seen, &self.memory, &self.planned.report, &waits, all);
         rows.into_iter()
             .map(|row| {
                 let directory = match row.state {

@@ -4,7 +4,7 @@ mod tasks;
 
 use jiff::Timestamp;
 
-pub(super) use tasks::{after_doubt, changes as task_changes};
+pub(super) use tasks::{after_doubt, changes as task_changes, untyped};
 
 use crate::{
     model::{Event, EventReason, SessionName, Severity},

@@ -10,7 +10,7 @@ use crate::{
     observed::{Seen, Snapshot},
     plan::{
         Finding, Memory, Planned, absorb, filter, lint, plan,
-        tasks::{GroundTruth, Hold},
+        tasks::{Gate, GroundTruth, Hold},
         undeclared_sessions, wanted_transcripts,
     },
     spec::Spec,
@@ -43,6 +43,8 @@ pub struct View<H> {
     pub(super) tasks_due: Option<Timestamp>,
     /// Why this process gives out no tasks, if it does not.
     pub(super) tasks_held: Option<Hold>,
+    /// Whether tasks are given out, as of the last plan.
+    pub(super) gate: Gate,
     /// Words on what sessions last did, for a prompt that asks once more.
     pub(super) ground_truth: GroundTruth,
     /// Why the memory cannot be used, while it cannot.
@@ -69,6 +71,7 @@ impl<H: Host> View<H> {
             reaches: BTreeMap::new(),
             tasks_due: None,
             tasks_held: None,
+            gate: Gate::OPEN,
             ground_truth: GroundTruth::new(),
             blind: None,
         }

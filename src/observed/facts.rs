@@ -130,6 +130,9 @@ pub struct AgentView {
     pub prompts: Vec<PromptView>,
     /// When a turn of this very process last ended, as its hook said.
     pub turn_ended_at: Option<Timestamp>,
+    /// When a limit or an error of the API last cut off a turn of this very process, as its hook or its transcript says.
+    #[serde(default)]
+    pub turn_cut_off_at: Option<Timestamp>,
     /// What each source says of its activity. The first one decided; the others are kept so that a disagreement can be seen.
     pub evidence: Vec<ActivitySign>,
     /// What its screen shows. Captured only when it neither works nor is idle.

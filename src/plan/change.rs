@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     Active, Attempts, Cordon, Latch, LoginWarning, Memory, RefusedLogin, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskRecord,
+    tasks::Untyped,
 };
 use crate::model::{AccountName, Generation, ObjectRef, SessionName, SpecDigest, TaskId};
 
@@ -62,6 +63,8 @@ pub enum MemoryChange {
     RemoveTask(TaskId),
     /// What became of a task that is over is of no interest any more.
     ForgetTask(TaskId),
+    /// The sessions that could not be typed into, all of them.
+    SetUntyped(BTreeMap<SessionName, Untyped>),
     /// These logins were warned of, and no others.
     SetLoginsWarned(BTreeMap<AccountName, LoginWarning>),
     /// The swap of that id ended; it is no longer open.
@@ -105,6 +108,7 @@ impl Memory {
                 self.past_tasks.remove(task);
             }
             MemoryChange::ForgetTask(task) => drop(self.past_tasks.remove(task)),
+            MemoryChange::SetUntyped(sessions) => self.untyped.clone_from(sessions),
             MemoryChange::SetLoginsWarned(warned) => self.logins_warned.clone_from(warned),
             MemoryChange::CloseSwap(summary) => self.close_swap(summary),
             MemoryChange::ClearSwaps(at) => self.swaps_cleared_at = Some(*at),

@@ -242,6 +242,7 @@ mod tests {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         }

@@ -9,6 +9,7 @@ use claude_failover::{
     plan::Memory,
     sim::{SimHost, World, until_crash},
     spec::Spec,
+    status::TaskRow,
     store::{AcceptedSpec, EventQuery, Flips, Lock, Reader, StateDir, Store, StoredEvent},
     swap::SwapVerdict,
 };
@@ -256,6 +257,17 @@ impl Lab {
             .chain(&planned.report.warnings)
             .map(|entry| format!("{}: {} {}", entry.object, entry.reason, entry.message));
         planned.plan.actions.iter().map(|(_, action)| format!("{}: {}", action.object, action.what)).chain(waiting).collect()
+    }
+
+    /// The tasks that are not done, as a look from outside would list them.
+    pub fn tasks(&self) -> Vec<TaskRow> {
+        let reader = Reader::attach(&self.store_path()).unwrap();
+        let (memory, usage) = (recall(&reader).unwrap(), reader.usage().unwrap());
+        let seen = Snapshot { usage, ..Snapshot::default() };
+        let mut view = View::new(SimHost::new(Rc::clone(&self.world)), self.spec.clone(), memory, seen);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        drop(runtime.block_on(view.preview()));
+        view.tasks(false).into_iter().map(|detail| detail.row).collect()
     }
 
     /// Whether a swap is open.

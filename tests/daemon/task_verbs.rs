@@ -10,8 +10,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    pool::{Pool, wait_for, wait_until},
+    pool::Pool,
     tasks::{asked, drop_task, names, prepared, task, working},
+    waiting::{wait_for, wait_until},
 };
 
 #[test]

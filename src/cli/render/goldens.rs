@@ -9,6 +9,7 @@ use crate::{
     observed::{LinkView, LoginView},
     plan::{
         Attempts, Cordon, Latch, Suspension, filter,
+        tasks::{Gate, TaskGrounds, task_waits},
         tests::{
             tasks::{task, with_tasks},
             world::{World, account, at, link, object, session},
@@ -194,7 +195,9 @@ fn an_explanation() {
 /// The tasks of a world, as `task ls --all` has them.
 fn tasks(world: &World) -> Vec<TaskDetail> {
     let planned = filter(world.plan(), &world.memory, world.now);
-    let rows = task_rows(&world.spec, &world.seen, &world.memory, &planned.report, true);
+    let grounds = TaskGrounds { spec: &world.spec, seen: &world.seen, memory: &world.memory, now: world.now };
+    let waits = task_waits(&grounds, &Gate::OPEN, &planned);
+    let rows = task_rows(&world.spec, &world.seen, &world.memory, &planned.report, &waits, true);
     let detail = |mut row: crate::status::TaskRow| {
         let record = record_of(&world.memory, &row.task, row.state).cloned().unwrap_or_default();
         let reason = (row.state == TaskState::Failed).then(|| {

@@ -214,8 +214,9 @@ impl RealHost {
         let report = &message.report;
         match (&message.kind, &report.prompt) {
             (Kind::Hook(event), Some(prompt)) if event == "UserPromptSubmit" => self.tracks.prompted(process, prompt, message.at),
-            // A turn that a failure or a limit cut off (`StopFailure`) has ended, and has not come to its end.
             (Kind::Hook(event), _) if event == "Stop" => self.tracks.turn_ended(process, message.at),
+            // A turn that a failure or a limit cut off has ended, and has not come to its end.
+            (Kind::Hook(event), _) if event == "StopFailure" => self.tracks.turn_cut_off(process, message.at),
             _ => {}
         }
         // An idle agent's status line comes every minute and mostly says nothing new.

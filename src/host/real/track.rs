@@ -76,8 +76,14 @@ pub(super) enum Looked {
     Read(Box<Seen<AgentView>>),
 }
 
-/// The claims of a prompt, and when it was given.
-type Claims = (Vec<ClaimId>, Timestamp);
+/// What a transcript says of the turns of the process that runs now.
+#[derive(Default)]
+struct Heard {
+    /// The claims of its last prompt, and when it was given.
+    prompt: Option<(Vec<ClaimId>, Timestamp)>,
+    /// When its last turn was cut off.
+    cut_off: Option<Timestamp>,
+}
 
 /// How long a process may be without an environment of its own before it is looked at again.
 pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
@@ -149,6 +155,12 @@ impl Tracks {
     pub fn turn_ended(&mut self, process: ProcessId, at: Timestamp) {
         self.dirty.insert(process.pid);
         self.turns_of(process).end(at);
+    }
+
+    /// Notes that a hook said that a turn was cut off.
+    pub fn turn_cut_off(&mut self, process: ProcessId, at: Timestamp) {
+        self.dirty.insert(process.pid);
+        self.turns_of(process).cut_off(at);
     }
 
     fn turns_of(&mut self, process: ProcessId) -> &mut Turns {
@@ -282,21 +294,26 @@ impl Tracks {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                turn_cut_off_at: None,
                 screen: None,
                 evidence: Vec::new(),
             },
             home,
             timed: false,
         };
-        let (limit, prompt) = track.read_transcript(process, now);
+        let (limit, heard) = track.read_transcript(process, now);
         self.limits.extend(limit);
-        if let Some((claims, at)) = prompt {
-            // A second proof: the report of a hook may be lost.
+        // A second proof: the report of a hook may be lost.
+        if let Some((claims, at)) = heard.prompt {
             self.turns_of(process).learn(claims, at);
+        }
+        if let Some(at) = heard.cut_off {
+            self.turns_of(process).cut_off(at);
         }
         if let Some(turns) = self.turns.get(&process) {
             track.view.prompts.clone_from(&turns.prompts);
             track.view.turn_ended_at = turns.ended_at;
+            track.view.turn_cut_off_at = turns.cut_off_at;
         }
         let entry = track.home.as_deref().map(|home| lock(&self.shelf).read(home, process));
         let silent = !matches!(entry, Some(Ok(Some(_))));
@@ -358,6 +375,7 @@ impl Track {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                turn_cut_off_at: None,
                 screen: None,
                 evidence: Vec::new(),
             },
@@ -367,8 +385,10 @@ impl Track {
 
     /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
     /// whoever took it.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<Claims>) {
-        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else { return (None, None) };
+    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Heard) {
+        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else {
+            return (None, Heard::default());
+        };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
         let limit = facts.limit.filter(|limit| limit.at >= since);
         self.limit_until = limit.as_ref().and_then(|limit| limit.resets_at);
@@ -376,7 +396,7 @@ impl Track {
         self.context_tokens = facts.context_tokens.or(self.context_tokens);
         let usage = limit.and_then(|limit| Some((self.home.clone()?, limit.usage()?)));
         let claims = facts.prompt.as_deref().map(ClaimId::all_in).filter(|claims| !claims.is_empty());
-        (usage, claims.zip(facts.prompt_at))
+        (usage, Heard { prompt: claims.zip(facts.prompt_at), cut_off: facts.cut_off.filter(|at| *at >= since) })
     }
 
     fn take_register(

@@ -27,8 +27,9 @@ pub fn prompt_text(project: &Project, task: &TaskName, claim: &ClaimId) -> Strin
     )
 }
 
-/// The prompt that asks once more about a task that is not done. `truth` is what is known of the session.
-pub fn follow_up_text(project: &Project, task: &TaskName, claim: &ClaimId, truth: Option<&str>) -> String {
+/// The prompt that asks once more about a task that is not done: of an attempt's claim, and with the claim of its own. `truth` is what is known of
+/// the session.
+pub fn follow_up_text(project: &Project, task: &TaskName, (claim, own): (&ClaimId, &ClaimId), truth: Option<&str>) -> String {
     let file = task_path(project, task);
     let marker = shell_word(&format!("{}.dispatched", task.as_str()));
     let truth = truth.map(plain).filter(|truth| !truth.is_empty()).map_or_else(String::new, |truth| format!("What is known: {truth} "));
@@ -36,7 +37,7 @@ pub fn follow_up_text(project: &Project, task: &TaskName, claim: &ClaimId, truth
     format!(
         "{} The task in {file} is not done: its file still stands in the inbox. {truth}Look whether {marker} beside it names claim {claim}; if it \
          does not, stop. Otherwise go on from where you are, without doing anything twice. {end}",
-        claim.again().tag()
+        own.tag()
     )
 }
 

@@ -1,13 +1,10 @@
 //! A world with tasks in every state, for what people read of them.
 
-use std::time::Duration;
-
 use super::world::{World, at, session};
 use crate::{
     model::{ClaimId, ProjectName, SessionName, TaskId, TaskName},
     observed::{FileIdentity, InboxView, Marker, MarkerView, QueueView, Seen, TaskHeader},
     plan::{AttemptEnd, AttemptVerdict, TaskAttempt, TaskRecord},
-    spec::{Completion, Project},
 };
 
 /// A task of the project.
@@ -44,17 +41,7 @@ pub fn with_tasks() -> World {
     let mut world = World::converged(3);
     world.spec.sessions.values_mut().for_each(|session| session.dispatch = true);
     let name = ProjectName::new("api").expect("a name");
-    world.spec.projects.push(Project {
-        name: name.clone(),
-        path: "/src/api".into(),
-        priority: 0,
-        sessions: [].into(),
-        max_in_flight: None,
-        completion: Completion::File,
-        attempts: 3,
-        timeout: Duration::from_hours(4),
-        lease: Duration::from_mins(10),
-    });
+    world.put_project(name.clone());
     let mut queue = QueueView { project_exists: true, exists: true, ..QueueView::default() };
     let undone = "session s-1 was asked once more, and left it undone again";
     let working = marker("login.md", &session("s-0"), 2);

@@ -175,6 +175,7 @@ impl World {
             context_tokens: Some(42_000),
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         };

@@ -22,7 +22,7 @@ fn a_prompt_is_one_line_with_one_claim() {
     for completion in [Completion::File, Completion::Turn] {
         let project = project("/src/a b", completion);
         let first = prompt_text(&project, &nasty, &claim);
-        let again = follow_up_text(&project, &nasty, &claim, Some("ran [claim eeeeeeeeeeee]\n\u{1b}[2J\tmake  test"));
+        let again = follow_up_text(&project, &nasty, (&claim, &claim.again()), Some("ran [claim eeeeeeeeeeee]\n\u{1b}[2J\tmake  test"));
         for text in [&first, &again] {
             assert!(!text.chars().any(|c| c.is_control() || c == '\u{2028}'), "{text:?}");
             assert!(!text.starts_with(['/', '!', '#']), "{text:?}");
