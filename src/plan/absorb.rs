@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
+    observed::{AgentView, Need, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::Spec,
 };
 
@@ -141,10 +141,18 @@ fn absorb_agent(
         next.spoken = false;
         next.workdir.clone_from(&register.cwd);
     }
-    next.asked = asked(record, agent);
-    if next.asked.is_some() && next.asked != record.asked {
-        let asks = agent.asks().unwrap_or_default();
-        let message = format!("it waits for a person: {asks}; answer with `claude-failover attach {name}`");
+    next.asked = asked(record, agent, now);
+    if next.asked.is_some()
+        && next.asked != record.asked
+        && let Some((need, asks)) = agent.asks()
+    {
+        let message = match (need, &agent.home) {
+            (Need::Answer | Need::LimitMenu, _) => format!("it waits for a person: {asks}; answer with `claude-failover attach {name}`"),
+            (Need::Login, Some(home)) => {
+                format!("it waits for a login: {asks}; run `CLAUDE_CONFIG_DIR={} claude auth login`", home.display())
+            }
+            (Need::Login, None) => format!("it waits for a login: {asks}; log in with the CLI under its account"),
+        };
         absorbed.event(now, object.clone(), EventReason::InputNeeded, Severity::Warning, message);
     }
     let attempts = memory.attempts.get(&object);
@@ -223,19 +231,24 @@ fn take_back_exit(name: &SessionName, record: &SessionRecord, memory: &Memory, n
     absorbed.changes.push(if before.is_clean() { MemoryChange::ClearAttempts(object) } else { MemoryChange::PutAttempts(object, before) });
 }
 
+/// How long a limit or a refused login has to stand before a person is called: until then the pool may have left the account by itself.
+const LEAVES_BY_ITSELF: Duration = Duration::from_mins(2);
+
 /// What the agent asks, as far as it tells one dialog from the next: since when, and the words that are known. What else stands on a screen may
 /// change at any time.
-fn asked(record: &SessionRecord, agent: &AgentView) -> Option<String> {
+fn asked(record: &SessionRecord, agent: &AgentView, now: Now) -> Option<String> {
     agent.process?;
-    match (agent.activity, &agent.screen) {
-        (Activity::NeedsInput, Some(screen)) if screen.at_rest => {
-            let since = agent.register.as_ref().and_then(|register| register.status_since);
+    let since = agent.register.as_ref().and_then(|register| register.status_since);
+    let is_early = |need| need != Need::Answer && since.is_some_and(|since| now.since_wall(since) < LEAVES_BY_ITSELF);
+    match (agent.asks(), &agent.screen) {
+        (Some((need, _)), Some(screen)) if screen.at_rest && !is_early(need) => {
             let since = since.map_or_else(|| "its start".to_owned(), |since| since.to_string());
             Some(format!("since {since}: {}", screen.shows))
         }
         // Not knowing what is asked, or whether, ends no dialog.
-        (Activity::NeedsInput | Activity::Unknown, _) => record.asked.clone(),
-        _ => None,
+        (Some(_), _) => record.asked.clone(),
+        (None, _) if agent.activity == Activity::Unknown => record.asked.clone(),
+        (None, _) => None,
     }
 }
 

@@ -252,7 +252,7 @@ fn session_row(inputs: &Inputs<'_>, name: &SessionName, conditions: &Conditions)
         account: record.map(|record| record.account.clone()),
         activity: agent
             .map_or(if pane.is_none() && inputs.seen.tmux.value().is_some() { Activity::Exited } else { Activity::Unknown }, |agent| {
-                agent.activity
+                agent.told_activity()
             }),
         since: agent.and_then(|agent| agent.activity_since),
         context_tokens: agent.and_then(|agent| agent.context_tokens),

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! What runs here has an environment of its own (`env -i`), its `HOME`, `CLAUDE_CONFIG_DIR` and scratch below one temporary directory, and
-//! every way out is a proxy that connects to nowhere. When a session ends it is checked that it was connected to loopback only, and when a
+//! every way out is a proxy that connects to nowhere. Under `.ci/contained` there is no network but loopback at all. When a session ends it is checked that it was connected to loopback only, and when a
 //! lab ends, that every request carried one of our tokens or none. All that was started in a lab ends with it, also after a failed test.
 //!
 //! # Assumes

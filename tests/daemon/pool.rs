@@ -20,11 +20,20 @@ use tempfile::TempDir;
 use crate::waiting::{found_within, wait_for, wait_until};
 
 mod sights;
+mod terminal;
+
+pub use terminal::Terminal;
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_claude-failover");
 /// The links that every home must have.
 pub const LINKS: [&str; 3] = ["projects", "file-history", "tasks"];
+
+/// Asserts that `look` becomes true, and within `deadline`: for what would also come later by another way.
+#[track_caller]
+pub fn wait_until_within(deadline: Duration, what: &str, mut look: impl FnMut() -> bool) {
+    assert!(found_within(deadline, || look().then_some(())).is_some(), "{what} did not come within {deadline:?}");
+}
 
 /// Seconds since the epoch.
 pub fn epoch() -> u64 {
@@ -84,6 +93,8 @@ pub struct Pool {
     pub root: PathBuf,
     /// The spec as it stands on disk, when a test has not broken it.
     pub spec: Value,
+    /// What the daemon is started with besides.
+    pub daemon_environ: BTreeMap<&'static str, PathBuf>,
     daemon: Option<Child>,
 }
 
@@ -110,7 +121,7 @@ impl Pool {
                 "sessions": [{"names": format!("s-{{0..{}}}", sessions - 1), "workdir": path("work")}],
             },
         });
-        let pool = Self { dir, root, spec, daemon: None };
+        let pool = Self { dir, root, spec, daemon_environ: BTreeMap::new(), daemon: None };
         pool.log_in("a");
         pool.log_in("b");
         pool.write_spec();
@@ -292,7 +303,7 @@ impl Pool {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).expect("opened");
         let mut command = Command::new(BINARY);
         self.environ(&mut command);
-        command.args(["-f", "pool.yaml", "run"]);
+        command.envs(&self.daemon_environ).args(["-f", "pool.yaml", "run"]);
         let ready = self.log().matches("ready").count();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
         self.daemon = Some(child);

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -184,4 +187,22 @@ fn what_was_done_long_ago_is_archived() {
     assert_eq!((archives.len(), listed.stdout.as_str()), (1, "a.md\nb.md\n"));
     let told: Value = pool.told("Tidied").into();
     assert!(told.as_str().is_some_and(|told| told.starts_with("2 tasks done in ") && told.contains("archived")), "{told}");
+}
+
+#[test]
+fn what_a_killed_agent_left_behind_is_named_and_left_alone() {
+    let pool = Pool::running(1);
+    pool.send("s-0", "Take your time. [[tool 300]]");
+    let agent = pool.agents()[0].pid;
+    let tool = wait_for("the tool", || {
+        let children = fs::read_to_string(format!("/proc/{agent}/task/{agent}/children")).unwrap_or_default();
+        let is_tool = |pid: &&str| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.starts_with(b"sleep"));
+        children.split_whitespace().find(is_tool).map(|pid| pid.parse::<i32>().expect("a number"))
+    });
+    pool.cli(&["doctor"]).lacks("left behind");
+    kill(Pid::from_raw(agent), Signal::SIGKILL).expect("it lives");
+    wait_until("another agent", || pool.agents().first().is_some_and(|next| next.pid != agent));
+    wait_until("the tool to be named", || pool.cli(&["doctor"]).stdout.contains(&format!("process {tool} (sleep)")));
+    kill(Pid::from_raw(tool), Signal::SIGTERM).expect("it lives still");
+    wait_until("it to be named no more", || !pool.cli(&["doctor"]).stdout.contains("left behind"));
 }

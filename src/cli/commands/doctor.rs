@@ -14,14 +14,15 @@ use crate::{
     cli::{CliError, Context, Exit, args::OutputArgs, render},
     engine::{EngineError, recall},
     host::{
-        agent::{launch, login},
-        links,
+        Host as _, Look,
+        agent::{launch, leftover, login},
+        links, process,
         real::{RealHost, Station},
         tmux::TmuxError,
     },
-    model::error_line,
-    observed::LoginView,
-    plan::RESERVED_DESCRIPTORS,
+    model::{PoolId, SessionName, error_line},
+    observed::{LoginView, Snapshot},
+    plan::{Memory, RESERVED_DESCRIPTORS},
     spec::Spec,
     store::{Reader, StateDir, StoreError},
 };
@@ -65,7 +66,7 @@ pub fn run(context: &Context, args: OutputArgs) -> Result<Exit, CliError> {
     let mut findings = Findings::default();
     check_files(spec, &station, &mut findings);
     check_state(&station, &mut findings);
-    check_machine(spec, &mut findings);
+    Machine::look().judge(spec, &mut findings);
     block_on(async {
         check_tmux(spec, &station, &mut findings).await;
         check_agent(context, spec, &mut findings).await;
@@ -132,6 +133,8 @@ async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {
         );
         findings.add("tmux control client", Verdict::Warning, message);
     }
+    check_leftovers(spec, &mut host, findings).await;
+    let Some(tmux) = host.tmux() else { return };
     match tmux.check().await {
         Err(TmuxError::NoServer { .. }) => findings.add("tmux server", Verdict::Ok, "none runs yet; it is started with the first session"),
         Ok(check) => {
@@ -152,6 +155,27 @@ async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {
             }
         }
         Err(error) => findings.add("tmux server", Verdict::Error, error_line(&error)),
+    }
+}
+
+/// What agents left behind is named, and nobody ends it but a person: it may have been left on purpose.
+async fn check_leftovers(spec: &Spec, host: &mut RealHost, findings: &mut Findings) {
+    let mut seen = Snapshot::default();
+    host.observe(&Memory::new(PoolId(uuid::Uuid::nil())), &Look { tmux: true, ..Look::default() }, &mut seen).await;
+    // While the panes are not known, every agent would look as if it had been left behind.
+    let Some(tmux) = seen.tmux.value() else { return };
+    let running = tmux.panes.iter().filter(|(_, pane)| pane.dead.is_none());
+    let agents = running.filter_map(|(name, pane)| Some((SessionName::new(name.as_str()).ok()?, process::identity(pane.pid?).ok()??)));
+    let homes = spec.accounts.iter().map(|account| account.home.clone()).collect();
+    for leftover in leftover::leftovers(&homes, &agents.collect()).unwrap_or_default() {
+        let message = format!(
+            "process {pid} ({program}) was started by an agent of session {session} that has ended; look at it, and end it with `kill {pid}` if it \
+             was not left on purpose",
+            pid = leftover.process.pid,
+            program = leftover.program,
+            session = leftover.session,
+        );
+        findings.add("left behind", Verdict::Warning, message);
     }
 }
 
@@ -255,40 +279,71 @@ fn check_files(spec: &Spec, station: &Station, findings: &mut Findings) {
     }
 }
 
-fn check_machine(spec: &Spec, findings: &mut Findings) {
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let needed = 32 + 4 * spec.accounts.len() as u64;
-    match number("/proc/sys/fs/inotify/max_user_watches") {
+/// What is known of the machine; `None` where it does not say.
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    inotify_watches: Option<u64>,
+    inotify_instances: Option<u64>,
+    pseudo_terminals: Option<u64>,
+    available_mib: Option<u64>,
+    now: Timestamp,
+    /// When this program was written to disk.
+    installed: Option<Timestamp>,
+}
+
+impl Machine {
+    fn look() -> Self {
+        let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+        let written = PathBuf::from("/proc/self/exe").metadata().and_then(|metadata| metadata.modified()).ok();
+        Self {
+            inotify_watches: number("/proc/sys/fs/inotify/max_user_watches"),
+            inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
+            pseudo_terminals: number("/proc/sys/kernel/pty/max"),
+            available_mib: memory_mib(),
+            now: Timestamp::now(),
+            installed: written.and_then(|written| Timestamp::try_from(written).ok()),
+        }
+    }
+
+    fn judge(&self, spec: &Spec, findings: &mut Findings) {
+        let sessions = spec.sessions.len() as u64;
+        // Each home, its register, each queue's directories, and some for spec, readings, shared root and active link.
+        let watches = 32 + 4 * spec.accounts.len() as u64 + 8 * spec.projects.len() as u64;
+        judge_inotify("inotify watches", self.inotify_watches, watches, findings);
+        // One for the spec, one for everything else; other programs of the user have some as well.
+        judge_inotify("inotify instances", self.inotify_instances, 16, findings);
+        match self.available_mib {
+            Some(available) => {
+                let needs = sessions * AGENT_MEMORY_MIB;
+                let verdict = if needs > available { Verdict::Warning } else { Verdict::Ok };
+                findings.add("memory", verdict, format!("{available} MiB available; {sessions} agents need about {needs} MiB"));
+            }
+            None => findings.add("memory", Verdict::Warning, "cannot be read"),
+        }
+        if let Some(ptys) = self.pseudo_terminals {
+            let verdict = if sessions + 16 > ptys { Verdict::Error } else { Verdict::Ok };
+            findings.add("pseudo-terminals", verdict, format!("{ptys} allowed, {sessions} declared"));
+        }
+        // A clock that is off makes resets come early or late; what can be told without asking anybody is whether it is nonsense.
+        let behind = self.installed.is_some_and(|installed| self.now < installed);
+        let verdict = if behind { Verdict::Error } else { Verdict::Ok };
+        let note = if behind { ", which is before this program was installed; set the clock" } else { "" };
+        findings.add("clock", verdict, format!("{:.0}{note}", self.now));
+    }
+}
+
+fn judge_inotify(check: &'static str, limit: Option<u64>, needed: u64, findings: &mut Findings) {
+    match limit {
         Some(limit) if limit < needed => {
-            findings.add(
-                "inotify watches",
-                Verdict::Warning,
-                format!("{limit} are allowed, {needed} are needed; changes are then found at the resync"),
+            let message = format!(
+                "{limit} are allowed, {needed} are needed; changes are then found at the resync. Raise the limit: `sysctl fs.inotify.max_user_{}=…`",
+                check.trim_start_matches("inotify ")
             );
+            findings.add(check, Verdict::Warning, message);
         }
-        Some(limit) => findings.add("inotify watches", Verdict::Ok, format!("{limit} allowed")),
-        None => findings.add("inotify watches", Verdict::Warning, "the limit cannot be read"),
+        Some(limit) => findings.add(check, Verdict::Ok, format!("{limit} allowed")),
+        None => findings.add(check, Verdict::Warning, "the limit cannot be read"),
     }
-    let sessions = spec.sessions.len() as u64;
-    match memory_mib() {
-        Some(available) => {
-            let needs = sessions * AGENT_MEMORY_MIB;
-            let verdict = if needs > available { Verdict::Warning } else { Verdict::Ok };
-            findings.add("memory", verdict, format!("{available} MiB available; {sessions} agents need about {needs} MiB"));
-        }
-        None => findings.add("memory", Verdict::Warning, "cannot be read"),
-    }
-    if let Some(ptys) = number("/proc/sys/kernel/pty/max") {
-        let verdict = if sessions + 16 > ptys { Verdict::Error } else { Verdict::Ok };
-        findings.add("pseudo-terminals", verdict, format!("{ptys} allowed, {sessions} declared"));
-    }
-    // A clock that is off makes resets come early or late; what can be told without asking anybody is whether it is nonsense.
-    let now = Timestamp::now();
-    let built = PathBuf::from("/proc/self/exe").metadata().and_then(|metadata| metadata.modified()).ok();
-    let behind = built.and_then(|built| Timestamp::try_from(built).ok()).is_some_and(|built| now < built);
-    let verdict = if behind { Verdict::Error } else { Verdict::Ok };
-    let note = if behind { ", which is before this program was installed; set the clock" } else { "" };
-    findings.add("clock", verdict, format!("{now:.0}{note}"));
 }
 
 fn memory_mib() -> Option<u64> {
@@ -296,3 +351,6 @@ fn memory_mib() -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ impl Project {
     }
 
     fn note(&self, session: &str, event: &str, report: &Report, second: i64) {
-        note(self.0.path(), &name(session), event, report, at(second));
+        note(Some(self.0.path()), None, &name(session), event, report, at(second));
     }
 
     fn status(&self) -> AgentStatus {
@@ -29,6 +29,11 @@ impl Project {
         names.sort();
         names
     }
+}
+
+/// What the file of a project says of a session.
+fn read(project: &Path, session: &SessionName) -> Option<Word> {
+    read_all(project).remove(session)
 }
 
 fn name(name: &str) -> SessionName {
@@ -152,11 +157,11 @@ fn nothing_is_written_but_to_a_queue_of_ours() {
     let elsewhere = tempfile::tempdir().expect("a directory");
     let untouched = || assert_eq!(fs::read_dir(elsewhere.path()).expect("listed").count(), 0);
     // No queue, and a queue that leads away.
-    note(elsewhere.path(), &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
+    note(Some(elsewhere.path()), None, &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
     untouched();
     let other = tempfile::tempdir().expect("a directory");
     symlink(elsewhere.path(), other.path().join(QUEUE)).expect("linked");
-    note(other.path(), &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
+    note(Some(other.path()), None, &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
     untouched();
     // A file, or a draft, that leads away.
     symlink(elsewhere.path().join("f"), project.0.path().join(QUEUE).join(DRAFT)).expect("linked");
@@ -168,6 +173,56 @@ fn nothing_is_written_but_to_a_queue_of_ours() {
     untouched();
     assert!(fs::symlink_metadata(project.file()).expect("there").is_symlink(), "what is not a file is left alone");
     assert_eq!(read(project.0.path(), &name("s1")), None);
+}
+
+#[test]
+fn an_agent_below_a_project_is_in_it() {
+    let project = Project::new();
+    let deep = project.0.path().join("a/b");
+    fs::create_dir_all(&deep).expect("made");
+    let say = |cwd: &Path, event: &str, second| note(Some(cwd), None, &name("s1"), event, &prompt("go"), at(second));
+    say(&deep, "UserPromptSubmit", 0);
+    assert_eq!(project.status().first.state, AgentState::Working);
+    assert_eq!(read(&deep, &name("s1")).map(|word| word.activity), Some(Activity::Working), "and it is read from there");
+
+    // A project inside of it has its own, and so has whatever stands in the place of a queue.
+    fs::create_dir_all(deep.join(QUEUE)).expect("made");
+    say(&deep, "Stop", 1);
+    assert_eq!(project.status().first.state, AgentState::Working);
+    assert!(deep.join(QUEUE).join(FILE).exists());
+    fs::remove_dir_all(deep.join(QUEUE)).expect("removed");
+    fs::write(deep.join(QUEUE), "").expect("written");
+    say(&deep, "Stop", 2);
+    assert_eq!(project.status().first.state, AgentState::Working);
+
+    // Not through a link that is the agent's own way there, but where it really is.
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    symlink(elsewhere.path(), project.0.path().join("out")).expect("linked");
+    say(&project.0.path().join("out"), "Stop", 3);
+    assert_eq!(project.status().first.state, AgentState::Working);
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("listed").count(), 0);
+
+    let far = (0..=LEVELS).fold(project.0.path().to_owned(), |path, _| path.join("x"));
+    fs::create_dir_all(&far).expect("made");
+    say(&far, "Stop", 4);
+    assert_eq!(project.status().first.state, AgentState::Working, "the search is bounded");
+}
+
+#[test]
+fn who_has_a_task_of_another_project_is_told_of_in_both() {
+    let (own, other) = (Project::new(), Project::new());
+    let say = |cwd: &Project, at_work: &Project, event: &str| {
+        note(Some(cwd.0.path()), Some(at_work.0.path()), &name("s1"), event, &prompt("go"), at(0));
+    };
+    say(&own, &other, "UserPromptSubmit");
+    assert_eq!((own.status().first.state, other.status().first.state), (AgentState::Working, AgentState::Working));
+    say(&own, &own, "Stop");
+    assert_eq!((own.status().first.state, other.status().first.state), (AgentState::Idle, AgentState::Working));
+    // The project of a task is named by us: nothing is looked for above it.
+    let below = other.0.path().join("below");
+    fs::create_dir(&below).expect("made");
+    note(None, Some(&below), &name("s1"), "Stop", &prompt("go"), at(0));
+    assert_eq!(other.status().first.state, AgentState::Working);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{Place, RealHost, queues, track::UNSETTLED_PAUSE};
 use crate::{
     host::{
         Host as _, Wake,
-        intake::{Kind, Message},
+        intake::{Kind, Message, status_file},
         process::Exit,
         queue, ready,
         watch::Hint,
@@ -166,6 +166,11 @@ impl RealHost {
                     match place {
                         Place::Home => drop(self.heard.insert(Wake::Homes)),
                         Place::Links | Place::ActiveLink => drop(self.heard.insert(Wake::Links)),
+                        Place::Queue if name.as_deref() == Some(OsStr::new(status_file::FILE)) => {
+                            if self.tracks.status_file_changed() {
+                                self.heard.insert(Wake::Agents);
+                            }
+                        }
                         Place::Queue | Place::Project => drop(self.heard.insert(Wake::Queues)),
                         Place::Readings => {
                             if let Some(ground) = &self.ground {
@@ -196,7 +201,7 @@ impl RealHost {
         match place {
             Place::Readings => is_named(&ground.file),
             Place::ActiveLink => is_named(&ground.active_link),
-            Place::Queue => queues::is_meant(name),
+            Place::Queue => name == status_file::FILE || queues::is_meant(name),
             Place::Project => name == queue::QUEUE,
             Place::Home | Place::Register | Place::Links => true,
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    observed::{ActivitySign, ActivitySource},
     plan::{Attempts, Cordon, QueueChange, Suspension},
     spec::Session,
 };
@@ -18,6 +19,19 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
         ("working", |board| board.world.agent("s-0").activity = Activity::Working, &["waits project/api NoIdleSession"]),
         ("not known", |board| board.world.agent("s-0").activity = Activity::Unknown, &["waits project/api NoIdleSession"]),
         ("waits for a person", |board| board.world.agent("s-0").activity = Activity::NeedsInput, &["waits project/api NoIdleSession"]),
+        ("limited", |board| board.world.agent("s-0").activity = Activity::LimitHit, &["waits project/api NoIdleSession"]),
+        ("logged out", |board| board.world.agent("s-0").activity = Activity::LoggedOut, &["waits project/api NoIdleSession"]),
+        ("starting", |board| board.world.agent("s-0").activity = Activity::Starting, &["waits project/api NoIdleSession"]),
+        (
+            "idle by its screen alone",
+            |board| {
+                let agent = board.world.agent("s-0");
+                (agent.activity, agent.register) = (Activity::Unknown, None);
+                let sign = |source, activity| ActivitySign { source, activity, says: String::new(), at: None };
+                agent.evidence = vec![sign(ActivitySource::Pane, Activity::Idle), sign(ActivitySource::Register, Activity::Unknown)];
+            },
+            &["waits project/api NoIdleSession"],
+        ),
         ("a person is there", |board| board.world.pane("s-0").attached = 1, &["waits project/api SessionAttached"]),
         ("a draft stands in its box", |board| board.refuse_typing(1), &["waits project/api NoIdleSession"]),
         ("takes no tasks", |board| board.world.declared("s-0").dispatch = false, &["warns project/api NoSession"]),
