@@ -203,6 +203,6 @@ fn what_a_killed_agent_left_behind_is_named_and_left_alone() {
     kill(Pid::from_raw(agent), Signal::SIGKILL).expect("it lives");
     wait_until("another agent", || pool.agents().first().is_some_and(|next| next.pid != agent));
     wait_until("the tool to be named", || pool.cli(&["doctor"]).stdout.contains(&format!("process {tool} (sleep)")));
-    kill(Pid::from_raw(tool), Signal::SIGTERM).expect("it lives still");
+    kill(Pid::from_raw(tool), Signal::SIGKILL).expect("it lives still");
     wait_until("it to be named no more", || !pool.cli(&["doctor"]).stdout.contains("left behind"));
 }
