@@ -53,6 +53,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.untyped = fact(connection, UNTYPED)?.unwrap_or_default();
     memory.tasks =
         rows(connection, "SELECT id, record FROM task", |row| Ok((row.get::<_, Named<TaskId>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?;
+    memory.past_tasks =
+        rows(connection, "SELECT id, record FROM past_task", |row| Ok((row.get::<_, Named<TaskId>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?;
     memory.sessions = rows(connection, "SELECT name, record FROM session", |row| {
         Ok((row.get::<_, Named<SessionName>>(0)?.0, row.get::<_, Json<_>>(1)?.0))
     })?;
@@ -112,7 +114,15 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
         MemoryChange::PutTask(task, record) => {
             run("INSERT OR REPLACE INTO task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
         }
-        MemoryChange::RemoveTask(task) => run("DELETE FROM task WHERE id = ?1", params![Named(task)])?,
+        MemoryChange::CloseTask(task, record) => {
+            run("DELETE FROM task WHERE id = ?1", params![Named(task)])?;
+            run("INSERT OR REPLACE INTO past_task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
+        }
+        MemoryChange::RemoveTask(task) => {
+            run("DELETE FROM task WHERE id = ?1", params![Named(task)])?;
+            run("DELETE FROM past_task WHERE id = ?1", params![Named(task)])?;
+        }
+        MemoryChange::ForgetTask(task) => run("DELETE FROM past_task WHERE id = ?1", params![Named(task)])?,
         MemoryChange::SetLoginsWarned(warned) => run(keep, params![LOGINS_WARNED, Json(warned)])?,
         MemoryChange::CloseSwap(summary) => run(
             "INSERT INTO swap (id, summary) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET summary = excluded.summary",

@@ -102,6 +102,10 @@ CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NU
 -- The ledger of tasks, by PROJECT/NAME.md.
 CREATE TABLE task (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ",
+        "
+-- What became of tasks that are over, by PROJECT/NAME.md.
+CREATE TABLE past_task (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
+",
     ],
     seed: |transaction, former| {
         let identity = former.unwrap_or_else(|| PoolId(Uuid::new_v4()));

@@ -271,7 +271,7 @@ fn what_is_over_the_number_is_planned_and_removed() {
     assert_eq!(files.len(), 3);
     pool.cli(&["plan"]).expect(0);
     pool.edit(|spec| spec["checkpoints"] = serde_json::json!({"keep": 2}));
-    pool.cli(&["plan"]).expect(2).says("remove old checkpoints of s-0");
+    pool.cli(&["plan"]).expect(2).says(" of s-0, the oldest of ");
     pool.cli(&["apply", "--yes"]).expect(0);
     assert_eq!(pool.checkpoint_files("s-0"), files[1..]);
     pool.cli(&["plan"]).expect(0);

@@ -21,6 +21,7 @@ mod rollback;
 mod run;
 mod screens;
 mod swap;
+mod task_verbs;
 mod tasks;
 mod terminals;
 mod verbs;

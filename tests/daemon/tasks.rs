@@ -26,7 +26,7 @@ pub fn working(sessions: usize) -> Pool {
 }
 
 /// The same, with nothing applied.
-fn prepared(sessions: usize) -> Pool {
+pub fn prepared(sessions: usize) -> Pool {
     let mut pool = Pool::new(sessions);
     fs::create_dir(pool.path("api")).expect("made");
     let path = pool.path("api").to_string_lossy().into_owned();

@@ -7,7 +7,8 @@ use super::{among, block_on, request};
 use crate::{
     cli::{CliError, Context, Exit, args::ExplainArgs, render},
     engine::{Answer, Command, Missing},
-    model::{AccountName, Condition, ObjectRef, SessionName, TaskId},
+    host::queue,
+    model::{AccountName, Condition, ObjectRef, SessionName, TaskName},
     spec::Spec,
     store::{EventQuery, StoredEvent, past_events},
 };
@@ -76,8 +77,18 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     {
         explanation.evidence = lines;
     }
+    explanation.evidence.extend(reason_lines(spec, &object));
     context.out.show(args.output.output, &explanation, |_| render::explain::explain(&explanation, Timestamp::now()))?;
     Ok(if blind { Exit::Degraded } else { Exit::Ok })
+}
+
+/// What stands beside a failed task as the reason.
+fn reason_lines(spec: &Spec, object: &ObjectRef) -> Vec<String> {
+    let ObjectRef::Task(task) = object else { return Vec::new() };
+    let Some(project) = spec.project(&task.project) else { return Vec::new() };
+    let read = queue::read_ended(&project.path, queue::FAILED, [&task.name]).unwrap_or_default();
+    let reason = read.into_iter().find_map(|ended| ended.reason).unwrap_or_default();
+    reason.lines().enumerate().map(|(at, line)| if at == 0 { format!("reason: {line}") } else { format!("  {line}") }).collect()
 }
 
 /// An object by its full name, a session or an account by its bare one, a task as `task ls` shows it.
@@ -88,10 +99,12 @@ pub fn object(spec: &Spec, text: &str) -> Result<ObjectRef, CliError> {
     if let Some(name) = AccountName::new(text).ok().filter(|name| spec.account(name).is_some()) {
         return Ok(ObjectRef::Account(name));
     }
-    let refused = match text.parse::<ObjectRef>() {
+    let has_ending = !text.starts_with("task/") || text.ends_with(TaskName::ENDING);
+    let whole = if has_ending { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
+    let refused = match whole.parse::<ObjectRef>() {
         Ok(object) => return Ok(object),
         Err(error) => CliError::Usage(error.to_string()),
     };
-    let task = text.parse::<TaskId>().ok().filter(|task| spec.project(&task.project).is_some());
+    let task = super::task::parse(text).ok().filter(|task| spec.project(&task.project).is_some());
     task.map(ObjectRef::Task).ok_or(refused)
 }

@@ -7,7 +7,7 @@ use crate::{
     cli::{
         CliError, Context, Exit,
         args::{AdoptArgs, ClearArgs, CordonArgs, ObjectArgs, SuspendArgs},
-        context::SpecAtHand,
+        context::{SpecAtHand, no_daemon},
         output::Printer,
         times,
     },
@@ -125,6 +125,7 @@ pub(super) fn ask(context: &Context, found: SpecAtHand, command: Command) -> Res
     block_on(async {
         let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+        engine.view_mut().hold_tasks(no_daemon());
         engine.handle(&request).await.map_err(CliError::Engine)
     })?
 }

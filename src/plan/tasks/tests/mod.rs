@@ -5,6 +5,7 @@ mod claiming;
 mod delivering;
 mod gating;
 mod linting;
+mod past;
 mod prompts;
 mod properties;
 mod recognising;
