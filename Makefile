@@ -1,6 +1,6 @@
 # What people and the CI run alike. `make` shows the targets.
 
-.PHONY: help build test test-claude demo bench lint generate install
+.PHONY: help build test test-claude test-kills demo bench lint generate install
 
 help:
 	@echo "make build        the program, as it is shipped: target/dist/claude-failover"
@@ -8,9 +8,10 @@ help:
 	@echo "make test         all tests that need no account and no network"
 	@echo "make demo         the main job in a temporary directory; ends by itself"
 	@echo "make test-claude  the whole story with the real Claude Code CLI against a loopback stand-in of the API (npm, 400 MB)"
+	@echo "make test-kills   the kills of daemon and commands at every point of a swap, not at a sample (strace, half an hour)"
 	@echo "make bench        every figure of docs/benchmarks.md beside its floor"
 	@echo "make lint         formatting, lints and documentation, warnings denied"
-	@echo "make generate     write the files that are generated from the code anew"
+	@echo "make generate     write what is generated from the code, or recorded from the demo, anew"
 
 build:
 	cargo build --locked --profile dist
@@ -24,7 +25,12 @@ test:
 
 test-claude:
 	@.ci/need tmux npm
-	CLAUDE_FAILOVER_REAL_CLI="$$(.ci/install-claude)" cargo test --locked --test claude -- --nocapture
+	cargo test --locked --test claude --no-run
+	CLAUDE_FAILOVER_REAL_CLI="$$(.ci/install-claude)" .ci/contained cargo test --locked --offline --test claude -- --nocapture
+
+test-kills:
+	@.ci/need tmux strace
+	CLAUDE_FAILOVER_KILL_ALL=1 cargo test --locked --test daemon killed -- --nocapture
 
 demo:
 	@.ci/need tmux
@@ -41,4 +47,6 @@ lint:
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --document-private-items
 
 generate:
-	UPDATE_GENERATED=1 cargo test --locked --test spec --test architecture
+	@.ci/need tmux
+	UPDATE_GENERATED=1 cargo test --locked --test spec --test demo
+	UPDATE_GENERATED=1 cargo test --locked --lib current

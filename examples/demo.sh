@@ -29,13 +29,33 @@ cleanup() {
     while [ -n "$server" ] && kill -0 "$server" 2>/dev/null; do sleep 0.05; done
     rm -rf "$lab"
 }
+# Everything that was begun here names the directory in its environment. Nothing of it may be left.
+assert_clean() {
+    local left deadline=$((SECONDS + 10))
+    # Processes that end meanwhile make grep complain, whatever else it finds.
+    while left=$(env -i "$(command -v grep)" -lsF -- "$lab" /proc/[0-9]*/environ || true) && [ -n "$left" ]; do
+        [ $SECONDS -lt $deadline ] || { echo "still running:" $left >&2; exit 1; }
+        sleep 0.05
+    done
+    [ ! -e "$lab" ] || { echo "$lab is still there" >&2; exit 1; }
+}
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 cf() { "$program" --spec "$lab/pool.yaml" "$@"; }
-show() { printf '$ claude-failover %s\n' "$*"; cf "$@" 2>&1 | sed "s#$lab#~#g" || true; }
+# What is of this machine alone is shown as it would be on any other.
+plain() { sed -e "s#$lab#~#g" -e "s#$program#claude-failover#g" -e "s/: $(id -un) asked for it/: an operator asked for it/"; }
+# Runs a command as a person would, who expects this exit code.
+show() {
+    local wanted=$1 code=0
+    shift
+    printf '$ claude-failover %s\n' "$*"
+    cf "$@" >"$lab/shown" 2>&1 || code=$?
+    plain <"$lab/shown"
+    [ "$code" -eq "$wanted" ] || { echo "claude-failover $* ended with $code, not with $wanted" >&2; exit 1; }
+}
 # Waits until a text stands in the status; the demo fails when it does not come.
 await() {
     local wanted=$1 deadline=$((SECONDS + 30))
@@ -87,17 +107,17 @@ spec:
 SPEC
 
 say "The pool: two accounts, four sessions, in YAML"
-sed "s#$lab#~#" "$lab/pool.yaml"
+plain <"$lab/pool.yaml"
 
 say "What would be done, and why"
-show plan
+show 2 plan
 
 say "The daemon makes it so; this is its log as it happens"
 "$program" --spec "$lab/pool.yaml" -v run 2>"$lab/daemon.log" &
 daemon=$!
 tail -n +1 -s 0.1 --pid="$daemon" -f "$lab/daemon.log" | sed -u -e "s#$lab#~#g" -e 's/^[^ ]*T\([0-9:.]\{12\}\)[^ ]* /  | \1 /' &
 await '"type":"Ready","status":"True"'
-show status
+show 0 status
 
 say "A conversation in agent-1, then its agent is killed"
 type_into agent-1 "remember the word pelican"
@@ -106,37 +126,37 @@ victim=$(tmux -S "$socket" display-message -p -t '=agent-1:' '#{pane_pid}')
 kill -9 "$victim"
 await_event SessionRestarted
 await '"type":"Ready","status":"True"'
-show explain agent-1
+show 0 explain agent-1
 
 say "Tasks: files dropped into a project's inbox, given to idle agents"
 for name in login tests docs; do
     cf task add api --name "$name" --text "Look after the $name. [[slow 1]]" >/dev/null
 done
-show task ls
+show 0 task ls
 await_event TaskDone 3
-show task ls --all
+show 0 task ls --all
 
 say "One that takes long; the pool will move while it is under way"
 cf task add api --name migration --text "Migrate the database. [[tool 8]]" >/dev/null
 await_event TaskDelivered 4
-show checkpoint take --all
-show task ls
+show 0 checkpoint take --all
+show 0 task ls
 
 say "Usage climbs; at 85 % the pool leaves the account, with its conversations and proof of each"
 for percent in 48 71 84; do
     usage "$percent" 3
     sleep 1
-    show status | sed -n '/^ACCOUNT/,/^backup/p'
+    show 0 status | sed -n '/^ACCOUNT/,/^backup/p'
 done
 usage 91 3
 await_event SwapCommitted
 await '"active":"backup"'
-show status
+show 0 status
 
 say "The task went along with its session, and is done once"
 await_event TaskDone 4
-show events task/api/migration.md
-show checkpoint ls
+show 0 events task/api/migration.md
+show 0 checkpoint ls
 
 say "A move that fails: agents under primary end as soon as they start"
 echo '{"crash": "at-start"}' >"$lab/primary/stand-in.json"
@@ -144,11 +164,13 @@ echo '{"crash": "at-start"}' >"$lab/primary/stand-in.json"
 sleep 1
 usage 9 40
 sleep 1
-show swap --to primary --yes
+show 5 swap --to primary --yes
 await_event SwapRolledBack
 await '"type":"Ready","status":"True"'
-show status
+show 0 status
 
 say "What happened to the pool"
-show events pool
-say "Done; the daemon, the tmux server and the directory are removed"
+show 0 events pool
+cleanup
+assert_clean
+say "Done; the daemon, the tmux server, the agents and the directory are gone"

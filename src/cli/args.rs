@@ -239,7 +239,7 @@ pub struct RunArgs {
 /// `status`
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Show it again whenever it changes, until interrupted.
+    /// Show it again whenever it changes, until interrupted; with json or yaml, one document each second.
     #[arg(short, long)]
     pub watch: bool,
     /// The form of the output.

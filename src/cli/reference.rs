@@ -31,8 +31,8 @@ const PREFACE: &str = "\
 <!-- Generated from the parser; `UPDATE_GENERATED=1 cargo test --lib current` writes it anew. -->
 
 Data goes to stdout, everything else to stderr. `-o json` and `-o yaml` are forms for programs; `specs/plan.schema.json` and
-`specs/status.schema.json` describe them, `specs/checkpoint.schema.json` a checkpoint, `specs/saved-plan.schema.json` the file of `plan --out`. An OBJECT is `pool`, `server`, `shared-root`, `active-link`, `account/NAME`,
-`link/ACCOUNT/NAME` or `session/NAME`; where it cannot be mistaken, the bare name of a session or an account will do.
+`specs/status.schema.json` describe them, `specs/checkpoint.schema.json` a checkpoint, `specs/saved-plan.schema.json` the file of `plan --out`. An OBJECT is `pool`, `server`, `shared-root`, `active-link`, `state-dir`, `account/NAME`,
+`link/ACCOUNT/NAME`, `session/NAME`, `project/NAME` or `task/PROJECT/NAME.md`; where it cannot be mistaken, the bare name of a session or an account will do.
 
 ## Exit codes
 ";

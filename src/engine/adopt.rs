@@ -1,29 +1,32 @@
 //! Takes over what exists already and carries no mark of ours: a tmux session of a declared name, or the shared root; and says which account the
 //! pool is on when that cannot be told.
 
-use super::{Answer, Engine, EngineError, Request, operate::done};
+use super::{
+    Answer, Engine, EngineError, Request,
+    operate::{done, refused},
+    orders::Order,
+};
 use crate::{
     host::{Host, Look},
     model::{AccountName, EventReason, ObjectRef, SessionName, Severity},
     observed::{Mark, RootView, Seen},
-    plan::{Active, Effect, MemoryChange, Outcome, Verb},
-    store::{Batch, Intent},
+    plan::{Active, Effect, MemoryChange, Verb},
 };
 
 impl<H: Host> Engine<H> {
     pub(super) async fn adopt(&mut self, request: &Request, name: &SessionName) -> Result<Answer, EngineError> {
         self.view.look(&Look { tmux: true, agents: true, ..Look::default() }).await;
         let Some(session) = self.view.spec.sessions.get(name) else {
-            return Ok(Answer::Refused { message: format!("the spec declares no session {name}; declare it first") });
+            return Ok(refused(format!("the spec declares no session {name}; declare it first")));
         };
         let Some(pane) = self.view.seen.tmux.value().and_then(|tmux| tmux.panes.get(name.as_str())) else {
-            return Ok(Answer::Refused { message: format!("no tmux session {name} is seen on the pool's server") });
+            return Ok(refused(format!("no tmux session {name} is seen on the pool's server")));
         };
         if let Some(mark) = &pane.mark {
             let ours = mark.pool == self.view.memory.pool;
             let message =
                 if ours { format!("session {name} is ours already") } else { format!("session {name} belongs to pool {}", mark.pool) };
-            return Ok(Answer::Refused { message });
+            return Ok(refused(message));
         }
         let agent = self.view.seen.agents.get(name).and_then(Seen::value);
         if !agent.is_some_and(|agent| agent.process.is_some() && agent.register.is_some()) {
@@ -32,12 +35,20 @@ impl<H: Host> Engine<H> {
                  start `{}` as the pane's own process, or end the session and let the pool start it",
                 self.view.spec.agent.command.join(" ")
             );
-            return Ok(Answer::Refused { message });
+            return Ok(refused(message));
         }
         let mark = Mark { pool: self.view.memory.pool, session: name.clone(), digest: self.view.spec.start_digest(session) };
         let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
-        let object = ObjectRef::Session(name.clone());
-        self.carry_out(request, object, effect, format!("session {name} is ours now"), EventReason::SessionAdopted).await
+        let order = Order {
+            object: ObjectRef::Session(name.clone()),
+            verb: Verb::Adopt,
+            effect,
+            changes: Vec::new(),
+            reason: EventReason::SessionAdopted,
+            message: format!("adopted by {}", request.actor),
+            answer: format!("session {name} is ours now"),
+        };
+        self.carry_out(request, order).await
     }
 
     /// An operator's word that the shared root, with what it holds, is this pool's. What is seen is shown first.
@@ -45,7 +56,7 @@ impl<H: Host> Engine<H> {
         self.view.look(&Look { links: true, ..Look::default() }).await;
         let root = self.view.spec.shared.root.clone();
         let shown = root.display();
-        let refused = |message: String| Ok(Answer::Refused { message });
+        let refused = |message| Ok(refused(message));
         match &self.view.seen.shared_root {
             Seen::Unknown(why) => return refused(format!("{shown} cannot be looked at: {why}")),
             Seen::Known(fact) => match &fact.value {
@@ -73,22 +84,28 @@ impl<H: Host> Engine<H> {
             }
             return Ok(Answer::Done { lines, changed: false, degraded: true });
         }
-        let effect = Effect::AdoptSharedRoot { root: root.clone(), pool: self.view.memory.pool };
-        self.carry_out(request, ObjectRef::SharedRoot, effect, format!("{shown} is this pool's now"), EventReason::SharedRootAdopted).await
+        let order = Order {
+            object: ObjectRef::SharedRoot,
+            verb: Verb::Adopt,
+            effect: Effect::AdoptSharedRoot { root: root.clone(), pool: self.view.memory.pool },
+            changes: Vec::new(),
+            reason: EventReason::SharedRootAdopted,
+            message: format!("adopted by {}", request.actor),
+            answer: format!("{shown} is this pool's now"),
+        };
+        self.carry_out(request, order).await
     }
-
     /// An operator's word which account the pool is on. Only where nothing remembers it and the facts leave it open: any other change of the account
     /// is a swap.
     pub(super) async fn adopt_account(&mut self, request: &Request, name: &AccountName, look_only: bool) -> Result<Answer, EngineError> {
-        let refused = |message: String| Ok(Answer::Refused { message });
         if self.view.spec.account(name).is_none() {
-            return refused(format!("the spec declares no account {name}"));
+            return Ok(refused(format!("the spec declares no account {name}")));
         }
         if let Some(active) = &self.view.memory.active {
             if active.account == *name {
                 return Ok(done(format!("the pool is on account {name} already"), false));
             }
-            return refused(format!("the pool is on account {}; `claude-failover swap --to {name}` carries it over", active.account));
+            return Ok(refused(format!("the pool is on account {}; `claude-failover swap --to {name}` carries it over", active.account)));
         }
         self.view.look(&Look::all()).await;
         if look_only {
@@ -100,39 +117,5 @@ impl<H: Host> Engine<H> {
         let active = Active { account: name.clone(), since: self.view.wall() };
         let line = format!("the pool is on account {name} now; idle sessions that run under another one are moved there");
         self.answer(request, done(line, true), vec![MemoryChange::SetActive(active)], vec![event])
-    }
-
-    /// One effect of an operator, with its intent before it and its outcome behind it.
-    async fn carry_out(
-        &mut self,
-        request: &Request,
-        object: ObjectRef,
-        effect: Effect,
-        done_words: String,
-        reason: EventReason,
-    ) -> Result<Answer, EngineError> {
-        let intent = Intent {
-            at: self.view.wall(),
-            generation: self.view.memory.generation,
-            object: object.clone(),
-            verb: Verb::Adopt,
-            effect: effect.clone(),
-        };
-        let ids = self.begin_intents(&[intent])?;
-        let outcomes = self.view.host.perform(&[effect]).await;
-        let answer = match outcomes.first() {
-            Some(Outcome::Failed(failure)) => Answer::Refused { message: format!("{object} could not be adopted: {}", failure.message()) },
-            _ => done(done_words, true),
-        };
-        let event = self.view.event(object, reason, Severity::Normal, format!("adopted by {}", request.actor));
-        let events = if matches!(answer, Answer::Done { .. }) { vec![event] } else { Vec::new() };
-        let batch = Batch {
-            ended: ids.into_iter().zip(outcomes).collect(),
-            events,
-            handled: Some(self.handled(request, &answer)),
-            ..Batch::default()
-        };
-        self.commit("record an adoption", &batch)?;
-        Ok(answer)
     }
 }

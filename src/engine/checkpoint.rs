@@ -8,15 +8,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Answer, Engine, EngineError, Request};
+use super::{Answer, Engine, EngineError, Request, View};
 use crate::{
     host::{Host, Look},
     model::{EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{CheckpointCause, CheckpointEnd, EndedCheckpoint},
-    plan::{
-        TaskRecord,
-        checkpoints::{CheckpointState, OpenAttempts, draft, ground_truth, next_checkpoint, signs},
-    },
+    observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint},
+    plan::checkpoints::{CheckpointState, OpenAttempts, Signs, draft, ground_truth, next_checkpoint, signs},
 };
 
 /// How long a swap waits for the checkpoints of the sessions that it stops.
@@ -53,7 +50,7 @@ impl<H: Host> Engine<H> {
             let Some(signs) = signs(&self.view.seen, &self.view.memory, &open, name) else { continue };
             let state = self.checkpointing.states.get(name);
             match next_checkpoint(&self.view.spec.checkpoints, state, name, &signs, self.checkpointing.begun) {
-                Some((at, why)) if at.mono <= now.mono => due.push((name.clone(), why)),
+                Some((at, why)) if at.mono <= now.mono => due.extend(self.prepare(&open, name, why).map(|draft| (draft, signs))),
                 Some((at, _)) => self.checkpointing.next = super::pass::earliest(self.checkpointing.next, Some(at.wall)),
                 None => {}
             }
@@ -61,20 +58,33 @@ impl<H: Host> Engine<H> {
         let sessions = &self.view.spec.sessions;
         self.checkpointing.states.retain(|name, _| sessions.contains_key(name));
         self.checkpointing.failing.retain(|name| sessions.contains_key(name));
-        for (name, why) in due {
-            self.start_checkpoint(&name, why);
+        for (draft, signs) in due {
+            self.start_checkpoint(draft, Some(signs));
         }
     }
 
-    /// Begins one. Answers whether there is anything to keep.
-    fn start_checkpoint(&mut self, name: &SessionName, why: CheckpointCause) -> bool {
+    fn prepare(&self, open: &OpenAttempts<'_>, name: &SessionName, why: CheckpointCause) -> Option<Checkpoint> {
+        let View { spec, seen, memory, .. } = &self.view;
+        draft(spec, seen, memory, open, name, why, self.view.host.now())
+    }
+
+    fn start_checkpoint(&mut self, draft: Checkpoint, signs: Option<Signs>) {
         let now = self.view.host.now();
-        let Some(draft) = draft(&self.view.spec, &self.view.seen, &self.view.memory, name, why, now) else { return false };
-        let signs = signs(&self.view.seen, &self.view.memory, &OpenAttempts::of(&self.view.memory), name);
-        self.checkpointing.states.entry(name.clone()).or_default().started(signs, now);
-        tracing::debug!(session = %name, %why, "taking a checkpoint");
+        self.checkpointing.states.entry(draft.session.clone()).or_default().started(signs, now);
+        tracing::debug!(session = %draft.session, why = %draft.why, "taking a checkpoint");
         self.view.host.start_checkpoint(draft);
-        true
+    }
+
+    /// Begins those of some sessions at once. Answers which of them have anything to keep.
+    fn start_checkpoints_of(&mut self, sessions: &[SessionName], why: CheckpointCause) -> Vec<SessionName> {
+        let open = OpenAttempts::of(&self.view.memory);
+        let signs = |name| signs(&self.view.seen, &self.view.memory, &open, name);
+        let due: Vec<_> = sessions.iter().filter_map(|name| Some((self.prepare(&open, name, why)?, signs(name)))).collect();
+        let begun = due.iter().map(|(draft, _)| draft.session.clone()).collect();
+        for (draft, signs) in due {
+            self.start_checkpoint(draft, signs);
+        }
+        begun
     }
 
     /// When the next checkpoint is due.
@@ -120,19 +130,15 @@ impl<H: Host> Engine<H> {
         if ended.is_empty() {
             return ended;
         }
-        let at_a_task: Vec<_> = self.view.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
-        self.view.ground_truth.retain(|name, _| at_a_task.contains(&name));
+        let at_a_task: BTreeSet<_> = self.view.memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
+        self.view.ground_truth.retain(|name, _| at_a_task.contains(name));
         self.learn(Vec::new(), events);
         ended
     }
 
     /// Keeps what the sessions that are about to be stopped leave behind. Neither a failure nor slowness holds a swap up.
     pub(super) async fn checkpoint_before_stop(&mut self, sessions: &[SessionName]) {
-        let mut any = false;
-        for name in sessions {
-            any |= self.start_checkpoint(name, CheckpointCause::BeforeSwap);
-        }
-        if any {
+        if !self.start_checkpoints_of(sessions, CheckpointCause::BeforeSwap).is_empty() {
             self.view.host.finish_checkpoints(BEFORE_SWAP).await;
             self.end_checkpoints();
         }
@@ -152,15 +158,10 @@ impl<H: Host> Engine<H> {
 
     /// Takes them and waits for them. Answers a line for each session, and whether anything was written or failed.
     async fn take_checkpoints(&mut self, sessions: &[SessionName]) -> (Vec<String>, bool, bool) {
-        let (mut lines, mut changed, mut failed) = (Vec::new(), false, false);
-        let mut open: Vec<_> = Vec::new();
-        for name in sessions {
-            if self.start_checkpoint(name, CheckpointCause::ByHand) {
-                open.push(name.clone());
-            } else {
-                lines.push(format!("{name}: nothing was ever started in it"));
-            }
-        }
+        let (mut changed, mut failed) = (false, false);
+        let mut open = self.start_checkpoints_of(sessions, CheckpointCause::ByHand);
+        let bare = sessions.iter().filter(|name| !open.contains(name));
+        let mut lines: Vec<_> = bare.map(|name| format!("{name}: nothing was ever started in it")).collect();
         if !open.is_empty() {
             self.view.host.finish_checkpoints(BY_HAND).await;
         }

@@ -44,10 +44,17 @@ impl<H: Host> View<H> {
 
     /// Adds what is to be done about tasks, and notes when they are to be looked at again.
     pub(super) fn plan_tasks(&mut self, choice: &Choice, planned: &mut Planned, now: Now) {
-        let gate = gate(&GateGrounds { spec: &self.spec, memory: &self.memory, choice, reaches: self.active_reaches(now), now });
+        let (reaches, was_tight) = (self.active_reaches(now), self.is_tight());
+        let gate = gate(&GateGrounds { spec: &self.spec, memory: &self.memory, choice, reaches, was_tight, now });
         let grounds = TaskGrounds { spec: &self.spec, seen: &self.seen, memory: &self.memory, now };
         plan_tasks(&grounds, &gate, &self.ground_truth, planned);
         self.tasks_due = next_task_deadline(&grounds, &gate);
+        self.gate = gate;
+    }
+
+    /// Whether it was for lack of room that the last plan gave nothing out.
+    pub(super) fn is_tight(&self) -> bool {
+        self.gate.is_tight() || self.memory.exhausted_since.is_some()
     }
 
     /// When the active account reaches a threshold, while its readings are fresh enough to say so.

@@ -130,7 +130,7 @@ impl<H: Host> Engine<H> {
                         // Whoever applies means the spec as it is on disk now.
                         self.reread_spec(&mut channels)?;
                     }
-                    if !matches!(request.command, Command::Status | Command::Plan | Command::Tasks { .. }) {
+                    if !request.command.is_read() {
                         look = Look::all();
                     }
                     match self.begin(&request).await? {

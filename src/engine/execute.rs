@@ -6,7 +6,7 @@ use super::{Engine, EngineError, Pass, record};
 use crate::{
     host::Host,
     model::{AccountName, EventReason, ObjectRef, Severity},
-    plan::{Action, Effect, Happened, MemoryChange, Outcome, Phase, Report, Waiting},
+    plan::{Action, Effect, Happened, MemoryChange, Outcome, Phase, Report, Verb, Waiting},
     store::{Batch, Intent},
 };
 
@@ -96,12 +96,29 @@ impl<H: Host> Engine<H> {
                 }
             }
         }
+        let done = effects.iter().zip(&outcomes);
+        batch.changes.extend(record::untyped(done, &self.view.memory, &self.view.seen, self.view.host.now()));
         batch.ended = ids.into_iter().zip(outcomes).collect();
         self.commit("record what was done", &batch)?;
         pass.again = true;
         pass.files |= effects.iter().any(changes_files);
         pass.queues |= effects.iter().any(|effect| matches!(effect, Effect::Queue { .. }));
         Ok(failed)
+    }
+
+    /// One effect by itself, behind its intent. Who asked for it commits the batch that is answered, with what follows from the outcome.
+    pub(super) async fn perform_ordered(
+        &mut self,
+        object: &ObjectRef,
+        verb: Verb,
+        effect: Effect,
+    ) -> Result<(Batch, Outcome), EngineError> {
+        let intent =
+            Intent { at: self.view.wall(), generation: self.view.memory.generation, object: object.clone(), verb, effect: effect.clone() };
+        let ids = self.begin_intents(&[intent])?;
+        let outcome = self.view.host.perform(&[effect]).await.pop().unwrap_or_else(record::interrupted);
+        let ended = ids.into_iter().map(|id| (id, outcome.clone())).collect();
+        Ok((Batch { ended, ..Batch::default() }, outcome))
     }
 
     /// Success ends a row of failures.

@@ -71,9 +71,9 @@ impl<H: Host> View<H> {
             Some(Seen::Unknown(why)) => return format!("cannot be looked at: {why}"),
             _ => return "no agent runs".to_owned(),
         };
-        let account = agent.home.as_ref().and_then(|home| self.spec.accounts.iter().find(|account| account.home == *home));
+        let account = agent.home.as_deref().and_then(|home| self.spec.account_at(home));
         let account = account.map_or_else(|| "no account of the pool".to_owned(), |account| account.name.to_string());
-        format!("{} under {account}", agent.activity)
+        format!("{} under {account}", agent.told_activity())
     }
 
     fn pool_evidence(&self, lines: &mut Vec<String>) {
@@ -232,7 +232,7 @@ impl<H: Host> View<H> {
             Some(Seen::Known(fact)) => {
                 let agent = &fact.value;
                 let process = agent.process.map_or_else(|| "none".to_owned(), |process| process.pid.to_string());
-                lines.push(format!("agent: process {process}, {}", agent.activity));
+                lines.push(format!("agent: process {process}, {}", agent.told_activity()));
                 activity_evidence(agent, self.wall(), lines);
                 lines.extend(agent.home.iter().map(|home| format!("its environment names the home {}", home.display())));
                 if let Some(register) = &agent.register {
@@ -262,10 +262,12 @@ impl<H: Host> View<H> {
 /// Who says what of its activity: first the source that decided, then the others, and whether they agree.
 fn activity_evidence(agent: &AgentView, now: Timestamp, lines: &mut Vec<String>) {
     for (at, sign) in agent.evidence.iter().enumerate() {
-        let age = sign.at.map_or_else(String::new, |at| format!(" at {at:.0}, {} s ago", now.duration_since(at).as_secs()));
+        let age = |at| now.duration_since(at).as_secs().max(0);
+        let age = sign.at.map_or_else(String::new, |at| format!(" at {at:.0}, {} s ago", age(at)));
         let verdict = match at {
-            0 => "decides",
-            _ if sign.activity == agent.activity => "agrees",
+            0 if sign.activity == agent.activity => "decides",
+            0 => "too weak to act on",
+            _ if sign.activity == agent.told_activity() => "agrees",
             _ => "disagrees",
         };
         lines.push(format!("its {} says \"{}\"{age}: {} ({verdict})", sign.source, sign.says.escape_debug(), sign.activity));
@@ -321,5 +323,60 @@ fn links_words(spec: &Spec, seen: &Snapshot, memory: &Memory, name: &AccountName
         target::LinksState::Repairable => "not right, ours to put right".to_owned(),
         target::LinksState::Wrong { why } => format!("wrong: {why}"),
         target::LinksState::Unknown { why } => format!("not known: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        model::Activity,
+        observed::{ActivitySign, ActivitySource},
+        plan::tests::world::{World, at},
+    };
+
+    #[test]
+    fn who_says_what_is_told_with_its_age_and_whether_it_agrees() {
+        let (mut world, now) = (World::converged(1), at(0).wall);
+        let sign = |source, activity, says: &str, ago: Option<i64>| ActivitySign {
+            source,
+            activity,
+            says: says.to_owned(),
+            at: ago.map(|ago| now - jiff::SignedDuration::from_secs(ago)),
+        };
+        let lines = |agent: &AgentView| {
+            let mut lines = Vec::new();
+            activity_evidence(agent, now, &mut lines);
+            lines
+        };
+        let agent = world.agent("s-0");
+        assert_eq!(lines(agent), Vec::<String>::new());
+        agent.activity = Activity::Working;
+        agent.evidence = vec![
+            sign(ActivitySource::Hook, Activity::Working, "it took a \u{1b}[prompt", Some(12)),
+            sign(ActivitySource::Register, Activity::Starting, "no entry", None),
+            // A clock that was set back.
+            sign(ActivitySource::StatusFile, Activity::Working, "working on x.md", Some(-1)),
+        ];
+        let (then, soon) = (now - Duration::from_secs(12), now + Duration::from_secs(1));
+        let expected = [
+            format!("its hook says \"it took a \\u{{1b}}[prompt\" at {then:.0}, 12 s ago: working (decides)"),
+            "its register says \"no entry\": starting (disagrees)".to_owned(),
+            format!("its status file says \"working on x.md\" at {soon:.0}, 0 s ago: working (agrees)"),
+        ];
+        assert_eq!(lines(agent), expected);
+
+        agent.activity = Activity::Unknown;
+        agent.evidence = vec![
+            sign(ActivitySource::Pane, Activity::Idle, "its input box is empty", Some(0)),
+            sign(ActivitySource::Register, Activity::Idle, "idle", None),
+        ];
+        let expected = [
+            format!("its pane says \"its input box is empty\" at {now:.0}, 0 s ago: idle (too weak to act on)"),
+            "its register says \"idle\": idle (agrees)".to_owned(),
+        ];
+        assert_eq!(lines(agent), expected);
     }
 }

@@ -82,7 +82,7 @@ fn active_link_state(spec: &Spec, seen: &Snapshot) -> ActiveLinkState {
         Seen::Known(fact) => match &fact.value {
             LinkView::Absent => ActiveLinkState::Absent,
             LinkView::Link { target, .. } => {
-                let account = spec.accounts.iter().find(|account| account.home == *target);
+                let account = spec.account_at(target);
                 account.map_or_else(|| ActiveLinkState::Foreign(target.clone()), |account| ActiveLinkState::At(account.name.clone()))
             }
             LinkView::Directory { .. } | LinkView::File | LinkView::Other => ActiveLinkState::Foreign(path.clone()),
@@ -102,7 +102,7 @@ fn session_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, name: &Sessi
         Some(Seen::Unknown(_)) | None => return SessionFacts { attached, ..SessionFacts::default() },
     };
     let agent_fact = if agent.process.is_some() {
-        let account = agent.home.as_deref().and_then(|home| spec.accounts.iter().find(|account| account.home == home));
+        let account = agent.home.as_deref().and_then(|home| spec.account_at(home));
         let conversation = agent.register.as_ref().map(|register| register.conversation);
         AgentFact::Running { account: account.map(|account| account.name.clone()), conversation }
     } else {
@@ -113,13 +113,9 @@ fn session_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, name: &Sessi
     let proof = match (bound, goal, seen.transcripts.get(name)) {
         (Some(bound), Some(goal), Some(Seen::Known(transcript))) => {
             let had_transcript = record.moves.get(name).is_some_and(|moved| moved.transcript.is_some());
-            // On the way back a limit or a dead login is no reason to lose a session: it is where it was, and as it was.
-            let mut agent = agent.clone();
-            if record.goal() == &record.plan.from && matches!(agent.activity, Activity::LimitHit | Activity::LoggedOut) {
-                agent.activity = Activity::Idle;
-            }
-            let expected = Expected { conversation: bound.conversation, home: &goal.home, had_transcript };
-            match prove(expected, &agent, &transcript.value) {
+            let going_back = record.goal() == &record.plan.from;
+            let expected = Expected { conversation: bound.conversation, home: &goal.home, had_transcript, going_back };
+            match prove(expected, agent, &transcript.value) {
                 Proof::Proven => ProofState::Proven,
                 Proof::Pending(missing) => ProofState::Pending(Proof::Pending(missing).to_string()),
                 Proof::Refuted(why) => ProofState::Refuted(why.to_string()),
@@ -194,8 +190,8 @@ pub(super) fn swap_sessions<'a>(
         if !runs && !is_startable(spec, memory, name) {
             return false;
         }
-        let marked = tmux.panes.get(name.as_str()).and_then(|pane| pane.mark.as_ref()).is_some_and(|mark| mark.pool == memory.pool);
-        memory.sessions.contains_key(*name) && (marked || !tmux.panes.contains_key(name.as_str()))
+        let free = tmux.panes.get(name.as_str()).is_none_or(|pane| pane.is_of(memory.pool, name));
+        memory.sessions.contains_key(*name) && free
     })
 }
 

@@ -337,6 +337,10 @@ impl<H: Host> Engine<H> {
     }
 }
 
+pub(super) const fn refused(message: String) -> Answer {
+    Answer::Refused { message }
+}
+
 pub(super) fn done(line: String, changed: bool) -> Answer {
     Answer::Done { lines: vec![line], changed, degraded: false }
 }

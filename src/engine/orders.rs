@@ -1,25 +1,29 @@
-//! What operators say about single tasks: offer it again, take it back, move it.
+//! What operators say about single tasks (offer it again, take it back, move it), and how one effect at an operator's word is carried out.
 
 use std::path::PathBuf;
 
-use super::{Answer, Engine, EngineError, Request, View, operate::done};
+use super::{
+    Answer, Engine, EngineError, Request, View,
+    operate::{done, refused},
+};
 use crate::{
     host::{Host, Look},
     model::{EventReason, ObjectRef, ProjectName, Severity, TaskId},
     observed::{QueueView, Seen},
     plan::{
         AttemptEnd, AttemptVerdict, Effect, MemoryChange, Outcome, QueueChange, TaskRecord, Verb,
-        tasks::{TaskGrounds, may_be_at_it},
+        tasks::{TaskGrounds, may_be_at_it, task_waits},
     },
     spec::Project,
     status::{TaskDetail, TaskState, task_rows},
-    store::{Batch, Intent},
 };
 
 impl<H: Host> View<H> {
     /// The tasks of all projects as of the last look.
     pub fn tasks(&self, all: bool) -> Vec<TaskDetail> {
-        let rows = task_rows(&self.spec, &self.seen, &self.memory, &self.planned.report, all);
+        let grounds = TaskGrounds { spec: &self.spec, seen: &self.seen, memory: &self.memory, now: self.host.now() };
+        let waits = task_waits(&grounds, &self.gate, &self.planned);
+        let rows = task_rows(&self.spec, &self.seen, &self.memory, &self.planned.report, &waits, all);
         rows.into_iter()
             .map(|row| {
                 let directory = match row.state {
@@ -39,11 +43,17 @@ impl<H: Host> View<H> {
 }
 
 /// What an order does, once it was found to be possible.
-struct Order {
-    effect: Effect,
-    changes: Vec<MemoryChange>,
-    reason: EventReason,
-    message: String,
+pub(super) struct Order {
+    pub object: ObjectRef,
+    pub verb: Verb,
+    pub effect: Effect,
+    /// What is remembered from then on.
+    pub changes: Vec<MemoryChange>,
+    pub reason: EventReason,
+    /// How it is told to everybody, once it is done.
+    pub message: String,
+    /// What is answered to who asked for it.
+    pub answer: String,
 }
 
 impl<H: Host> Engine<H> {
@@ -63,14 +73,18 @@ impl<H: Host> Engine<H> {
                 "session {session} may still be at {task}; wait until its turn has ended, so that it is not done twice"
             )));
         }
+        let message = format!("offered again by {}", request.actor);
         let order = Order {
+            object: ObjectRef::Task(task.clone()),
+            verb: Verb::Settle,
             effect: QueueChange::Retry { task: task.name.clone() }.at(&project.path),
             // What it went through before is in the history; it begins anew.
             changes: vec![MemoryChange::RemoveTask(task.clone()), MemoryChange::ClearAttempts(ObjectRef::Task(task.clone()))],
             reason: EventReason::TaskRetried,
-            message: format!("offered again by {}", request.actor),
+            answer: format!("{task}: {message}"),
+            message,
         };
-        self.carry_out_order(request, task, order).await
+        self.carry_out(request, order).await
     }
 
     pub(super) async fn cancel_task(&mut self, request: &Request, task: &TaskId, reason: &str) -> Result<Answer, EngineError> {
@@ -83,7 +97,13 @@ impl<H: Host> Engine<H> {
         }
         let open = self.view.memory.tasks.get(task).and_then(TaskRecord::open).cloned();
         let reason = format!("cancelled by {}: {reason}", request.actor);
+        let message = match &open {
+            Some(attempt) => format!("{reason}; session {} is not interrupted", attempt.session),
+            None => reason.clone(),
+        };
         let order = Order {
+            object: ObjectRef::Task(task.clone()),
+            verb: Verb::Settle,
             effect: QueueChange::Fail {
                 task: task.name.clone(),
                 claim: open.as_ref().map(|attempt| attempt.claim.clone()),
@@ -92,12 +112,10 @@ impl<H: Host> Engine<H> {
             .at(&project.path),
             changes: vec![self.cancelled(task, &reason)],
             reason: EventReason::TaskCancelled,
-            message: match &open {
-                Some(attempt) => format!("{reason}; session {} is not interrupted", attempt.session),
-                None => reason,
-            },
+            answer: format!("{task}: {message}"),
+            message,
         };
-        self.carry_out_order(request, task, order).await
+        self.carry_out(request, order).await
     }
 
     /// What is remembered of a task that was taken back: who had it, until that session has ended its turn.
@@ -129,13 +147,17 @@ impl<H: Host> Engine<H> {
         if let Some(attempt) = self.view.memory.tasks.get(task).and_then(TaskRecord::open) {
             return Ok(refused(format!("session {} has {task}; cancel it, or wait until it is done", attempt.session)));
         }
+        let message = format!("moved to project {to} by {}", request.actor);
         let order = Order {
+            object: ObjectRef::Task(task.clone()),
+            verb: Verb::Settle,
             effect: QueueChange::Move { to: target.path.clone(), task: task.name.clone() }.at(&project.path),
             changes: vec![MemoryChange::RemoveTask(task.clone())],
             reason: EventReason::TaskMoved,
-            message: format!("moved to project {to} by {}", request.actor),
+            answer: format!("{task}: {message}"),
+            message,
         };
-        self.carry_out_order(request, task, order).await
+        self.carry_out(request, order).await
     }
 
     /// A fresh look at the queue of a declared project.
@@ -151,34 +173,19 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    async fn carry_out_order(&mut self, request: &Request, task: &TaskId, order: Order) -> Result<Answer, EngineError> {
-        let object = ObjectRef::Task(task.clone());
-        let intent = Intent {
-            at: self.view.wall(),
-            generation: self.view.memory.generation,
-            object: object.clone(),
-            verb: Verb::Settle,
-            effect: order.effect.clone(),
-        };
-        let ids = self.begin_intents(&[intent])?;
-        let outcomes = self.view.host.perform(&[order.effect]).await;
-        let mut batch = Batch::default();
-        let answer = match outcomes.first() {
-            Some(Outcome::Changed | Outcome::Unchanged) => {
-                batch.events.push(self.view.event(object, order.reason, Severity::Normal, order.message.clone()));
+    /// One effect at an operator's word: intent, effect, and in one write its outcome, what follows from it and the answer.
+    pub(super) async fn carry_out(&mut self, request: &Request, order: Order) -> Result<Answer, EngineError> {
+        let (mut batch, outcome) = self.perform_ordered(&order.object, order.verb, order.effect).await?;
+        let answer = match &outcome {
+            Outcome::Failed(failure) => refused(format!("{}: {}", order.object, failure.message())),
+            Outcome::Changed | Outcome::Unchanged => {
+                batch.events.push(self.view.event(order.object, order.reason, Severity::Normal, order.message));
                 batch.changes = order.changes;
-                done(format!("{task}: {}", order.message), true)
+                done(order.answer, outcome == Outcome::Changed)
             }
-            Some(Outcome::Failed(failure)) => refused(format!("{task}: {}", failure.message())),
-            None => refused(format!("{task}: nothing was done")),
         };
-        batch.ended = ids.into_iter().zip(outcomes).collect();
         batch.handled = Some(self.handled(request, &answer));
-        self.commit("record an order about a task", &batch)?;
+        self.commit("record an order", &batch)?;
         Ok(answer)
     }
-}
-
-const fn refused(message: String) -> Answer {
-    Answer::Refused { message }
 }

@@ -38,7 +38,9 @@ impl<H: Host> Engine<H> {
         if self.view.memory.swap.is_some() {
             self.drive_swap(&mut pass).await?;
         }
+        let was_tight = self.view.is_tight();
         let mut planned = self.view.plan_now();
+        self.record_room(was_tight)?;
         if !self.view.findings.is_empty() {
             self.refuse_plan(&mut planned)?;
         }
@@ -92,6 +94,15 @@ impl<H: Host> Engine<H> {
         self.commit("record a rejected plan", &Batch { events, ..Batch::default() })
     }
 
+    /// From where there is room again on, tasks are let out slowly: everything that waited would otherwise begin at once.
+    fn record_room(&mut self, was_tight: bool) -> Result<(), EngineError> {
+        if !was_tight || self.view.gate.hold.is_some() {
+            return Ok(());
+        }
+        let changes = vec![MemoryChange::SetRoomSince(Some(self.view.host.now().wall))];
+        self.commit("record that there is room again", &Batch { changes, ..Batch::default() })
+    }
+
     /// Says once that no account has room, and once that one has room again.
     fn record_exhaustion(&mut self, planned: &Planned) -> Result<(), EngineError> {
         let words = planned.report.waiting.iter().find(|waiting| waiting.reason == EXHAUSTED).map(|waiting| waiting.message.clone());
@@ -107,7 +118,7 @@ impl<H: Host> Engine<H> {
             _ => return Ok(()),
         };
         let mut changes = vec![MemoryChange::SetExhausted(since)];
-        // From here on tasks are let out slowly: everything that waited would otherwise begin at once.
+        // Also when the room is on another account, to which the pool moves first.
         changes.extend(since.is_none().then_some(MemoryChange::SetRoomSince(Some(event.at))));
         let batch = Batch { changes, events: vec![event], ..Batch::default() };
         self.commit("record that no account has room", &batch)

@@ -4,7 +4,7 @@ mod tasks;
 
 use jiff::Timestamp;
 
-pub(super) use tasks::{after_doubt, changes as task_changes};
+pub(super) use tasks::{after_doubt, changes as task_changes, untyped};
 
 use crate::{
     model::{Event, EventReason, SessionName, Severity},
@@ -44,17 +44,9 @@ pub(super) fn started(launch: &Launch, mark: &Mark, memory: &Memory, at: Timesta
         _ => launch.workdir.clone(),
     };
     let record = SessionRecord {
-        conversation: launch.conversation,
         incarnation: before.map_or(1, |record| record.incarnation),
-        account: launch.account.clone(),
-        digest: mark.digest.clone(),
-        workdir,
-        process: None,
-        started_at: at,
-        ended: false,
-        stopped: false,
         spoken: launch.mode == LaunchMode::Resume,
-        asked: None,
+        ..SessionRecord::bound(launch.conversation, launch.account.clone(), mark.digest.clone(), workdir, at)
     };
     MemoryChange::PutSession(launch.session.clone(), record)
 }

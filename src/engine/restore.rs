@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::{Answer, Engine, EngineError, Request, operate::done};
+use super::{
+    Answer, Engine, EngineError, Request,
+    operate::{done, refused},
+};
 use crate::{
     host::{Host, Look},
     model::{Activity, ConversationId, EventReason, ObjectRef, SessionName, Severity},
     observed::{CheckpointId, Seen},
-    plan::{Effect, Failure, MemoryChange, Outcome, SessionRecord, Verb},
-    store::{Batch, Intent},
+    plan::{Effect, Failure, MemoryChange, SessionRecord, Verb},
 };
 
 impl<H: Host> Engine<H> {
@@ -25,7 +27,7 @@ impl<H: Host> Engine<H> {
         conversation: ConversationId,
         workdir: &Path,
     ) -> Result<Answer, EngineError> {
-        let refused = |message: String| Ok(Answer::Refused { message });
+        let refused = |message| Ok(refused(message));
         self.view.look(&Look { tmux: true, agents: true, everything: true, ..Look::default() }).await;
         if let Some(why) = self.restore_hold(name) {
             return refused(why);
@@ -72,7 +74,7 @@ impl<H: Host> Engine<H> {
         }
         let Some(tmux) = self.view.seen.tmux.value() else { return Some("tmux cannot be looked at; try again".to_owned()) };
         let pane = tmux.panes.get(name.as_str());
-        if pane.is_some_and(|pane| pane.mark.as_ref().is_none_or(|mark| mark.pool != self.view.memory.pool)) {
+        if pane.is_some_and(|pane| !pane.is_of(self.view.memory.pool, name)) {
             return Some(format!("a tmux session {name} exists that is not ours; `claude-failover adopt {name}` takes it over"));
         }
         match self.view.seen.agents.get(name) {
@@ -94,29 +96,20 @@ impl<H: Host> Engine<H> {
     ) -> Option<SessionRecord> {
         let session = self.view.spec.sessions.get(name)?;
         let account = self.view.memory.active.as_ref().map(|active| &active.account).or_else(|| before.map(|record| &record.account))?;
+        let digest = self.view.spec.start_digest(session);
         Some(SessionRecord {
-            conversation,
             incarnation: before.map_or(1, |record| record.incarnation),
-            account: account.clone(),
-            digest: self.view.spec.start_digest(session),
-            workdir: workdir.to_owned(),
-            process: None,
-            started_at: self.view.wall(),
             ended: true,
             stopped: true,
             spoken: true,
-            asked: None,
+            ..SessionRecord::bound(conversation, account.clone(), digest, workdir.to_owned(), self.view.wall())
         })
     }
 
-    /// One effect with its intent before it and its outcome behind it.
+    /// One effect, whose outcome is on disk when it is answered.
     async fn perform_intent(&mut self, object: &ObjectRef, verb: Verb, effect: Effect) -> Result<Result<(), Failure>, EngineError> {
-        let generation = self.view.memory.generation;
-        let intent = Intent { at: self.view.wall(), generation, object: object.clone(), verb, effect: effect.clone() };
-        let ids = self.begin_intents(&[intent])?;
-        let outcomes = self.view.host.perform(&[effect]).await;
-        let failure = outcomes.first().and_then(Outcome::failure).cloned();
-        self.commit("record what was done", &Batch { ended: ids.into_iter().zip(outcomes).collect(), ..Batch::default() })?;
-        Ok(failure.map_or(Ok(()), Err))
+        let (batch, outcome) = self.perform_ordered(object, verb, effect).await?;
+        self.commit("record what was done", &batch)?;
+        Ok(outcome.failure().cloned().map_or(Ok(()), Err))
     }
 }

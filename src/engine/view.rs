@@ -8,7 +8,11 @@ use crate::{
     host::{Host, Look},
     model::{AccountName, Activity, Condition, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{Seen, Snapshot},
-    plan::{Finding, Memory, Planned, absorb, filter, lint, plan, tasks::GroundTruth, undeclared_sessions, wanted_transcripts},
+    plan::{
+        Finding, Memory, Planned, absorb, filter, lint, plan,
+        tasks::{Gate, GroundTruth},
+        undeclared_sessions, wanted_transcripts,
+    },
     spec::Spec,
     status::{Conditions, Inputs, SpecState, Status, conditions, status},
     store::Store,
@@ -37,6 +41,8 @@ pub struct View<H> {
     pub(super) reaches: BTreeMap<AccountName, Timestamp>,
     /// When the tasks are to be looked at again by the clock alone.
     pub(super) tasks_due: Option<Timestamp>,
+    /// Whether tasks are given out, as of the last plan.
+    pub(super) gate: Gate,
     /// Words on what sessions last did, for a prompt that asks once more.
     pub(super) ground_truth: GroundTruth,
     /// Why the memory cannot be used, while it cannot.
@@ -62,6 +68,7 @@ impl<H: Host> View<H> {
             swap_waits: None,
             reaches: BTreeMap::new(),
             tasks_due: None,
+            gate: Gate::OPEN,
             ground_truth: GroundTruth::new(),
             blind: None,
         }

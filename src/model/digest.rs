@@ -1,6 +1,6 @@
 //! Content digests.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,6 +11,13 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// A share of a span that depends on the seed alone: what is due at the same time is not done at the same moment, and nothing is left to chance.
+pub fn share_of(span: Duration, seed: &str) -> Duration {
+    let digest = sha256_hex(seed.as_bytes());
+    let share = u32::from_str_radix(&digest[..4], 16).unwrap_or(0);
+    span * share / 0xffff
 }
 
 #[cfg(test)]

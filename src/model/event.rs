@@ -124,6 +124,8 @@ reasons! {
     TaskDone,
     /// A session was asked once more about a task that its turn left undone.
     TaskFollowedUp,
+    /// A session was told to go on with a task in whose turn it was cut off.
+    TaskResumed,
     /// An attempt at a task ended without it being done; it is offered again.
     TaskReleased,
     /// A task failed for good and was put aside with the reason.

@@ -19,6 +19,7 @@ mod month;
 mod object;
 mod percent;
 mod schema;
+mod shell;
 mod task;
 mod time;
 mod usage;
@@ -26,7 +27,7 @@ mod usage;
 pub use activity::Activity;
 pub use chain::{error_chain, error_line};
 pub use condition::{Condition, ConditionKind, Truth};
-pub use digest::sha256_hex;
+pub use digest::{sha256_hex, share_of};
 pub use event::{Event, EventReason, Severity};
 pub use ids::{
     AccountName, ConversationId, Generation, LinkName, NameError, PaneId, Pid, PoolId, PoolName, ProcessId, ProjectName, SessionName,
@@ -35,6 +36,7 @@ pub use ids::{
 pub use month::Month;
 pub use object::{ObjectRef, ObjectRefError};
 pub use percent::{Percent, PercentError};
+pub use shell::{is_printable, shell_word};
 pub use task::{ClaimId, TaskId, TaskName};
-pub use time::{Monotonic, Now};
+pub use time::{Monotonic, Now, later};
 pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

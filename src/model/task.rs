@@ -160,6 +160,12 @@ impl ClaimId {
         Self(digest)
     }
 
+    /// The name of the prompt of that number, which counts from 0: the first one bears the claim itself.
+    #[must_use]
+    pub fn prompt(&self, number: u32) -> Self {
+        (0..number).fold(self.clone(), |claim, _| claim.again())
+    }
+
     /// The claim as it stands in a prompt: `[claim 0123456789ab]`.
     pub fn tag(&self) -> String {
         format!("{}{}]", Self::BEFORE, self.0)

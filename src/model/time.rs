@@ -23,6 +23,11 @@ impl Monotonic {
     }
 }
 
+/// The instant `by` later, the last one that can be written where there is none.
+pub fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
 /// One instant on both clocks, read together. Pure code takes it as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Now {
@@ -46,6 +51,6 @@ impl Now {
     /// The instant `by` later, on both clocks.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self { wall: self.wall.saturating_add(by).unwrap_or(Timestamp::MAX), mono: self.mono.plus(by) }
+        Self { wall: later(self.wall, by), mono: self.mono.plus(by) }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointsView, PromptView, QueueView, ScreenView, Seen};
+use super::{CheckpointsView, PromptView, QueueView, ScreenView, Seen, Shown};
 use crate::model::{
     AccountName, AccountUsage, Activity, ConversationId, LinkName, Now, PaneId, Pid, PoolId, ProcessId, ProjectName, SessionName,
     StartDigest, TmuxSessionId,
@@ -80,6 +80,13 @@ pub struct PaneView {
     pub attached: u32,
 }
 
+impl PaneView {
+    /// Whether the pool made it, or took it over, for that session.
+    pub fn is_of(&self, pool: PoolId, session: &SessionName) -> bool {
+        self.mark.as_ref().is_some_and(|mark| mark.pool == pool && mark.session == *session)
+    }
+}
+
 /// How a process ended. Both empty means: it ended and nobody knows how (`facts/tmux.md`, finding 4).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
@@ -113,7 +120,7 @@ pub struct AgentView {
     pub register: Option<RegisterView>,
     /// What the start hook of this very process reported.
     pub started: Option<StartReport>,
-    /// Activity, combined from process, register and limit records.
+    /// Activity, combined from all sources: what decisions rest on. What a screen alone says never makes it one that may be disturbed.
     pub activity: Activity,
     /// Since when the activity is so, if the source says.
     pub activity_since: Option<Timestamp>,
@@ -123,6 +130,9 @@ pub struct AgentView {
     pub prompts: Vec<PromptView>,
     /// When a turn of this very process last ended, as its hook said.
     pub turn_ended_at: Option<Timestamp>,
+    /// When a limit or an error of the API last cut off a turn of this very process, as its hook or its transcript says.
+    #[serde(default)]
+    pub turn_cut_off_at: Option<Timestamp>,
     /// What each source says of its activity. The first one decided; the others are kept so that a disagreement can be seen.
     pub evidence: Vec<ActivitySign>,
     /// What its screen shows. Captured only when it neither works nor is idle.
@@ -130,14 +140,52 @@ pub struct AgentView {
 }
 
 impl AgentView {
-    /// What a person is asked for, in words, while the agent waits for one.
-    pub fn asks(&self) -> Option<String> {
-        if self.process.is_none() || self.activity != Activity::NeedsInput {
-            return None;
-        }
+    /// What it does by the word of the best source that has one, for people. A screen that shows nothing but the input box is such a word,
+    /// and too weak to decide on.
+    pub fn told_activity(&self) -> Activity {
+        self.evidence.first().map_or(self.activity, |sign| sign.activity)
+    }
+
+    /// What the agent needs a person for, and what its screen asks, in words.
+    pub fn asks(&self) -> Option<(Need, String)> {
+        self.process?;
+        let shows = self.screen.as_ref().map(|screen| &screen.shows);
+        let need = match (self.activity, self.told_activity(), shows) {
+            (Activity::NeedsInput, ..) | (_, Activity::LimitHit, _) if matches!(shows, Some(Shown::LimitMenu { .. })) => Need::LimitMenu,
+            (_, Activity::LoggedOut, _) => Need::Login,
+            (Activity::NeedsInput, ..) => Need::Answer,
+            _ => return None,
+        };
+        let words = self.screen.as_ref().map(ScreenView::words);
+        let words = match (need, shows) {
+            (Need::Login, Some(Shown::Login | Shown::LoginExpired | Shown::NotLoggedIn)) => words,
+            (Need::Login, _) => Some("its login is no longer accepted".to_owned()),
+            (Need::LimitMenu | Need::Answer, _) => words,
+        };
         let waits_for = self.register.as_ref().and_then(|register| register.waiting_for.as_deref());
-        let shows = self.screen.as_ref().map(ScreenView::words);
-        Some([waits_for, shows.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": "))
+        Some((need, [waits_for, words.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ")))
+    }
+}
+
+/// What an agent needs a person for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// To answer a dialog or a question.
+    Answer,
+    /// To choose in the menu behind a usage limit, unless the pool leaves the account before.
+    LimitMenu,
+    /// To log in, unless the pool leaves the account before.
+    Login,
+}
+
+impl Need {
+    /// The word for it in conditions.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Answer => "WaitsForPerson",
+            Self::LimitMenu => "LimitMenu",
+            Self::Login => "LoginNeeded",
+        }
     }
 }
 
@@ -157,8 +205,6 @@ pub struct ActivitySign {
 /// Where knowledge of an agent's activity comes from, the best source first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ActivitySource {
-    /// Its process, as the kernel tells.
-    Process,
     /// The CLI's register of live processes.
     Register,
     /// The CLI's word of a limit or a refused login, in the transcript.
@@ -167,16 +213,18 @@ pub enum ActivitySource {
     Hook,
     /// `.agent-queue/status.json` of its project.
     StatusFile,
+    /// What its screen shows.
+    Pane,
 }
 
 impl fmt::Display for ActivitySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Process => "process",
             Self::Register => "register",
             Self::Transcript => "transcript",
             Self::Hook => "hook",
             Self::StatusFile => "status file",
+            Self::Pane => "pane",
         })
     }
 }

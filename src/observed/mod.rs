@@ -19,8 +19,8 @@ pub use checkpoint::{
     FoundCheckpoint, GitState, TaskAtHand, ToolAtHand,
 };
 pub use facts::{
-    ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView,
-    ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
+    ActivitySign, ActivitySource, AgentView, Death, HomeView, LinkView, LoginView, Mark, Need, PaneView, RegisterStatus, RegisterView,
+    RootView, ServerView, Snapshot, StartReport, TargetView, TmuxView, TranscriptMark, TranscriptView,
 };
 pub use queue::{FileIdentity, InboxView, Marker, MarkerView, PromptView, QueueView, TaskHeader};
 pub use screen::{ScreenView, Shown};

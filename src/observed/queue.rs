@@ -40,6 +40,11 @@ impl QueueView {
     pub fn stands(&self, task: &TaskName) -> bool {
         self.inbox.contains_key(task) || self.restless.contains(task)
     }
+
+    /// Whether a task is done, and not in the inbox again as another one.
+    pub fn is_done(&self, task: &TaskName) -> bool {
+        self.done.contains_key(task) && !self.stands(task)
+    }
 }
 
 /// A task's file.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One screen as it was captured. It explains what an agent does; it is never evidence for it, since the agent can draw what it likes.
+/// One screen as it was captured. It explains what an agent does. The agent can draw what it likes, so as evidence it is the weakest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScreenView {
     /// What it shows.
@@ -94,6 +94,8 @@ pub enum Shown {
     ResumePicker,
     /// Whether a long conversation is taken up whole or as a summary.
     ResumeSummary,
+    /// A turn runs.
+    Working,
     /// The input box.
     InputBox {
         /// Whether somebody has left a text in it.
@@ -106,7 +108,10 @@ pub enum Shown {
 impl Shown {
     /// Whether it waits for an answer, as opposed to a prompt.
     pub const fn is_dialog(&self) -> bool {
-        !matches!(self, Self::InputBox { .. } | Self::LimitWait { .. } | Self::LoginExpired | Self::NotLoggedIn | Self::Unknown)
+        !matches!(
+            self,
+            Self::Working | Self::InputBox { .. } | Self::LimitWait { .. } | Self::LoginExpired | Self::NotLoggedIn | Self::Unknown
+        )
     }
 }
 
@@ -142,6 +147,7 @@ impl fmt::Display for Shown {
             Self::NotLoggedIn => f.write_str("it is not logged in"),
             Self::ResumePicker => f.write_str("it asks which conversation to take up"),
             Self::ResumeSummary => f.write_str("it asks whether to take its conversation up whole or as a summary"),
+            Self::Working => f.write_str("it works"),
             Self::InputBox { draft: true } => f.write_str("its input box holds a text"),
             Self::InputBox { draft: false } => f.write_str("its input box is empty"),
             Self::Unknown => f.write_str("its screen shows nothing that is known"),

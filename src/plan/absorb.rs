@@ -12,8 +12,8 @@ use super::{
     tasks::{TaskGrounds, absorb_tasks},
 };
 use crate::{
-    model::{AccountName, Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{AgentView, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
+    model::{Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
+    observed::{AgentView, Need, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::Spec,
 };
 
@@ -41,7 +41,7 @@ impl Absorbed {
 /// Compares the facts with the memory. A converged pool gives nothing. Unknown facts change nothing.
 pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorbed {
     let mut absorbed = Absorbed::default();
-    let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    let in_swap = |name: &SessionName| memory.is_moving(name);
     absorb_links(spec, seen, memory, &mut absorbed);
     absorb_logins(spec, seen, memory, now, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
@@ -122,8 +122,8 @@ fn absorb_agent(
     let object = ObjectRef::Session(name.clone());
     let mut next = record.clone();
     next.process = agent.process;
-    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| account_of_home(spec, home)) {
-        next.account = account;
+    if let Some(account) = agent.process.and(agent.home.as_deref()).and_then(|home| spec.account_at(home)) {
+        next.account = account.name.clone();
     }
     next.ended = agent.process.is_none();
     next.stopped &= agent.process.is_none();
@@ -141,10 +141,18 @@ fn absorb_agent(
         next.spoken = false;
         next.workdir.clone_from(&register.cwd);
     }
-    next.asked = asked(record, agent);
-    if next.asked.is_some() && next.asked != record.asked {
-        let asks = agent.asks().unwrap_or_default();
-        let message = format!("it waits for a person: {asks}; answer with `claude-failover attach {name}`");
+    next.asked = asked(record, agent, now);
+    if next.asked.is_some()
+        && next.asked != record.asked
+        && let Some((need, asks)) = agent.asks()
+    {
+        let message = match (need, &agent.home) {
+            (Need::Answer | Need::LimitMenu, _) => format!("it waits for a person: {asks}; answer with `claude-failover attach {name}`"),
+            (Need::Login, Some(home)) => {
+                format!("it waits for a login: {asks}; run `CLAUDE_CONFIG_DIR={} claude auth login`", home.display())
+            }
+            (Need::Login, None) => format!("it waits for a login: {asks}; log in with the CLI under its account"),
+        };
         absorbed.event(now, object.clone(), EventReason::InputNeeded, Severity::Warning, message);
     }
     let attempts = memory.attempts.get(&object);
@@ -158,7 +166,9 @@ fn absorb_agent(
         absorbed.event(now, object.clone(), EventReason::SessionExited, Severity::Warning, message);
         let after = attempts.cloned().unwrap_or_default().after_exit(now);
         if after.quarantined && !attempts.is_some_and(|before| before.quarantined) {
-            let message = format!("its agent ended {} times within {} minutes", after.exits.len(), EXIT_SPAN.as_secs() / 60);
+            let at_task = memory.tasks.iter().find(|(_, record)| record.open().is_some_and(|attempt| attempt.session == *name));
+            let at_task = at_task.map_or_else(String::new, |(task, _)| format!(", at last while it had task {task}"));
+            let message = format!("its agent ended {} times within {} minutes{at_task}", after.exits.len(), EXIT_SPAN.as_secs() / 60);
             absorbed.event(now, object.clone(), EventReason::SessionQuarantined, Severity::Critical, message);
         }
         absorbed.changes.push(MemoryChange::PutAttempts(object, after));
@@ -221,19 +231,24 @@ fn take_back_exit(name: &SessionName, record: &SessionRecord, memory: &Memory, n
     absorbed.changes.push(if before.is_clean() { MemoryChange::ClearAttempts(object) } else { MemoryChange::PutAttempts(object, before) });
 }
 
+/// How long a limit or a refused login has to stand before a person is called: until then the pool may have left the account by itself.
+const LEAVES_BY_ITSELF: Duration = Duration::from_mins(2);
+
 /// What the agent asks, as far as it tells one dialog from the next: since when, and the words that are known. What else stands on a screen may
 /// change at any time.
-fn asked(record: &SessionRecord, agent: &AgentView) -> Option<String> {
+fn asked(record: &SessionRecord, agent: &AgentView, now: Now) -> Option<String> {
     agent.process?;
-    match (agent.activity, &agent.screen) {
-        (Activity::NeedsInput, Some(screen)) if screen.at_rest => {
-            let since = agent.register.as_ref().and_then(|register| register.status_since);
+    let since = agent.register.as_ref().and_then(|register| register.status_since);
+    let is_early = |need| need != Need::Answer && since.is_some_and(|since| now.since_wall(since) < LEAVES_BY_ITSELF);
+    match (agent.asks(), &agent.screen) {
+        (Some((need, _)), Some(screen)) if screen.at_rest && !is_early(need) => {
             let since = since.map_or_else(|| "its start".to_owned(), |since| since.to_string());
             Some(format!("since {since}: {}", screen.shows))
         }
         // Not knowing what is asked, or whether, ends no dialog.
-        (Activity::NeedsInput | Activity::Unknown, _) => record.asked.clone(),
-        _ => None,
+        (Some(_), _) => record.asked.clone(),
+        (None, _) if agent.activity == Activity::Unknown => record.asked.clone(),
+        (None, _) => None,
     }
 }
 
@@ -254,28 +269,15 @@ fn absorb_adopted(spec: &Spec, seen: &Snapshot, tmux: &TmuxView, memory: &Memory
         let account = agent
             .home
             .as_deref()
-            .and_then(|home| account_of_home(spec, home))
-            .or_else(|| memory.active.as_ref().map(|active| active.account.clone()));
+            .and_then(|home| spec.account_at(home).map(|account| &account.name))
+            .or_else(|| memory.active.as_ref().map(|active| &active.account));
         let Some(account) = account else { continue };
         let record = SessionRecord {
-            conversation: register.conversation,
-            incarnation: 1,
-            account,
-            digest: mark.digest.clone(),
-            workdir: register.cwd.clone(),
             process: Some(process),
-            started_at: now.wall,
-            ended: false,
-            stopped: false,
-            spoken: false,
-            asked: None,
+            ..SessionRecord::bound(register.conversation, account.clone(), mark.digest.clone(), register.cwd.clone(), now.wall)
         };
         absorbed.changes.push(MemoryChange::PutSession(mark.session.clone(), record));
     }
-}
-
-fn account_of_home(spec: &Spec, home: &std::path::Path) -> Option<AccountName> {
-    spec.accounts.iter().find(|account| account.home == home).map(|account| account.name.clone())
 }
 
 /// Notes which sessions of ours the spec does not declare, and forgets those that are gone. Called after the plan was made: a removal is acted
@@ -285,7 +287,7 @@ pub fn absorb_removals(spec: &Spec, seen: &Snapshot, memory: &Memory) -> Absorbe
     let Some(tmux) = seen.tmux.value() else { return absorbed };
     let undeclared = undeclared_sessions(spec, tmux, memory);
     for name in &undeclared {
-        let has_pane = tmux.panes.get(name.as_str()).is_some_and(|pane| pane.mark.as_ref().is_some_and(|mark| mark.pool == memory.pool));
+        let has_pane = tmux.panes.get(name.as_str()).is_some_and(|pane| pane.is_of(memory.pool, name));
         let has_process = match seen.agents.get(name) {
             Some(Seen::Known(fact)) => fact.value.process.is_some(),
             _ => memory.sessions.get(name).is_some_and(|record| record.process.is_some()),
@@ -321,7 +323,7 @@ pub fn unspoken_transcripts(seen: &Snapshot, memory: &Memory) -> BTreeMap<Sessio
 
 /// The sessions whose transcripts must be looked at before a plan can say how they are started: bound to a conversation, and without an agent.
 pub fn wanted_transcripts(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeMap<SessionName, Option<TranscriptMark>> {
-    let in_swap = |name: &SessionName| memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+    let in_swap = |name: &SessionName| memory.is_moving(name);
     spec.sessions
         .keys()
         .filter(|name| memory.sessions.contains_key(*name) && !in_swap(name))

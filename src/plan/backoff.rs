@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Attempts;
-use crate::model::{Now, ObjectRef, sha256_hex};
+use crate::model::{Now, ObjectRef, later, share_of};
 
 /// Exits within [`EXIT_SPAN`] that make a session quarantined.
 pub const MAX_EXITS: usize = 5;
@@ -41,9 +41,7 @@ impl Attempts {
     pub fn after_failure(&self, object: &ObjectRef, error: &str, now: Now) -> Self {
         let failures = self.failures.saturating_add(1);
         let base = Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(9)).min(MAX_DELAY);
-        let seed = sha256_hex(format!("{object}/{failures}").as_bytes());
-        let share = u32::from_str_radix(&seed[..4], 16).unwrap_or(0);
-        let jitter = base * share / (4 * 0xffff);
+        let jitter = share_of(base / 4, &format!("{object}/{failures}"));
         Self {
             failures,
             not_before: Some(later(now.wall, base + jitter)),
@@ -74,10 +72,6 @@ impl Attempts {
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
     }
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     Active, Attempts, Cordon, Latch, LoginWarning, Memory, RefusedLogin, ServerRecord, SessionRecord, Suspension, SwapSummary, TaskRecord,
+    tasks::Untyped,
 };
 use crate::model::{AccountName, Generation, ObjectRef, SessionName, SpecDigest, TaskId};
 
@@ -58,6 +59,8 @@ pub enum MemoryChange {
     PutTask(TaskId, TaskRecord),
     /// A task is accounted for and needs no memory.
     RemoveTask(TaskId),
+    /// The sessions that could not be typed into, all of them.
+    SetUntyped(BTreeMap<SessionName, Untyped>),
     /// These logins were warned of, and no others.
     SetLoginsWarned(BTreeMap<AccountName, LoginWarning>),
     /// The swap of that id ended; it is no longer open.
@@ -93,6 +96,7 @@ impl Memory {
             MemoryChange::SetRefusedLogins(logins) => self.refused_logins.clone_from(logins),
             MemoryChange::PutTask(task, record) => drop(self.tasks.insert(task.clone(), record.clone())),
             MemoryChange::RemoveTask(task) => drop(self.tasks.remove(task)),
+            MemoryChange::SetUntyped(sessions) => self.untyped.clone_from(sessions),
             MemoryChange::SetLoginsWarned(warned) => self.logins_warned.clone_from(warned),
             MemoryChange::CloseSwap(summary) => self.close_swap(summary),
             MemoryChange::ClearSwaps(at) => self.swaps_cleared_at = Some(*at),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{Memory, TaskAttempt};
 use crate::{
-    model::{AccountName, Activity, ClaimId, ConversationId, Now, SessionName, TaskId, sha256_hex},
+    model::{AccountName, Activity, ClaimId, ConversationId, Now, SessionName, TaskId, share_of},
     observed::{AgentView, Checkpoint, CheckpointCause, Seen, Snapshot, TaskAtHand},
     spec::{Checkpoints, Spec},
 };
@@ -85,7 +85,7 @@ pub fn next_checkpoint(
 ) -> Option<(Now, CheckpointCause)> {
     let Some((last, at)) = state.filter(|state| !state.under_way).and_then(|state| state.last.as_ref()) else {
         let free = state.is_none_or(|state| !state.under_way);
-        return free.then(|| (begun.plus(share_of(policy.every, session)), CheckpointCause::Periodic));
+        return free.then(|| (begun.plus(share_of(policy.every, session.as_str())), CheckpointCause::Periodic));
     };
     let works = |signs: &Signs| signs.activity == Activity::Working;
     let turn_ended = now.turn_ended_at > last.turn_ended_at || (works(last) && !works(now));
@@ -98,19 +98,20 @@ pub fn next_checkpoint(
     }
 }
 
-/// A share of a span that depends on the session alone: a thousand sessions are not asked about at the same moment.
-fn share_of(span: Duration, session: &SessionName) -> Duration {
-    let digest = sha256_hex(session.as_str().as_bytes());
-    let share = u32::from_str_radix(&digest[..4], 16).unwrap_or(0);
-    span * share / 0xffff
-}
-
 /// What is known of a session's checkpoint without looking: the host adds transcript, repository and last words. `None` for a session that we
 /// never started.
-pub fn draft(spec: &Spec, seen: &Snapshot, memory: &Memory, session: &SessionName, why: CheckpointCause, now: Now) -> Option<Checkpoint> {
+pub fn draft(
+    spec: &Spec,
+    seen: &Snapshot,
+    memory: &Memory,
+    open: &OpenAttempts<'_>,
+    session: &SessionName,
+    why: CheckpointCause,
+    now: Now,
+) -> Option<Checkpoint> {
     let record = memory.sessions.get(session)?;
     let agent = known_agent(seen, session);
-    let task = OpenAttempts::of(memory).0.get(session).map(|(task, attempt)| {
+    let task = open.0.get(session).map(|(task, attempt)| {
         let project = spec.projects.iter().find(|project| project.name == task.project);
         let file: Option<PathBuf> = project.map(|project| project.path.join(".agent-queue/inbox").join(task.name.as_str()));
         TaskAtHand { task: (*task).clone(), file, claim: attempt.claim.clone(), delivered: attempt.delivered_at.is_some() }
@@ -144,8 +145,7 @@ pub struct OpenAttempts<'a>(BTreeMap<&'a SessionName, (&'a TaskId, &'a TaskAttem
 impl<'a> OpenAttempts<'a> {
     /// Those of the ledger.
     pub fn of(memory: &'a Memory) -> Self {
-        let open = memory.tasks.iter().filter_map(|(task, record)| record.open().map(|attempt| (&attempt.session, (task, attempt))));
-        Self(open.collect())
+        Self(memory.open_attempts().map(|(task, attempt)| (&attempt.session, (task, attempt))).collect())
     }
 }
 

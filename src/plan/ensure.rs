@@ -63,7 +63,7 @@ pub fn ensure_active_link(spec: &Spec, seen: &Snapshot, account: &Account) -> Re
         Seen::Known(fact) => match &fact.value {
             found if link_is_right(found, &account.home) => Ok(None),
             LinkView::Absent => Ok(Some(Effect::CreateLink { path: path.clone(), target: account.home.clone() })),
-            LinkView::Link { target, .. } if spec.accounts.iter().any(|known| known.home == *target) => {
+            LinkView::Link { target, .. } if spec.account_at(target).is_some() => {
                 Ok(Some(Effect::RepointLink { path: path.clone(), expect: target.clone(), target: account.home.clone() }))
             }
             LinkView::Link { target, .. } => {

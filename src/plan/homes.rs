@@ -55,7 +55,7 @@ impl Planner<'_> {
             return;
         }
         if matches!(home.login, LoginView::Missing) {
-            let message = format!("nobody is logged in at {shown}; run `CLAUDE_CONFIG_DIR={shown} claude auth login`");
+            let message = format!("nobody is logged in at {shown}; run `{}`", account.login_command());
             self.warn(ObjectRef::Account(account.name.clone()), "LoginMissing", message);
         }
         self.plan_keys(account, home);

@@ -272,9 +272,7 @@ impl<'a> Planner<'a> {
                 let effect = Effect::CreateLink { path: path.to_owned(), target: account.home.clone() };
                 self.act(Phase::Active, action(object, Verb::Create, what, "declared, absent", effect).relying_on(&account.name));
             }
-            LinkView::Link { target, .. }
-                if self.memory.links.contains(path) || self.spec.accounts.iter().any(|known| known.home == *target) =>
-            {
+            LinkView::Link { target, .. } if self.memory.links.contains(path) || self.spec.account_at(target).is_some() => {
                 self.drift(object.clone(), format!("points to {}", target.display()));
                 let effect = Effect::RepointLink { path: path.to_owned(), expect: target.clone(), target: account.home.clone() };
                 let why = format!("it points to {}", target.display());

@@ -67,10 +67,6 @@ pub(super) fn absorb_logins(spec: &Spec, seen: &Snapshot, memory: &Memory, now: 
 
 fn warn(account: &Account, until: Timestamp, days: u8, now: Now, absorbed: &mut Absorbed) {
     let severity = if days == 1 { Severity::Critical } else { Severity::Warning };
-    let message = format!(
-        "its login ends {}, at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
-        ends_in(until, now.wall),
-        account.home.display()
-    );
+    let message = format!("its login ends {}, at {until:.0}; run `{}` before", ends_in(until, now.wall), account.login_command());
     absorbed.event(now, ObjectRef::Account(account.name.clone()), EventReason::LoginEndsSoon, severity, message);
 }

@@ -73,10 +73,7 @@ pub(super) fn learn_logins(spec: &Spec, seen: &Snapshot, memory: &Memory, now: N
         if after.as_ref().is_some_and(|after| after.state == Refused::Confirmed)
             && before.is_none_or(|before| before.state != Refused::Confirmed)
         {
-            let message = format!(
-                "all its agents are logged out, though its file looks valid; run `CLAUDE_CONFIG_DIR={} claude auth login`",
-                account.home.display()
-            );
+            let message = format!("all its agents are logged out, though its file looks valid; run `{}`", account.login_command());
             let object = ObjectRef::Account(account.name.clone());
             events.push(Event { at: now.wall, object, reason: EventReason::LoginRefused, severity: Severity::Warning, message });
         }

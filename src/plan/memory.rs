@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LoginWarning, RefusedLogin};
+use super::{LoginWarning, RefusedLogin, tasks::Untyped};
 use crate::{
     model::{
         AccountName, ClaimId, ConversationId, Generation, ObjectRef, Pid, PoolId, ProcessId, SessionName, SpecDigest, StartDigest, SwapId,
@@ -72,12 +72,25 @@ pub struct Memory {
     /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
     #[serde(default)]
     pub tasks: BTreeMap<TaskId, TaskRecord>,
+    /// Sessions that could not be typed into, though their agents seemed idle.
+    #[serde(default)]
+    pub untyped: BTreeMap<SessionName, Untyped>,
     /// The last warning of each login that ends soon.
     #[serde(default)]
     pub logins_warned: BTreeMap<AccountName, LoginWarning>,
 }
 
 impl Memory {
+    /// Whether the open swap moves that session.
+    pub fn is_moving(&self, session: &SessionName) -> bool {
+        self.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(session))
+    }
+
+    /// The attempts that are under way, with their tasks.
+    pub fn open_attempts(&self) -> impl Iterator<Item = (&TaskId, &TaskAttempt)> {
+        self.tasks.iter().filter_map(|(task, record)| Some((task, record.open()?)))
+    }
+
     /// The memory of a state directory that was just made.
     pub fn new(pool: PoolId) -> Self {
         Self {
@@ -102,6 +115,7 @@ impl Memory {
             server: None,
             refused_logins: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            untyped: BTreeMap::new(),
             logins_warned: BTreeMap::new(),
         }
     }
@@ -159,6 +173,25 @@ pub struct SessionRecord {
     pub asked: Option<String>,
 }
 
+impl SessionRecord {
+    /// A session whose conversation that is from now on.
+    pub const fn bound(conversation: ConversationId, account: AccountName, digest: StartDigest, workdir: PathBuf, at: Timestamp) -> Self {
+        Self {
+            conversation,
+            incarnation: 1,
+            account,
+            digest,
+            workdir,
+            process: None,
+            started_at: at,
+            ended: false,
+            stopped: false,
+            spoken: false,
+            asked: None,
+        }
+    }
+}
+
 /// What became of a task so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -178,6 +211,16 @@ impl TaskRecord {
     /// The attempt that is under way.
     pub fn open(&self) -> Option<&TaskAttempt> {
         self.attempts.last().filter(|attempt| attempt.end.is_none())
+    }
+
+    /// What the last attempt came to, if it has ended.
+    pub fn last_verdict(&self) -> Option<AttemptVerdict> {
+        self.attempts.last().and_then(|attempt| attempt.end.as_ref()).map(|end| end.how)
+    }
+
+    /// Whether it ended the agents that were at it.
+    pub fn ends_agents(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.end.as_ref().is_some_and(|end| end.how == AttemptVerdict::Crashed))
     }
 
     /// How many attempts count against those that the task gets: a session had the task and did not do it. One that never reached an agent says
@@ -205,9 +248,6 @@ pub struct TaskAttempt {
     /// When it was last typed.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub typed_at: Option<Timestamp>,
-    /// The process that it was last typed into: the turn of another one is the continuation of an interrupted turn.
-    #[serde(default)]
-    pub process: Option<ProcessId>,
     /// When the agent's own word showed that it took the first prompt.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub delivered_at: Option<Timestamp>,
@@ -217,6 +257,17 @@ pub struct TaskAttempt {
     pub taken_at: Option<Timestamp>,
     /// How often it was asked again because its turn ended with the task undone.
     pub follow_ups: u32,
+    /// How often it was told to go on because a limit or an error of the API had cut its turn off.
+    #[serde(default)]
+    pub resumed: u32,
+    /// When the turn of the present prompt was cut off in that way, as far as nothing has followed.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub cut_off_at: Option<Timestamp>,
+    /// When the agent of its session ended by itself while it was at the task; the newest few.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub exits: Vec<Timestamp>,
     /// Nobody else may take the task before this.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub lease_until: Timestamp,
@@ -242,10 +293,12 @@ impl TaskAttempt {
             claimed_at: marker.claimed_at,
             typed: 0,
             typed_at: None,
-            process: None,
             delivered_at: None,
             taken_at: None,
             follow_ups: 0,
+            resumed: 0,
+            cut_off_at: None,
+            exits: Vec::new(),
             lease_until: marker.lease_until,
             done_before: None,
             failed_before: None,
@@ -255,13 +308,18 @@ impl TaskAttempt {
 
     /// The claim that the present prompt carries.
     pub fn prompt_claim(&self) -> ClaimId {
-        if self.follow_ups == 0 { self.claim.clone() } else { self.claim.again() }
+        self.claim.prompt(self.prompts_before())
+    }
+
+    /// How many prompts of this attempt came before the present one.
+    pub const fn prompts_before(&self) -> u32 {
+        self.follow_ups.saturating_add(self.resumed)
     }
 
     fn counts(&self) -> bool {
         let how = self.end.as_ref().map(|end| end.how);
         match how {
-            Some(AttemptVerdict::Undone | AttemptVerdict::TimedOut | AttemptVerdict::GivenUp) => true,
+            Some(AttemptVerdict::Undone | AttemptVerdict::TimedOut | AttemptVerdict::GivenUp | AttemptVerdict::Crashed) => true,
             Some(AttemptVerdict::Undelivered) => self.typed >= super::tasks::MAX_TYPED,
             Some(AttemptVerdict::SessionLost) => self.delivered_at.is_some(),
             Some(AttemptVerdict::Done | AttemptVerdict::Cancelled | AttemptVerdict::Vanished) | None => false,
@@ -295,12 +353,21 @@ pub enum AttemptVerdict {
     TimedOut,
     /// The session lost its agent, its conversation or its place in the spec.
     SessionLost,
+    /// Its agent ended by itself again and again while it was at the task. Nobody else gets it.
+    Crashed,
     /// An operator took it back.
     Cancelled,
     /// The agent put the task into `failed/` itself.
     GivenUp,
     /// The task's file is gone from every place.
     Vanished,
+}
+
+impl AttemptVerdict {
+    /// Whether the task came to its end with the attempt: it is offered to nobody again.
+    pub const fn ends_task(self) -> bool {
+        matches!(self, Self::Done | Self::GivenUp | Self::Vanished)
+    }
 }
 
 /// A durable degraded condition that refuses some actions until an operator clears it.

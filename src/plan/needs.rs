@@ -24,68 +24,15 @@ pub fn link_need(spec: &Spec, account: &Account, name: &LinkName) -> LinkNeed {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::BTreeMap,
-        path::{Path, PathBuf},
-        time::Duration,
-    };
+    use std::path::PathBuf;
 
     use super::*;
-    use crate::{
-        model::{AccountName, Percent, PoolName},
-        spec::{AdoptMode, Agent, Failback, PermissionMode, Quota, Shared, SocketSpec, SwapPolicy, Thresholds, Tmux},
-    };
-
-    fn account(name: &str) -> Account {
-        Account {
-            name: AccountName::new(name).expect("a name"),
-            home: Path::new("/accounts").join(name),
-            thresholds: Thresholds { five_hour: Percent::whole(85), weekly: Percent::whole(95), headroom: Percent::whole(15) },
-        }
-    }
+    use crate::spec::fixture;
 
     fn spec(links: &[&str]) -> Spec {
-        Spec {
-            pool: PoolName::new("agents").expect("a name"),
-            accounts: vec![account("primary"), account("backup")],
-            active_link: None,
-            shared: Shared {
-                root: PathBuf::from("/shared"),
-                links: links.iter().map(|name| LinkName::new(*name).expect("a link name")).collect(),
-                adopt: AdoptMode::Never,
-            },
-            quota: Quota {
-                sources: vec![],
-                poll_every: Duration::from_mins(5),
-                stale_after: Duration::from_mins(15),
-                file: None,
-                command: vec![],
-            },
-            swap: SwapPolicy {
-                drain: Duration::from_mins(10),
-                hard_drain: Duration::from_mins(1),
-                canary: 1,
-                batch: 4,
-                prove_within: Duration::from_mins(1),
-                min_dwell: Duration::from_mins(45),
-                failback: Failback::OnReset,
-            },
-            agent: Agent {
-                command: vec!["claude".to_owned()],
-                permission_mode: PermissionMode::AcceptEdits,
-                trust_workdirs: true,
-                environment: BTreeMap::new(),
-                status_line: Vec::new(),
-                stop_grace: Duration::from_secs(10),
-            },
-            sessions: BTreeMap::new(),
-            tmux: Tmux { socket: SocketSpec::Name("agents".to_owned()), width: 200, height: 50, history_limit: 2000 },
-            prune: false,
-            max_prune: 1,
-            projects: Vec::new(),
-            checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
-            janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
-        }
+        let mut spec = fixture::agents(1);
+        spec.shared.links = links.iter().map(|name| LinkName::new(*name).expect("a link name")).collect();
+        spec
     }
 
     fn need(path: &str, target: &str, kind: TargetKind) -> LinkNeed {

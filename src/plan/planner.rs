@@ -127,11 +127,6 @@ impl<'a> Planner<'a> {
             })
     }
 
-    /// Whether a session is in the hands of the open swap.
-    pub fn in_swap(&self, session: &SessionName) -> bool {
-        self.memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(session))
-    }
-
     fn finish(mut self) -> Planned {
         // The sort is stable: inside a phase the planners' own order, which follows the spec, is kept.
         self.actions.sort_by_key(|(phase, _)| *phase);
@@ -169,7 +164,7 @@ fn open_conversations(seen: &Snapshot, memory: &Memory) -> BTreeMap<Conversation
             Some(Seen::Unknown(_)) => true,
             None => record.process.is_some(),
         };
-        let moves = memory.swap.as_ref().is_some_and(|swap| swap.moves.contains_key(name));
+        let moves = memory.is_moving(name);
         if may_run || moves {
             add(record.conversation, name);
         }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::burn::{self, CLOCK_TOLERANCE, Effective};
 use crate::{
-    model::{AccountName, AccountUsage, Now, Percent, PollOutcome},
+    model::{AccountName, AccountUsage, Now, Percent, PollOutcome, later},
     spec::{Account, Quota, QuotaSource},
 };
 
@@ -263,11 +263,6 @@ fn backoff(first: Duration, failures: u32, longest: Duration) -> Duration {
 /// Whether `at` lies further than `by` ahead.
 fn is_ahead(at: Timestamp, by: Duration, now: Now) -> bool {
     at > later(now.wall, by)
-}
-
-/// `at` plus `by`, the last instant where that is no time any more.
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// A share of `span` that looks random and is the same each time it is asked for.

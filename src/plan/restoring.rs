@@ -33,18 +33,11 @@ pub fn absorb_checkpoints(spec: &Spec, seen: &Snapshot, memory: &Memory, now: No
         }
         let message = format!("nothing else is known of it: bound to conversation {conversation} of checkpoint {id}");
         tell(EventReason::CheckpointRestored, Severity::Warning, message);
+        let (account, workdir) = (checkpoint.account.clone(), checkpoint.workdir.clone());
         let record = SessionRecord {
-            conversation,
-            incarnation: 1,
-            account: checkpoint.account.clone(),
-            digest: spec.start_digest(session),
-            workdir: checkpoint.workdir.clone(),
-            process: None,
-            started_at: now.wall,
             ended: true,
-            stopped: false,
             spoken: true,
-            asked: None,
+            ..SessionRecord::bound(conversation, account, spec.start_digest(session), workdir, now.wall)
         };
         absorbed.changes.push(MemoryChange::PutSession(session.name.clone(), record));
     }

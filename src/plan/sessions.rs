@@ -37,7 +37,7 @@ impl Planner<'_> {
         let mut room = Room::of(tmux);
         let mut starts = false;
         for session in self.spec.sessions.values() {
-            if self.in_swap(&session.name) {
+            if self.memory.is_moving(&session.name) {
                 continue;
             }
             starts |= self.plan_session(tmux, account, session, &mut room);
@@ -55,7 +55,7 @@ impl Planner<'_> {
             return self.plan_absent(account, session, mark, room);
         };
         match &pane.mark {
-            Some(found) if found.pool == self.memory.pool && found.session == session.name => {}
+            Some(_) if pane.is_of(self.memory.pool, &session.name) => {}
             Some(found) if found.pool == self.memory.pool => {
                 self.warn(object, "Conflicted", format!("a tmux session of this name carries the mark of session {}", found.session));
                 return false;
@@ -117,7 +117,7 @@ impl Planner<'_> {
         };
         for name in self.spec.sessions.keys() {
             let runs = matches!(self.agent(name), AgentNow::Seen(agent) if agent.process.is_some());
-            if !runs && !self.in_swap(name) {
+            if !runs && !self.memory.is_moving(name) {
                 self.wait(ObjectRef::Session(name.clone()), reason, message);
             }
         }
@@ -264,8 +264,8 @@ impl Planner<'_> {
             return Some(("Quarantined", message));
         }
         if login_of(self.seen, self.memory, &account.name) == LoginView::Missing {
-            let home = account.home.display();
-            return Some(("LoginMissing", format!("nobody is logged in at {home}; run `CLAUDE_CONFIG_DIR={home} claude auth login`")));
+            let message = format!("nobody is logged in at {}; run `{}`", account.home.display(), account.login_command());
+            return Some(("LoginMissing", message));
         }
         let why = self.unfit.get(&account.name)?;
         Some(("AccountUnfit", format!("account {} is not fit: {why}", account.name)))

@@ -288,6 +288,9 @@ impl World {
         if agent.phase != super::Phase::Idle {
             return Err(refused("the agent is not idle"));
         }
+        if self.has_draft(name) {
+            return Err(refused(format!("somebody's draft stands in the input box of {name}; it is left alone")));
+        }
         if !ours {
             self.noticed.push(Violation::ForeignTouched { at: self.now, what: format!("a prompt was typed into session {name}") });
         }

@@ -129,6 +129,7 @@ impl World {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         };
@@ -141,16 +142,17 @@ impl World {
                 AgentView {
                     process: Some(process.id),
                     home: Some(process.home.clone()),
-                    register: registered.map(Self::register),
+                    register: registered.map(|agent| self.register(agent)),
                     started: agent.and_then(|agent| agent.started.clone()),
                     activity: self.activity(process),
-                    activity_since: registered.map(|agent| Self::wall_at(agent.since)),
+                    activity_since: registered.map(|agent| self.host_wall_at(agent.since)),
                     context_tokens: agent.and_then(|agent| self.context_tokens(agent.conversation)),
                     prompts: agent
                         .and_then(|agent| self.talks.get(&agent.conversation))
                         .map(|talk| talk.prompts.clone())
                         .unwrap_or_default(),
-                    turn_ended_at: agent.and_then(|agent| agent.turn_ended).map(Self::wall_at),
+                    turn_ended_at: agent.and_then(|agent| agent.turn_ended).map(|at| self.host_wall_at(at)),
+                    turn_cut_off_at: agent.and_then(|agent| agent.turn_cut_off).map(|at| self.host_wall_at(at)),
                     ..gone
                 }
             }
@@ -169,7 +171,7 @@ impl World {
         }
     }
 
-    fn register(agent: &Agent) -> RegisterView {
+    fn register(&self, agent: &Agent) -> RegisterView {
         let (status, waiting_for) = match agent.phase {
             Phase::Busy(_) => (RegisterStatus::Busy, None),
             Phase::Asking(_) => (RegisterStatus::Waiting, Some("permission prompt".to_owned())),
@@ -182,7 +184,7 @@ impl World {
             waiting_for,
             cwd: agent.workdir.clone(),
             version: "2.1.330".to_owned(),
-            status_since: Some(Self::wall_at(agent.since)),
+            status_since: Some(self.host_wall_at(agent.since)),
         }
     }
 

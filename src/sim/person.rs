@@ -48,6 +48,11 @@ impl Person<'_> {
         self.world.put_task(project, task, header);
     }
 
+    /// Begins to type something into a session's box and leaves it there, or clears the box.
+    pub fn draft(&mut self, session: &str, stands: bool) {
+        self.world.set_draft(session, stands);
+    }
+
     /// Takes a task out of a project's inbox.
     pub fn remove_task(&mut self, project: &Path, task: &TaskName) {
         self.world.remove_task(project, task);

@@ -101,6 +101,8 @@ pub struct Agent {
     pub started: Option<StartReport>,
     /// When a turn of it last ended.
     pub turn_ended: Option<Monotonic>,
+    /// When an error of the API last cut a turn of it off.
+    pub turn_cut_off: Option<Monotonic>,
 }
 
 /// What an agent does.
@@ -198,8 +200,16 @@ impl World {
         }
         let trusts = self.homes.get(&start.home).is_some_and(|home| home.onboarded && home.trusted.contains(&start.workdir));
         let phase = if trusts { Phase::Starting(self.now.plus(manner.start_up)) } else { Phase::Dialog };
-        let agent =
-            Agent { conversation, workdir: start.workdir, mode: start.mode, phase, since: self.now, started: None, turn_ended: None };
+        let agent = Agent {
+            conversation,
+            workdir: start.workdir,
+            mode: start.mode,
+            phase,
+            since: self.now,
+            started: None,
+            turn_ended: None,
+            turn_cut_off: None,
+        };
         let pid = self.spawn(start.session, start.home, start.ours, Some(agent));
         if let (Some((after, code)), Some(process)) = (manner.exits, self.processes.get_mut(&pid)) {
             process.ending = Some((self.now.plus(after), Death { code: Some(code), signal: None }));
@@ -409,12 +419,20 @@ impl World {
     pub(super) fn hit_limit(&mut self, pid: Pid, left: Duration) {
         self.write_transcript(pid, "limit");
         self.set_phase(pid, Phase::Limited(left));
+        let now = self.now;
+        if let Some(agent) = self.processes.get_mut(&pid).and_then(|process| process.agent.as_mut()) {
+            agent.turn_cut_off = Some(now);
+        }
         if let Some(process) = self.alive(pid) {
             self.report_limit(&process.home.clone());
         }
     }
 
     fn finish_turn(&mut self, pid: Pid) {
+        if self.is_cut_off(pid) {
+            self.cut_turn_off(pid);
+            return;
+        }
         self.write_transcript(pid, "assistant");
         self.set_phase(pid, Phase::Idle);
         let now = self.now;
@@ -428,6 +446,16 @@ impl World {
         }
         if let Some(conversation) = conversation {
             self.end_job(pid, conversation);
+        }
+    }
+
+    /// An error of the API ends a turn before it is done: the agent is idle, and goes on only when it is told to.
+    pub(super) fn cut_turn_off(&mut self, pid: Pid) {
+        self.write_transcript(pid, "error");
+        self.set_phase(pid, Phase::Idle);
+        let now = self.now;
+        if let Some(agent) = self.processes.get_mut(&pid).and_then(|process| process.agent.as_mut()) {
+            agent.turn_cut_off = Some(now);
         }
     }
 

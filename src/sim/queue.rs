@@ -20,6 +20,8 @@ use crate::{
 const GLANCE: Duration = Duration::from_secs(2);
 /// Prompts that an agent is seen to remember.
 const PROMPTS: usize = 20;
+/// More prompts than an attempt has.
+const PROMPTS_OF_A_CLAIM: u32 = 12;
 
 type Tried = Result<Outcome, Outcome>;
 
@@ -39,6 +41,8 @@ pub(super) struct Queues {
     grain: Option<Duration>,
     /// Prompts that are lost on their way, by session.
     swallows: BTreeMap<String, u32>,
+    /// The sessions in whose box a person has begun to type something.
+    drafts: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +76,8 @@ pub enum WorkResult {
     Forgotten(u32),
     /// The agent puts it into `failed/`.
     GivenUp,
+    /// An error of the API cuts the turn off so often; then it is done.
+    CutOff(u32),
     /// The agent ends in the middle of the turn so often; then it is done.
     Fatal(u32),
 }
@@ -110,6 +116,19 @@ impl World {
     /// The next prompts that are typed into a session are lost on their way.
     pub fn swallow_prompts(&mut self, session: &str, prompts: u32) {
         self.queues.swallows.insert(session.to_owned(), prompts);
+    }
+
+    /// A person begins to type something into a session's box and leaves it there, or clears the box.
+    pub(super) fn set_draft(&mut self, session: &str, stands: bool) {
+        if stands {
+            self.queues.drafts.insert(session.to_owned());
+        } else {
+            self.queues.drafts.remove(session);
+        }
+    }
+
+    pub(super) fn has_draft(&self, session: &str) -> bool {
+        self.queues.drafts.contains(session)
     }
 
     /// A queue as a look shows it.
@@ -280,7 +299,7 @@ impl World {
     /// A person puts a task into an inbox, or another text into one that is there.
     pub(super) fn put_task(&mut self, project: &Path, task: &TaskName, header: Result<TaskHeader, String>) {
         self.queues.last_inode += 1;
-        let modified = i64::try_from(self.wall().as_nanosecond()).unwrap_or(i64::MAX);
+        let modified = i64::try_from(self.host_wall_at(self.now).as_nanosecond()).unwrap_or(i64::MAX);
         let identity = FileIdentity { device: DEVICE, inode: self.queues.last_inode, length: 100, modified };
         let queue = self.queues.places.entry(project.to_owned()).or_default();
         queue.view.inbox.insert(task.clone(), InboxView { identity, header });
@@ -316,7 +335,7 @@ impl World {
             return;
         }
         let Some(conversation) = self.alive(pid).and_then(|process| process.agent.as_ref()).map(|agent| agent.conversation) else { return };
-        let at = self.wall();
+        let at = self.host_wall_at(self.now);
         let claims = ClaimId::all_in(text);
         let job = claims.first().and_then(|claim| self.job(claim, text));
         if let Some(job) = &job {
@@ -339,7 +358,7 @@ impl World {
     fn job(&self, tag: &ClaimId, text: &str) -> Option<Job> {
         self.queues.places.iter().find_map(|(project, queue)| {
             queue.view.markers.iter().find_map(|(task, marker)| match marker {
-                MarkerView::Marker(marker) if marker.claim == *tag || marker.claim.again() == *tag => {
+                MarkerView::Marker(marker) if (0..PROMPTS_OF_A_CLAIM).any(|number| marker.claim.prompt(number) == *tag) => {
                     Some(Job { project: project.clone(), task: task.clone(), claim: marker.claim.clone(), moves: text.contains("/done/") })
                 }
                 _ => None,
@@ -368,6 +387,17 @@ impl World {
         }
     }
 
+    /// Whether an error of the API cuts off the turn that an agent is in, and not its end.
+    pub(super) fn is_cut_off(&mut self, pid: Pid) -> bool {
+        let conversation = self.alive(pid).and_then(|process| process.agent.as_ref()).map(|agent| agent.conversation);
+        let job = conversation.and_then(|conversation| self.talks.get(&conversation)).and_then(|talk| talk.job.as_ref());
+        let Some(work) = job.and_then(|job| self.queues.work.get_mut(&job.task)) else { return false };
+        let WorkResult::CutOff(times) = &mut work.result else { return false };
+        let is_cut_off = *times > 0;
+        *times = times.saturating_sub(1);
+        is_cut_off
+    }
+
     /// The end of a turn: what came of its task.
     pub(super) fn end_job(&mut self, pid: Pid, conversation: ConversationId) {
         let Some(job) = self.talks.get_mut(&conversation).and_then(|talk| talk.job.take()) else { return };
@@ -384,7 +414,7 @@ impl World {
                 self.end(pid, Death { code: Some(1), signal: None });
             }
             WorkResult::GivenUp => self.put_task_away(&job, false),
-            WorkResult::Done | WorkResult::Forgotten(_) | WorkResult::Fatal(_) => {
+            WorkResult::Done | WorkResult::Forgotten(_) | WorkResult::CutOff(_) | WorkResult::Fatal(_) => {
                 self.queues.worked.insert(key);
                 if job.moves {
                     self.put_task_away(&job, true);

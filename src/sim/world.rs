@@ -81,7 +81,8 @@ pub(super) struct Poll {
 #[derive(Default)]
 pub struct World {
     pub(super) now: Monotonic,
-    pub(super) skew: SignedDuration,
+    /// By how much the host's wall clock is wrong, and since when.
+    skews: BTreeMap<Monotonic, SignedDuration>,
     pub(super) spec: Option<Spec>,
     pub(super) pool: Option<PoolId>,
     pub(super) files: Files,
@@ -159,13 +160,12 @@ impl World {
 
     /// Both clocks, as the host shows them.
     pub fn now(&self) -> Now {
-        let wall = self.wall();
-        Now { wall: wall.saturating_add(self.skew).unwrap_or(wall), mono: self.now }
+        Now { wall: self.host_wall_at(self.now), mono: self.now }
     }
 
     /// Puts the host's wall clock wrong by so much.
-    pub const fn set_skew(&mut self, skew: SignedDuration) {
-        self.skew = skew;
+    pub fn set_skew(&mut self, skew: SignedDuration) {
+        self.skews.insert(self.now, skew);
     }
 
     /// What goes wrong with effects from now on.
@@ -271,6 +271,12 @@ impl World {
     /// The true time, which the host's wall clock may miss.
     pub(super) fn wall(&self) -> Timestamp {
         Self::wall_at(self.now)
+    }
+
+    /// What the host's wall clock showed then: that is what its programs write down.
+    pub(super) fn host_wall_at(&self, at: Monotonic) -> Timestamp {
+        let (wall, skew) = (Self::wall_at(at), self.skews.range(..=at).next_back().map_or(SignedDuration::ZERO, |(_, skew)| *skew));
+        wall.saturating_add(skew).unwrap_or(wall)
     }
 
     pub(super) fn wall_at(at: Monotonic) -> Timestamp {
@@ -402,7 +408,7 @@ impl World {
     }
 
     fn report(&mut self, account: &AccountName, source: ReadingSource, says: impl Fn(Percent) -> bool) {
-        let (now, working, measured_at) = (self.now, self.working_on(account), self.wall());
+        let (now, working, measured_at) = (self.now, self.working_on(account), self.host_wall_at(self.now));
         let Some(usage) = self.usage.get(account) else { return };
         let reading = |window: &super::account::Window| WindowReading {
             used: window.percent(now, working),

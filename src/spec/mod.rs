@@ -19,6 +19,8 @@ mod diagnostic;
 mod document;
 mod duration;
 mod effective;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod load;
 mod origin;
 mod pool;

@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AccountName, LinkName, Percent, PoolName, ProjectName, SessionName, SpecDigest, StartDigest, WindowKind, sha256_hex};
+use crate::model::{
+    AccountName, LinkName, Percent, PoolName, ProjectName, SessionName, SpecDigest, StartDigest, WindowKind, sha256_hex, shell_word,
+};
 
 /// The whole desired state of one pool, with every default filled in and every path absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +70,11 @@ impl Spec {
         self.accounts.iter().find(|account| account.name == *name)
     }
 
+    /// The account that lives in that directory.
+    pub fn account_at(&self, home: &Path) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.home == home)
+    }
+
     /// SHA-256 over the canonical JSON form: field order is fixed by the types and maps are sorted.
     pub fn digest(&self) -> SpecDigest {
         SpecDigest(hex_digest(self))
@@ -97,6 +104,13 @@ pub struct Account {
     pub home: PathBuf,
     /// The pool's thresholds with this account's own over them.
     pub thresholds: Thresholds,
+}
+
+impl Account {
+    /// The command by which a person logs in there, for a shell.
+    pub fn login_command(&self) -> String {
+        format!("CLAUDE_CONFIG_DIR={} claude auth login", shell_word(&self.home.to_string_lossy()))
+    }
 }
 
 /// When an account is left, and how far below that a target must be.

@@ -200,24 +200,18 @@ impl Maker<'_> {
         let refused = memory.refused_logins.get(&account.name).is_some_and(|login| login.state == Refused::Confirmed);
         let (status, reason, message) = match &login_of(seen, memory, &account.name) {
             LoginView::Valid { expires_at: Some(until) } if *until <= now.wall => {
-                let message = format!("it ended at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
+                let message = format!("it ended at {until:.0}; run `{}`", account.login_command());
                 (Truth::False, "LoginEnded", message)
             }
             LoginView::Valid { expires_at: Some(until) } if login_stage(*until, now.wall).is_some() => {
-                let message = format!(
-                    "ends {}, at {until:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
-                    ends_in(*until, now.wall),
-                    account.home.display()
-                );
+                let message = format!("ends {}, at {until:.0}; run `{}` before", ends_in(*until, now.wall), account.login_command());
                 (Truth::True, "EndsSoon", message)
             }
             LoginView::Valid { expires_at: Some(until) } => (Truth::True, "LoggedIn", format!("until {until:.0}")),
             LoginView::Valid { expires_at: None } => (Truth::True, "LoggedIn", String::new()),
-            LoginView::Missing => {
-                (Truth::False, "LoginMissing", format!("run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()))
-            }
+            LoginView::Missing => (Truth::False, "LoginMissing", format!("run `{}`", account.login_command())),
             LoginView::Dead { reason } => {
-                let message = format!("{reason}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display());
+                let message = format!("{reason}; run `{}`", account.login_command());
                 (Truth::False, if refused { "LoginRefused" } else { "LoginDead" }, message)
             }
             LoginView::Unknown => (Truth::Unknown, "LoginUnknown", "it has not been looked at".to_owned()),
@@ -255,12 +249,13 @@ impl Maker<'_> {
         let (status, reason, message) = readiness(name, self.inputs);
         self.set(object, ConditionKind::Ready, status, reason, message);
         self.drifted(name, object);
-        if status == Truth::Unknown {
-            self.set(object, ConditionKind::NeedsInput, Truth::Unknown, reason, "what it does is not known");
-        } else {
-            let asks = seen.agents.get(name).and_then(Seen::value).and_then(AgentView::asks);
-            let waits = asks.is_some();
-            self.set_if(object, ConditionKind::NeedsInput, waits, ("WaitsForPerson", "NothingAsked"), asks.unwrap_or_default());
+        let is_seen = status != Truth::Unknown || reason == ACTIVITY_UNKNOWN;
+        match seen.agents.get(name).and_then(Seen::value).filter(|_| is_seen).and_then(AgentView::asks) {
+            Some((need, words)) => self.set(object, ConditionKind::NeedsInput, Truth::True, need.reason(), words),
+            None if status == Truth::Unknown => {
+                self.set(object, ConditionKind::NeedsInput, Truth::Unknown, reason, "what it does is not known");
+            }
+            None => self.set(object, ConditionKind::NeedsInput, Truth::False, "NothingAsked", ""),
         }
         let degraded = is_degraded(name, self.inputs);
         let attempts = memory.attempts.get(object);
@@ -315,6 +310,9 @@ impl Maker<'_> {
     }
 }
 
+/// It was seen, and that says nothing.
+const ACTIVITY_UNKNOWN: &str = "ActivityUnknown";
+
 /// Whether a session is usable now.
 fn readiness(name: &SessionName, inputs: &Inputs<'_>) -> (Truth, &'static str, String) {
     match inputs.seen.agents.get(name) {
@@ -324,7 +322,13 @@ fn readiness(name: &SessionName, inputs: &Inputs<'_>) -> (Truth, &'static str, S
         Some(Seen::Known(fact)) => match (fact.value.process, fact.value.activity) {
             (None, _) => (Truth::False, "NotRunning", "no agent runs".to_owned()),
             (Some(_), Activity::Idle | Activity::Working) => (Truth::True, "Running", fact.value.activity.to_string()),
-            (Some(_), Activity::Unknown) => (Truth::Unknown, "ActivityUnknown", "it runs, and what it does is not known".to_owned()),
+            (Some(_), Activity::Unknown) => {
+                let message = match fact.value.told_activity() {
+                    Activity::Unknown => "it runs, and what it does is not known".to_owned(),
+                    told => format!("it runs, and only its screen says what it does: {told}"),
+                };
+                (Truth::Unknown, ACTIVITY_UNKNOWN, message)
+            }
             (Some(_), activity) => (Truth::False, "NotUsable", activity.to_string()),
         },
         Some(Seen::Unknown(why)) => (Truth::Unknown, "NotSeen", why.to_string()),

@@ -252,16 +252,11 @@ fn session_row(inputs: &Inputs<'_>, name: &SessionName, conditions: &Conditions)
         account: record.map(|record| record.account.clone()),
         activity: agent
             .map_or(if pane.is_none() && inputs.seen.tmux.value().is_some() { Activity::Exited } else { Activity::Unknown }, |agent| {
-                agent.activity
+                agent.told_activity()
             }),
         since: agent.and_then(|agent| agent.activity_since),
         context_tokens: agent.and_then(|agent| agent.context_tokens),
-        task: inputs
-            .memory
-            .tasks
-            .iter()
-            .find(|(_, record)| record.open().is_some_and(|attempt| attempt.session == *name))
-            .map(|(task, _)| task.clone()),
+        task: inputs.memory.open_attempts().find(|(_, attempt)| attempt.session == *name).map(|(task, _)| task.clone()),
         conversation: record.map(|record| record.conversation),
         pid: agent.and_then(|agent| agent.process).map(|process| process.pid),
         attached: pane.map_or(0, |pane| pane.attached),

@@ -1,6 +1,6 @@
 //! Projects and tasks as rows: what `task ls` and `status` print and what programs read.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
     observed::{InboxView, MarkerView, QueueView, Seen, Snapshot},
-    plan::{Memory, Report, TaskAttempt, TaskRecord},
+    plan::{Memory, Report, TaskAttempt, TaskRecord, tasks::TaskWait},
     spec::{Project, Spec},
 };
 
@@ -85,6 +85,9 @@ pub struct TaskRow {
     pub title: String,
     /// Why it waits, or why its last attempt ended.
     pub why: Option<String>,
+    /// What it waits for, if nobody has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<TaskWait>,
 }
 
 /// All that is known of one task.
@@ -105,7 +108,7 @@ pub fn project_rows(spec: &Spec, seen: &Snapshot, memory: &Memory, report: &Repo
         .iter()
         .map(|project| {
             let known = seen.queues.get(&project.name).and_then(Seen::value);
-            let under_way = memory.tasks.iter().filter(|(task, record)| task.project == project.name && record.open().is_some()).count();
+            let under_way = memory.open_attempts().filter(|(task, _)| task.project == project.name).count();
             ProjectRow {
                 name: project.name.clone(),
                 path: project.path.clone(),
@@ -132,16 +135,26 @@ fn holds(project: &Project, seen: &Snapshot, report: &Report) -> Option<String> 
 }
 
 /// The tasks of all projects: those that sessions have, those that wait in the order in which they would be given out, those that failed, and with
-/// `all` those that are done.
-pub fn task_rows(spec: &Spec, seen: &Snapshot, memory: &Memory, report: &Report, all: bool) -> Vec<TaskRow> {
+/// `all` those that are done. `waits` is what those wait for that nobody has.
+pub fn task_rows(
+    spec: &Spec,
+    seen: &Snapshot,
+    memory: &Memory,
+    report: &Report,
+    waits: &BTreeMap<TaskId, TaskWait>,
+    all: bool,
+) -> Vec<TaskRow> {
     let mut rows: Vec<TaskRow> = Vec::new();
     for project in &spec.projects {
         let Some(queue) = seen.queues.get(&project.name).and_then(Seen::value) else { continue };
         let of = |name: &TaskName| TaskId { project: project.name.clone(), name: name.clone() };
         let held = holds(project, seen, report);
-        rows.extend(
-            queue.inbox.iter().map(|(name, file)| inbox_row(spec, project, queue, memory, of(name), file, held.as_deref(), report)),
-        );
+        let held = held.as_deref();
+        rows.extend(queue.inbox.iter().map(|(name, file)| {
+            let task = of(name);
+            let wait = waits.get(&task);
+            inbox_row(project, queue, memory, task, file, (wait, held), report)
+        }));
         rows.extend(queue.failed.iter().map(|(name, at)| ended_row(project, memory, of(name), TaskState::Failed, *at)));
         if all {
             rows.extend(queue.done.iter().map(|(name, at)| ended_row(project, memory, of(name), TaskState::Done, *at)));
@@ -156,13 +169,12 @@ pub fn task_rows(spec: &Spec, seen: &Snapshot, memory: &Memory, report: &Report,
 
 #[expect(clippy::too_many_arguments, reason = "the facts that bear on one task; a struct would only rename them")]
 fn inbox_row(
-    spec: &Spec,
     project: &Project,
     queue: &QueueView,
     memory: &Memory,
     task: TaskId,
     file: &InboxView,
-    held: Option<&str>,
+    (wait, held): (Option<&TaskWait>, Option<&str>),
     report: &Report,
 ) -> TaskRow {
     let record = memory.tasks.get(&task);
@@ -176,23 +188,10 @@ fn inbox_row(
     let why = match (open, file.header.as_ref()) {
         (Some(_), _) => said(report, &task),
         (None, Err(why)) => Some(why.clone()),
-        (None, Ok(header)) => Some(
-            marker_words(queue, &task.name)
-                .or_else(|| said(report, &task))
-                .or_else(|| {
-                    let undone: Vec<String> =
-                        header.after.iter().filter(|before| !queue.done.contains_key(*before)).map(ToString::to_string).collect();
-                    (!undone.is_empty()).then(|| format!("after {}", undone.join(", ")))
-                })
-                .or_else(|| held.map(ToOwned::to_owned))
-                .unwrap_or_else(|| match &header.session {
-                    Some(session) => format!("until session {session} is idle"),
-                    None if spec.sessions.values().any(|session| spec.serves(session, project)) => {
-                        "until a session that serves it is idle".to_owned()
-                    }
-                    None => "no session serves its project; declare one with `dispatch: true`".to_owned(),
-                }),
-        ),
+        (None, Ok(_)) => marker_words(queue, &task.name)
+            .or_else(|| wait.map(ToString::to_string))
+            .or_else(|| said(report, &task))
+            .or_else(|| held.map(ToOwned::to_owned)),
     };
     TaskRow {
         state,
@@ -203,6 +202,7 @@ fn inbox_row(
         priority: header.and_then(|header| header.priority).unwrap_or(project.priority),
         title: header.map(|header| header.title.clone()).unwrap_or_default(),
         why,
+        wait: wait.cloned().filter(|_| open.is_none()),
         task,
     }
 }
@@ -241,6 +241,7 @@ fn ended_row(project: &Project, memory: &Memory, task: TaskId, state: TaskState,
         priority: project.priority,
         title: String::new(),
         why: last(record).and_then(|attempt| attempt.end.as_ref()).map(|end| end.message.clone()),
+        wait: None,
         task,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     model::{AccountName, Activity, ConditionKind, ObjectRef, StartDigest, Truth, WindowKind},
-    observed::{LinkView, LoginView, ScreenView, Seen, Shown},
+    observed::{ActivitySign, ActivitySource, LinkView, LoginView, ScreenView, Seen, Shown},
     plan::{
         Attempts, Cordon, Finding, Latch, Planned, Suspension,
         tests::world::{OTHER_POOL, World, account, at, home, link, object, session, unseen},
@@ -58,6 +58,22 @@ impl Pool {
     fn status(&self) -> Status {
         self.with(|inputs| status(inputs, &conditions(inputs, &Conditions::new())))
     }
+}
+
+fn activity(pool: &mut Pool, activity: Activity) {
+    pool.world.agent("s-0").activity = activity;
+}
+
+fn shows(pool: &mut Pool, does: Activity, shows: Shown) {
+    activity(pool, does);
+    pool.world.agent("s-0").screen = Some(ScreenView { shows, lines: Vec::new(), seen_at: at(0).wall, at_rest: true });
+}
+
+/// Only its screen says what it does.
+fn by_pane(pool: &mut Pool, told: Activity) {
+    activity(pool, Activity::Unknown);
+    let sign = ActivitySign { source: ActivitySource::Pane, activity: told, says: String::new(), at: None };
+    pool.world.agent("s-0").evidence = vec![sign];
 }
 
 /// What is changed in a pool where all is well, and what one condition says then.
@@ -185,9 +201,6 @@ fn an_account() {
 #[test]
 fn a_session() {
     use ConditionKind as Kind;
-    fn activity(pool: &mut Pool, activity: Activity) {
-        pool.world.agent("s-0").activity = activity;
-    }
     fn attempts(pool: &mut Pool, attempts: Attempts) {
         pool.world.memory.attempts.insert(object("s-0"), attempts);
     }
@@ -251,6 +264,15 @@ fn a_session() {
             (Kind::NeedsInput, WELL, Truth::False, "NothingAsked"),
             (Kind::NeedsInput, |pool| activity(pool, Activity::NeedsInput), Truth::True, "WaitsForPerson"),
             (Kind::NeedsInput, |pool| activity(pool, Activity::Unknown), Truth::Unknown, "ActivityUnknown"),
+            (Kind::NeedsInput, |pool| activity(pool, Activity::LimitHit), Truth::False, "NothingAsked"),
+            (Kind::NeedsInput, |pool| shows(pool, Activity::LimitHit, Shown::LimitMenu { limit: None }), Truth::True, "LimitMenu"),
+            (Kind::NeedsInput, |pool| shows(pool, Activity::NeedsInput, Shown::LimitMenu { limit: None }), Truth::True, "LimitMenu"),
+            (Kind::NeedsInput, |pool| shows(pool, Activity::LimitHit, Shown::LimitWait { until: None }), Truth::False, "NothingAsked"),
+            (Kind::NeedsInput, |pool| activity(pool, Activity::LoggedOut), Truth::True, "LoginNeeded"),
+            (Kind::NeedsInput, |pool| shows(pool, Activity::LoggedOut, Shown::Login), Truth::True, "LoginNeeded"),
+            (Kind::NeedsInput, |pool| by_pane(pool, Activity::LoggedOut), Truth::True, "LoginNeeded"),
+            (Kind::NeedsInput, |pool| by_pane(pool, Activity::Idle), Truth::Unknown, "ActivityUnknown"),
+            (Kind::Ready, |pool| by_pane(pool, Activity::Idle), Truth::Unknown, "ActivityUnknown"),
             (Kind::NeedsInput, |pool| pool.world.close("s-0"), Truth::False, "NothingAsked"),
             (Kind::Degraded, WELL, Truth::False, "Healthy"),
             (Kind::Degraded, |pool| attempts(pool, Attempts { failures: 2, ..Attempts::default() }), Truth::False, "Healthy"),
@@ -293,6 +315,29 @@ fn a_link() {
             ),
         ],
     );
+}
+
+#[test]
+fn the_date_of_a_login_is_said() {
+    let day = 86_400;
+    for (until, expected) in [
+        (30 * day, format!("until {:.0}", at(30 * day).wall)),
+        (
+            3 * day,
+            format!(
+                "ends in 3 days, at {:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login` before",
+                at(3 * day).wall,
+                home("backup").display()
+            ),
+        ),
+        (-day, format!("it ended at {:.0}; run `CLAUDE_CONFIG_DIR={} claude auth login`", at(-day).wall, home("backup").display())),
+    ] {
+        let mut pool = Pool::new();
+        pool.world.home("backup").login = LoginView::Valid { expires_at: Some(at(until).wall) };
+        let made = pool.conditions(&Conditions::new());
+        assert_eq!(made[&(ObjectRef::Account(account("backup")), ConditionKind::LoginValid)].message, expected);
+        assert_eq!(pool.status().accounts[1].login_ends_at, Some(at(until).wall));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
     database::WriteError,
     value::{At, Count, Json, Named, Word},
 };
-use crate::model::{Event, ObjectRef, PoolId};
+use crate::model::{Event, ObjectRef, PoolId, later};
 
 /// The same event again within this time of the last one only counts.
 const REPEAT: Duration = Duration::from_mins(10);
@@ -100,7 +100,7 @@ pub(super) fn take_over(transaction: &Transaction<'_>, pool: PoolId, waiting: &[
 fn append(transaction: &Transaction<'_>, event: &Event) -> Result<(), WriteError> {
     // Bounded on both sides: a clock that was far ahead once must not make every later event a repeat.
     let oldest = event.at.saturating_sub(REPEAT).unwrap_or(Timestamp::MIN);
-    let newest = event.at.saturating_add(REPEAT).unwrap_or(Timestamp::MAX);
+    let newest = later(event.at, REPEAT);
     let repeated = transaction
         .prepare_cached(
             "UPDATE event SET count = count + 1, last_at = max(last_at, ?4) WHERE sequence =

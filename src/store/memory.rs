@@ -26,6 +26,7 @@ const LOGINS_WARNED: &str = "logins-warned";
 const SERVER: &str = "server";
 const REFUSED_LOGINS: &str = "refused-logins";
 pub(super) const RENEWED: &str = "renewed";
+const UNTYPED: &str = "untyped";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {
@@ -49,6 +50,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.logins_warned = fact(connection, LOGINS_WARNED)?.unwrap_or_default();
     memory.server = fact(connection, SERVER)?;
     memory.refused_logins = fact(connection, REFUSED_LOGINS)?.unwrap_or_default();
+    memory.untyped = fact(connection, UNTYPED)?.unwrap_or_default();
     memory.tasks =
         rows(connection, "SELECT id, record FROM task", |row| Ok((row.get::<_, Named<TaskId>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?;
     memory.sessions = rows(connection, "SELECT name, record FROM session", |row| {
@@ -105,6 +107,8 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
         MemoryChange::SetServer(server) => run(keep, params![SERVER, Json(server)])?,
         MemoryChange::SetRefusedLogins(logins) if logins.is_empty() => forget(REFUSED_LOGINS)?,
         MemoryChange::SetRefusedLogins(logins) => run(keep, params![REFUSED_LOGINS, Json(logins)])?,
+        MemoryChange::SetUntyped(sessions) if sessions.is_empty() => forget(UNTYPED)?,
+        MemoryChange::SetUntyped(sessions) => run(keep, params![UNTYPED, Json(sessions)])?,
         MemoryChange::PutTask(task, record) => {
             run("INSERT OR REPLACE INTO task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
         }

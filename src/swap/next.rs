@@ -18,14 +18,14 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     facts::{ActiveLinkState, LinksState, SwapFacts},
     record::{Stage, Step, StepResult, SwapEvent, SwapRecord, SwapVerdict},
     sessions,
 };
-use crate::model::AccountName;
+use crate::model::{AccountName, later};
 
 /// The longest pause between two tries to record the target.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -220,11 +220,6 @@ impl From<Resolution> for Decision {
 /// Until when something that began at `since` may stay open.
 pub(super) fn deadline(record: &SwapRecord, facts: &SwapFacts, since: Timestamp) -> Timestamp {
     later(since.max(facts.looking_since), record.plan.prove_within)
-}
-
-/// The instant `by` later, at most the last one that can be written.
-fn later(instant: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by).ok().and_then(|by| instant.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
 }
 
 fn seen_right(links: &LinksState) -> Option<bool> {

@@ -138,6 +138,8 @@ pub struct Expected<'a> {
     pub home: &'a Path,
     /// Whether it had a transcript when it was stopped. A conversation in which nothing was ever said has no bytes to keep.
     pub had_transcript: bool,
+    /// Whether it goes back to where it was: then a limit or a dead login is no reason to lose it, since it had that there before.
+    pub going_back: bool,
 }
 
 /// Judges one session by facts that were looked at after its agent was started.
@@ -172,6 +174,7 @@ fn refute(expected: Expected<'_>, agent: &AgentView, transcript: &TranscriptView
         return Some(Refutation::TranscriptChanged);
     }
     match agent.activity {
+        _ if expected.going_back => None,
         Activity::LimitHit => Some(Refutation::LimitHit),
         Activity::LoggedOut => Some(Refutation::LoggedOut),
         _ => None,
@@ -208,7 +211,7 @@ mod tests {
     const OTHER: ConversationId = ConversationId(Uuid::from_u128(2));
 
     fn expected() -> Expected<'static> {
-        Expected { conversation: BOUND, home: Path::new("/homes/backup"), had_transcript: true }
+        Expected { conversation: BOUND, home: Path::new("/homes/backup"), had_transcript: true, going_back: false }
     }
 
     fn register(conversation: ConversationId) -> RegisterView {
@@ -239,6 +242,7 @@ mod tests {
             context_tokens: None,
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         }
@@ -300,6 +304,16 @@ mod tests {
             let bare = AgentView { home, register, ..agent };
             assert_eq!(prove(expected(), &bare, &transcript), Proof::Refuted(refutation));
         }
+    }
+
+    #[test]
+    fn on_the_way_back_an_account_at_its_end_is_where_the_session_was() {
+        let back = Expected { going_back: true, ..expected() };
+        for activity in [Activity::LimitHit, Activity::LoggedOut] {
+            assert_eq!(prove(back, &AgentView { activity, ..agent() }, &KEPT), Proof::Proven, "{activity}");
+        }
+        let ended = AgentView { activity: Activity::Exited, ..agent() };
+        assert!(matches!(prove(back, &ended, &KEPT), Proof::Refuted(_)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The agent of the cheap rows: it says when its `main` ran, enters itself into the register as the CLI does, and sleeps.
+//! The agent of the cheap rows: it says when its `main` ran, enters itself into the register as the CLI does, and idles.
 
 use std::{
     env, fs,
@@ -6,7 +6,7 @@ use std::{
     io::{ErrorKind, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    process,
+    process, thread,
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,7 @@ pub fn run(arguments: &[String]) -> Fallible<()> {
     OpenOptions::new().write(true).open(fifo)?.write_all(&message)?;
     register(arguments)?;
     loop {
-        std::thread::sleep(Duration::from_hours(24));
+        thread::park();
     }
 }
 

@@ -18,8 +18,12 @@ mod pool;
 mod raw;
 mod repairing;
 mod report;
+mod resting;
 mod starting;
 mod swapping;
+#[expect(dead_code, reason = "a benchmark ends with an error, not with a panic")]
+#[path = "../support/waiting.rs"]
+mod waiting;
 mod working;
 
 use std::{error::Error, process::ExitCode};

@@ -1,29 +1,31 @@
 //! What the daemon costs while nothing happens.
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use crate::{
     Fallible,
     figures::{Place, Row},
-    pool::{Agent, Pool},
+    pool::{Agent, PATIENCE, Pool},
+    resting::{Used, stands_still},
 };
 
 const SIZE: usize = 1_000;
-/// How long is measured, and how long the pool may come to rest before.
+/// How long is measured.
 const SPAN: Duration = Duration::from_mins(1);
-const REST: Duration = Duration::from_secs(15);
-/// How long one tick of proc(5) is: `USER_HZ` is 100 on every architecture that we build for.
-const TICK: Duration = Duration::from_millis(10);
+/// The pool has come to rest when its daemon's processor time stands still for so long; below the goal, a tick takes ten seconds.
+const STILL: Duration = Duration::from_secs(3);
 
 pub fn rows() -> Fallible<Vec<Row>> {
     let mut pool = Pool::new(SIZE, Agent::StandIn(0))?;
     pool.start()?;
-    thread::sleep(REST);
     let mut control = pool.control()?;
     let daemon = pool.daemon()?;
-    let before = (control.commands()?, used(daemon)?);
+    // One that never rests is measured all the same: that is its cost.
+    stands_still(STILL, PATIENCE, || Ok(Used::by(daemon)?.cpu))?;
+    let before = (control.commands()?, Used::by(daemon)?);
+    // Nothing is waited for: this is the time over which is measured.
     thread::sleep(SPAN);
-    let after = (control.commands()?, used(daemon)?);
+    let after = (control.commands()?, Used::by(daemon)?);
     // One of them is our own question.
     let commands = after.0 - before.0 - 1;
     let cpu = after.1.cpu.saturating_sub(before.1.cpu).as_secs_f64() / SPAN.as_secs_f64() * 100.0;
@@ -62,30 +64,4 @@ pub fn rows() -> Fallible<Vec<Row>> {
             String::new(),
         ),
     ])
-}
-
-struct Used {
-    cpu: Duration,
-    wakes: u64,
-    /// In kB.
-    resident: u64,
-}
-
-/// What a process and its threads have used.
-fn used(pid: i32) -> Fallible<Used> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    let field = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).ok_or("no such field");
-    let mut wakes = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
-        wakes += number(&status, "voluntary_ctxt_switches:")?;
-    }
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    Ok(Used { cpu: TICK * u32::try_from(field(11)? + field(12)?)?, wakes, resident: number(&status, "VmRSS:")? * 1024 / 1000 })
-}
-
-fn number(status: &str, name: &str) -> Fallible<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(|| format!("no {name}"))?;
-    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }

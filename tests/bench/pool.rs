@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use claude_failover::{
@@ -20,7 +20,7 @@ use claude_failover::{
 };
 use rustix::process::Signal;
 
-use crate::{Fallible, agent::Starts, raw};
+use crate::{Fallible, agent::Starts, raw, waiting::found_within};
 
 /// The program that is measured.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_claude-failover");
@@ -184,17 +184,13 @@ impl Pool {
 
     /// Waits until the daemon has nothing left to do.
     pub fn settle(&self) -> Fallible<()> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match self.program(&["reconcile"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.code() {
-                Some(0) => return Ok(()),
-                _ if Instant::now() > until => {
-                    let log = fs::read_to_string(self.root().join("log/daemon.log"))?;
-                    return Err(format!("the daemon does not converge:\n{log}").into());
-                }
-                _ => std::thread::sleep(Duration::from_millis(50)),
-            }
+        let converged =
+            || self.program(&["reconcile"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|ended| ended.success());
+        if found_within(PATIENCE, || converged().then_some(())).is_none() {
+            let log = fs::read_to_string(self.root().join("log/daemon.log"))?;
+            return Err(format!("the daemon does not converge:\n{log}").into());
         }
+        Ok(())
     }
 
     /// Puts another generation of the same pool in force, which forgets what ended before.
@@ -261,8 +257,7 @@ impl Pool {
     /// Ends the tmux server, and with it the agents, and waits for its end.
     pub fn end_server(&self) -> Fallible<()> {
         let Ok(mut control) = self.control() else { return Ok(()) };
-        let server = control.ask("display-message -p '#{pid}'")?.first().ok_or("no answer")?.parse()?;
-        let server = raw::open(server)?;
+        let server = raw::open(control.server()?)?;
         let mut agents = Vec::new();
         for (_, pid) in control.panes()? {
             agents.extend(raw::open(pid).ok());

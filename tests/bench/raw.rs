@@ -57,6 +57,11 @@ impl Control {
         Ok(self.input.write_all(format!("{}\n", lines.join("\n")).as_bytes())?)
     }
 
+    /// The process of the server.
+    pub fn server(&mut self) -> Fallible<i32> {
+        Ok(self.ask("display-message -p '#{pid}'")?.first().ok_or("no answer")?.parse()?)
+    }
+
     /// How many commands the server has run since it was started, for whomever.
     pub fn commands(&mut self) -> Fallible<u64> {
         self.send(&["display-message -p ''".to_owned()])?;

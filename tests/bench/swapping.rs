@@ -3,8 +3,12 @@
 //! The floor does the same to a twin without a daemon: SIGTERM to all through pidfds, wait for their ends, respawn all with the other home in
 //! one go. It is over when the start hook of the last one has reported, which is also the last part of the product's proof.
 
-use std::{os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
 
+use claude_failover::{
+    host::intake::{Kind, MESSAGE_LIMIT, Message},
+    model::ProcessId,
+};
 use rustix::process::Signal;
 
 use crate::{
@@ -93,16 +97,30 @@ impl Twin {
         self.control.send(&panes.iter().map(line).collect::<Vec<_>>())?;
         self.hooks.set_nonblocking(false)?;
         self.hooks.set_read_timeout(Some(PATIENCE))?;
-        let (mut started, mut report) = (0, [0; 1 << 14]);
-        while started < panes.len() {
-            let length = self.hooks.recv(&mut report)?;
-            started += usize::from(String::from_utf8_lossy(&report[..length]).contains("SessionStart"));
+        let (mut started, mut shown) = (BTreeSet::new(), BTreeSet::new());
+        while started.len() < panes.len() {
+            self.take_report(&mut started, &mut shown)?;
         }
         let took = Duration::from_nanos(clock() - begun);
         self.control.answers(panes.len(), true)?;
         // The status lines that follow a start are part of nobody's swap.
-        std::thread::sleep(Duration::from_millis(500));
+        while !started.is_subset(&shown) {
+            self.take_report(&mut started, &mut shown)?;
+        }
         Ok(took)
+    }
+
+    /// Waits for the next report, and keeps which agent has started, or has shown its status line.
+    fn take_report(&self, started: &mut BTreeSet<ProcessId>, shown: &mut BTreeSet<ProcessId>) -> Fallible<()> {
+        let mut report = [0; MESSAGE_LIMIT];
+        let length = self.hooks.recv(&mut report)?;
+        let Some(message) = Message::decode(&report[..length]) else { return Err("a report that is none".into()) };
+        match message.kind {
+            Kind::Hook(event) if event == "SessionStart" => started.extend(message.process),
+            Kind::Hook(_) => {}
+            Kind::StatusLine => shown.extend(message.process),
+        }
+        Ok(())
     }
 
     fn forget_reports(&self) -> Fallible<()> {

@@ -15,6 +15,7 @@ use crate::{
     Fallible,
     figures::{Pairs, Place, Row, shown},
     pool::{Agent, PATIENCE, Pool},
+    waiting::found_within,
 };
 
 /// How many sessions take tasks.
@@ -54,12 +55,8 @@ fn latency(pool: &Pool) -> Fallible<Row> {
             format!("send-keys -t %{pane} Enter"),
         ])?;
         control.answers(3, true)?;
-        let mut at = None;
-        wait_until(|| {
-            at = prompted(pool, &word).ok();
-            at.is_some()
-        })?;
-        pairs.floor.push(since(typed, at.ok_or("the prompt never came")?));
+        let at = found_within(PATIENCE, || prompted(pool, &word).ok()).ok_or("the prompt never came")?;
+        pairs.floor.push(since(typed, at));
     }
     let mut row = pairs.row(Place::Tasks, "a file dropped into an inbox → its prompt is taken", "the same text pasted by hand", 0.0);
     let median = crate::figures::median(&pairs.ours);
@@ -124,12 +121,5 @@ fn since(from: Timestamp, to: Timestamp) -> Duration {
 }
 
 fn wait_until(mut look: impl FnMut() -> bool) -> Fallible<()> {
-    let until = Instant::now() + PATIENCE;
-    while !look() {
-        if Instant::now() > until {
-            return Err("waited in vain for tasks to be done".into());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
+    found_within(PATIENCE, || look().then_some(())).ok_or_else(|| "waited in vain for tasks to be done".into())
 }

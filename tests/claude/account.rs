@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::{
     answers::account_id,
     api::{Reply, now},
-    lab::{Lab, wait_for},
+    lab::Lab,
+    waiting::{wait_for, wait_until},
 };
 
 fn config(lab: &Lab, home: &str) -> Value {
@@ -70,7 +71,7 @@ fn a_reset_that_is_days_away_opens_a_menu_and_for_a_resumed_conversation_at_once
     let session = lab.start("a", &["--session-id", &id, "--permission-mode", "acceptEdits"]);
     session.wait_status("idle");
     session.say("first");
-    wait_for("the answer", || session.screen().contains("REPLY users=1").then_some(()));
+    wait_until("the answer", || session.screen().contains("REPLY users=1"));
     session.wait_status("idle");
     lab.api.change("a", |account| account.reply = Reply::Limit { claim: "seven_day", resets_in: 180_000 });
     session.say("second");

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use crate::{
     api::Reply,
-    lab::{Lab, Told, wait_for},
+    lab::{Lab, Told},
+    waiting::{wait_for, wait_until},
 };
 
 const GOES_ON: [(&str, &str); 1] = [("CLAUDE_CODE_RESUME_INTERRUPTED_TURN", "1")];
@@ -18,7 +19,7 @@ fn an_idle_conversation_is_resumed_whole_under_the_other_account_and_stays_idle(
     session.wait_status("idle");
     session.say("remember the heron");
     wait_for("the turn", || lab.api.turns("a").into_iter().next());
-    wait_for("the answer", || session.screen().contains("REPLY users=1 account=a").then_some(()));
+    wait_until("the answer", || session.screen().contains("REPLY users=1 account=a"));
     session.wait_status("idle");
     session.stop();
     let before = std::fs::read(lab.transcript_path(&id).expect("it was written")).expect("readable");
@@ -29,7 +30,7 @@ fn an_idle_conversation_is_resumed_whole_under_the_other_account_and_stays_idle(
     session.say("what do you remember");
     let turn = wait_for("the turn under the other account", || lab.api.turns("b").into_iter().next());
     assert!(turn.body["messages"].to_string().contains("remember the heron"));
-    wait_for("the answer", || session.screen().contains("REPLY users=2 account=b").then_some(()));
+    wait_until("the answer", || session.screen().contains("REPLY users=2 account=b"));
     let after = std::fs::read(lab.transcript_path(&id).expect("still there")).expect("readable");
     assert!(after.starts_with(&before) && after.len() > before.len(), "the same file, with what stood in it");
 }
@@ -43,11 +44,11 @@ fn cut_off(lab: &Lab, before: usize) -> Vec<Value> {
     session.wait_status("idle");
     for turn in 0..before {
         session.say("remember the heron");
-        wait_for("the turn's end", || (lab.told().iter().filter(|told| told.event == "Stop").count() > turn).then_some(()));
+        wait_until("the turn's end", || lab.told().iter().filter(|told| told.event == "Stop").count() > turn);
         session.wait_status("idle");
     }
     session.say("count [[slow]]");
-    wait_for("a part of the answer", || session.screen().contains("word1").then_some(()));
+    wait_until("a part of the answer", || session.screen().contains("word1"));
     session.wait_status("busy");
     session.stop();
     let left = lab.transcript(&id).len();

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::lab::{Lab, wait_for};
+use crate::{lab::Lab, waiting::wait_until};
 
 fn hooks_report(detached: bool) {
     let Some(lab) = Lab::open() else { return };
@@ -62,6 +62,6 @@ fn a_home_that_does_not_trust_the_directory_runs_no_hook() {
     std::fs::write(lab.home("a").join(".claude.json"), r#"{"hasCompletedOnboarding":true}"#).expect("written");
     let settings = lab.write_settings(false);
     let session = lab.start("a", &["--permission-mode", "acceptEdits", "--settings", &settings]);
-    wait_for("the dialog", || session.screen().contains("❯ No, exit").then_some(()));
+    wait_until("the dialog", || session.screen().contains("❯ No, exit"));
     assert!(lab.told().is_empty());
 }

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! What runs here has an environment of its own (`env -i`), its `HOME`, `CLAUDE_CONFIG_DIR` and scratch below one temporary directory, and
-//! every way out is a proxy that connects to nowhere. When a session ends it is checked that it was connected to loopback only, and when a
+//! every way out is a proxy that connects to nowhere. Under `.ci/contained` there is no network but loopback at all. When a session ends it is checked that it was connected to loopback only, and when a
 //! lab ends, that every request carried one of our tokens or none. All that was started in a lab ends with it, also after a failed test.
 //!
 //! # Assumes
@@ -26,22 +26,10 @@ use nix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::api::{Api, PLAYED, now};
-
-/// How long anything may take before a test gives it up; the CLI needs seconds for a start, and more on a busy machine.
-const DEADLINE: Duration = Duration::from_mins(1);
-
-/// Waits until `look` finds something.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::{
+    api::{Api, PLAYED, now},
+    waiting::{DEADLINE, found_within, wait_for, wait_until},
+};
 
 /// A laboratory.
 pub struct Lab {
@@ -351,7 +339,7 @@ impl Session<'_> {
 
     /// Waits until the register says so.
     pub fn wait_status(&self, status: &str) -> Value {
-        let found = wait_for_or(|| self.entry().filter(|entry| entry["status"] == status));
+        let found = found_within(DEADLINE, || self.entry().filter(|entry| entry["status"] == status));
         found.unwrap_or_else(|| panic!("never {status}; the screen shows:\n{}", self.screen()))
     }
 
@@ -385,7 +373,7 @@ impl Session<'_> {
     pub fn stop(&self) -> Duration {
         let begun = Instant::now();
         self.signal(Signal::SIGTERM);
-        wait_for("the end of the CLI", || (!self.is_alive()).then_some(()));
+        wait_until("the end of the CLI", || !self.is_alive());
         begun.elapsed()
     }
 }
@@ -408,18 +396,6 @@ pub fn foreign_connections(pid: i32) -> Vec<String> {
         (sockets.iter().any(|socket| socket == inode) && !local).then(|| (*remote).to_owned())
     })
     .collect()
-}
-
-/// As [`wait_for`], for a caller that has more to say about the failure.
-pub fn wait_for_or<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let until = Instant::now() + DEADLINE;
-    while Instant::now() < until {
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    None
 }
 
 impl Drop for Session<'_> {

@@ -16,3 +16,5 @@ mod start;
 mod story;
 mod tasks;
 mod typing;
+#[path = "../support/waiting.rs"]
+mod waiting;

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -22,7 +22,10 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, foreign_connections};
+use crate::{
+    lab::{Lab, foreign_connections},
+    waiting::found_within,
+};
 
 /// How long a pool may take for anything; a whole swap has several starts of the CLI in it, on a machine that may be busy.
 const DEADLINE: Duration = Duration::from_mins(3);
@@ -104,15 +107,9 @@ impl<'lab> Pool<'lab> {
     }
 
     /// Waits until `look` finds something; when it never does, everything that is known is shown.
-    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let until = Instant::now() + DEADLINE;
-        while Instant::now() < until {
-            if let Some(found) = look() {
-                return found;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("waited in vain for {what}\n{}", self.account());
+    pub fn wait_for<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        let Some(found) = found_within(DEADLINE, look) else { panic!("waited in vain for {what}\n{}", self.account()) };
+        found
     }
 
     /// Waits until the pool is ready and its sessions do what is said.
@@ -142,15 +139,8 @@ impl<'lab> Pool<'lab> {
     pub fn stop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.daemon.id()).expect("a number"));
         kill(pid, Signal::SIGTERM).expect("it lives");
-        let until = Instant::now() + DEADLINE;
-        let ended = loop {
-            match self.daemon.try_wait().expect("ours") {
-                Some(ended) => break ended,
-                None => assert!(Instant::now() < until, "the daemon does not end\n{}", self.account()),
-            }
-            thread::sleep(Duration::from_millis(50));
-        };
-        assert!(ended.success(), "{ended}\n{}", self.account());
+        let ended = found_within(DEADLINE, || self.daemon.try_wait().expect("ours"));
+        assert!(ended.is_some_and(|ended| ended.success()), "the daemon's end: {ended:?}\n{}", self.account());
     }
 
     /// All that is known, for a failed test.

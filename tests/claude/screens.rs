@@ -4,14 +4,15 @@ use claude_failover::{host::agent::screen::read, observed::Shown};
 
 use crate::{
     api::Reply,
-    lab::{Lab, Session, wait_for_or},
+    lab::{Lab, Session},
+    waiting::{DEADLINE, found_within},
 };
 
 /// Waits until the screen of a session shows what is wanted.
 #[track_caller]
 fn wait_shown(session: &Session<'_>, wanted: impl Fn(&Shown) -> bool) {
-    let found = wait_for_or(|| wanted(&read(&session.screen()).0).then_some(()));
-    assert!(found.is_some(), "it shows {:?}", read(&session.screen()));
+    let found = found_within(DEADLINE, || wanted(&read(&session.screen()).0).then_some(()));
+    assert!(found.is_some(), "it shows {:?}\n{}", read(&session.screen()), session.screen());
 }
 
 #[test]
@@ -43,5 +44,24 @@ fn dialogs_are_recognised() {
     session.say("go on");
     session.wait_status("waiting");
     wait_shown(&session, |shows| matches!(shows, Shown::LimitMenu { limit: Some(limit) } if limit.contains("weekly limit")));
+    session.stop();
+}
+
+#[test]
+fn a_turn_is_told_from_an_input_box_at_rest() {
+    let Some(lab) = Lab::open() else { return };
+    let session = lab.start("a", &["--permission-mode", "acceptEdits"]);
+    session.wait_status("idle");
+    wait_shown(&session, |shows| *shows == Shown::InputBox { draft: false });
+    // While it answers, and while a tool runs.
+    for reply in [Reply::Slow, Reply::Tool { command: "sleep 600".to_owned() }] {
+        lab.api.change("a", |account| account.reply = reply);
+        session.say("go on");
+        session.wait_status("busy");
+        wait_shown(&session, |shows| *shows == Shown::Working);
+        session.press("Escape");
+        session.wait_status("idle");
+        wait_shown(&session, |shows| matches!(shows, Shown::InputBox { .. }));
+    }
     session.stop();
 }

@@ -6,7 +6,10 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::lab::{Lab, wait_for, wait_for_or};
+use crate::{
+    lab::Lab,
+    waiting::{DEADLINE, found_within, wait_for, wait_until},
+};
 
 #[test]
 fn print_mode_asks_the_played_api_under_the_homes_own_token() {
@@ -41,7 +44,7 @@ fn a_session_takes_a_name_based_id_registers_itself_and_writes_no_transcript_bef
     assert_eq!(prompt["cwd"].as_str(), lab.workdir().to_str());
 
     session.signal(Signal::SIGTERM);
-    wait_for("the end", || (!session.is_alive()).then_some(()));
+    wait_until("the end", || !session.is_alive());
     assert!(session.entry().is_none(), "a graceful end takes the entry out of the register");
     assert_eq!(
         lab.transcript(&id).into_iter().rfind(|record| record["type"] == "last-prompt").expect("one")["lastPrompt"],
@@ -88,11 +91,11 @@ fn an_untrusted_directory_stops_at_a_dialog_without_a_register_entry() {
     let Some(lab) = Lab::open() else { return };
     std::fs::write(lab.home("a").join(".claude.json"), r#"{"hasCompletedOnboarding":true}"#).expect("written");
     let session = lab.start("a", &["--permission-mode", "acceptEdits"]);
-    wait_for("the dialog", || session.screen().contains("❯ No, exit").then_some(()));
+    wait_until("the dialog", || session.screen().contains("❯ No, exit"));
     assert!(session.entry().is_none());
     // The dialog takes no key that comes too early, or too soon after another one.
     let mut pressed: Option<Instant> = None;
-    let ended = wait_for_or(|| {
+    let ended = found_within(DEADLINE, || {
         if pressed.is_none_or(|at| at.elapsed() > Duration::from_secs(2)) {
             session.press("Enter");
             pressed = Some(Instant::now());

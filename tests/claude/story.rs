@@ -147,6 +147,39 @@ fn readings_come_from_the_status_line_and_from_the_cli_and_a_hard_limit_moves_th
 }
 
 #[test]
+fn a_limit_that_one_session_hits_moves_another_one_in_the_middle_of_a_tool_call() {
+    let Some(lab) = Lab::open_bare() else { return };
+    let pool = Pool::start(&lab, &["quiet", "busy"], |spec| spec["swap"]["minDwell"] = json!("45m"));
+    let before = pool.wait_ready("a", &[("quiet", "idle"), ("busy", "idle")]);
+    let command = "python3 -c 'import time; time.sleep(300)'".to_owned();
+    lab.api.change("a", |account| account.reply = Reply::Tool { command });
+    pool.say("busy", "use the tool for the swan");
+    pool.wait_for("the running tool", || lab.processes().into_iter().find(|(_, name)| name == "python3"));
+    pool.wait_ready("a", &[("quiet", "idle"), ("busy", "working")]);
+
+    // What the busy one asked for was answered long ago: only the other one gets the 429.
+    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour", resets_in: 1800 });
+    pool.say("quiet", "this one is refused");
+    let after = pool.wait_ready("b", &[("quiet", "idle"), ("busy", "idle")]);
+    tell(&format!("story: {:?} {:?}", pool.events("SwapStarted"), pool.events("SwapCommitted")));
+    assert!(pool.events("SwapStarted").iter().all(|message| message.contains("limit")), "{:?}", pool.events("SwapStarted"));
+    assert_eq!(pool.events("SwapCommitted").len(), 1);
+    for name in ["quiet", "busy"] {
+        assert_eq!(of(&before, "sessions", name)["conversation"], of(&after, "sessions", name)["conversation"], "{name}");
+    }
+    assert!(!lab.processes().iter().any(|(_, name)| name == "python3"), "the tool ended with its agent");
+    // Both go on by themselves, each with its own turn: the one that was cut, and the one that was refused.
+    let wanted: [&[&str]; 2] = [&["use the tool for the swan", "Exit code 137"], &["this one is refused"]];
+    for parts in wanted {
+        pool.wait_for("both turns under the other account", || {
+            lab.api.turns("b").into_iter().find(|turn| parts.iter().all(|part| messages(turn).contains(part)))
+        });
+    }
+    pool.wait_ready("b", &[("quiet", "idle"), ("busy", "idle")]);
+    assert_eq!(lab.api.turns("b").len(), 2, "and nothing is asked twice");
+}
+
+#[test]
 fn a_login_that_dies_is_left() {
     let Some(lab) = Lab::open_bare() else { return };
     let pool = Pool::start(&lab, &["quiet", "worker"], |spec| spec["swap"]["minDwell"] = json!("45m"));

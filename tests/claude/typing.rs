@@ -12,7 +12,10 @@ use claude_failover::{
 };
 use uuid::Uuid;
 
-use crate::lab::{Lab, Session, wait_for};
+use crate::{
+    lab::{Lab, Session},
+    waiting::{wait_for, wait_until},
+};
 
 /// Our view of the lab's tmux server, with the lab's session as ours.
 struct Typist<'lab> {
@@ -101,9 +104,9 @@ async fn a_prompt_arrives_whatever_its_length_and_its_words() {
         let told = wait_for("the prompt", || typist.prompts().get(at).cloned());
         assert_eq!(told, typed);
         assert_eq!(ClaimId::all_in(&told), [claim]);
-        wait_for("the end of the turn", || (lab.told().iter().filter(|told| told.event == "Stop").count() > at).then_some(()));
+        wait_until("the end of the turn", || lab.told().iter().filter(|told| told.event == "Stop").count() > at);
         typist.session.wait_status("idle");
-        wait_for("an empty box", || (InputBox::read(&typist.screen()) == InputBox::Empty).then_some(()));
+        wait_until("an empty box", || InputBox::read(&typist.screen()) == InputBox::Empty);
     }
     assert_eq!(typist.prompts().len(), texts.len(), "each was submitted once");
 }
@@ -118,7 +121,7 @@ async fn a_prompt_without_its_enter_is_known_by_its_tag_and_submitted() {
         lab.tmux(&["set-buffer", "-b", "prompt", "--", &text]);
         lab.tmux(&["paste-buffer", "-p", "-d", "-b", "prompt", "-t", &typist.pane.pane.0]);
     }
-    wait_for("the draft", || matches!(InputBox::read(&typist.screen()), InputBox::Draft(draft) if draft.contains('+')).then_some(()));
+    wait_until("the draft", || matches!(InputBox::read(&typist.screen()), InputBox::Draft(draft) if draft.contains('+')));
     assert!(matches!(InputBox::read(&typist.screen()), InputBox::Draft(draft) if holds_tag(&draft, &claim)), "{}", typist.screen());
 
     // What was decided on before somebody typed is not done any more.
@@ -136,7 +139,7 @@ async fn a_prompt_without_its_enter_is_known_by_its_tag_and_submitted() {
 async fn what_a_person_types_is_seen_as_a_draft() {
     let Some(lab) = Lab::open() else { return };
     let typist = Typist::at(&lab).await;
-    wait_for("an empty box", || (InputBox::read(&typist.screen()) == InputBox::Empty).then_some(()));
+    wait_until("an empty box", || InputBox::read(&typist.screen()) == InputBox::Empty);
     lab.tmux(&["send-keys", "-l", "-t", &typist.pane.pane.0, "what I think"]);
-    wait_for("the draft", || (InputBox::read(&typist.screen()) == InputBox::Draft("what I think".to_owned())).then_some(()));
+    wait_until("the draft", || InputBox::read(&typist.screen()) == InputBox::Draft("what I think".to_owned()));
 }

@@ -1,22 +1,20 @@
 //! What the suite needs beside the host itself, and the stage that its tests play on.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use claude_failover::{
     host::{Host, Look, Wake},
-    model::{AccountName, ConversationId, LinkName, Percent, Pid, PoolId, PoolName, ProcessId, SessionName, StartDigest},
+    model::{AccountName, ConversationId, LinkName, Pid, PoolId, ProcessId, SessionName, StartDigest},
     observed::{AgentView, LinkView, Mark, PaneView, Snapshot},
     plan::{self, Effect, Happened, Launch, LaunchMode, Memory, Outcome, SessionRecord, TargetKind, link_needs},
-    spec::{
-        Account, AdoptMode, Agent, Checkpoints, Failback, Janitor, PermissionMode, Quota, QuotaSource, Restart, Session, Shared,
-        SocketSpec, Spec, SwapPolicy, Thresholds, Tmux,
-    },
+    spec::Spec,
 };
 use uuid::Uuid;
+
+use crate::declared::declared;
 
 /// The pool of every test, and another one.
 pub const POOL: PoolId = PoolId(Uuid::from_u128(0x7001));
@@ -141,54 +139,28 @@ pub fn assert_refused(outcome: &Outcome) {
 
 /// Sessions whose names begin with each other, on two accounts with three links.
 fn spec(ground: &Path) -> Spec {
-    let thresholds = Thresholds { five_hour: Percent::whole(85), weekly: Percent::whole(95), headroom: Percent::whole(15) };
-    let home = |name: &str| Account { name: account(name), home: ground.join("accounts").join(name), thresholds: thresholds.clone() };
-    let declared = |name: &str| {
-        let declared =
-            Session { name: session(name), workdir: ground.join("work"), restart: Restart::Always, adopt: true, dispatch: false };
-        (session(name), declared)
-    };
-    Spec {
-        pool: PoolName::new("conformance").expect("a name"),
-        accounts: vec![home("primary"), home("backup")],
-        active_link: Some(ground.join("active")),
-        shared: Shared {
-            root: ground.join("shared"),
-            links: ["projects", "tasks", "history.jsonl"].map(|name| LinkName::new(name).expect("a name")).into(),
-            adopt: AdoptMode::Merge,
-        },
-        quota: Quota {
-            sources: vec![QuotaSource::Statusline],
-            poll_every: Duration::from_mins(5),
-            stale_after: Duration::from_mins(15),
-            file: None,
-            command: Vec::new(),
-        },
-        swap: SwapPolicy {
-            drain: Duration::from_mins(10),
-            hard_drain: Duration::from_mins(1),
-            canary: 1,
-            batch: 4,
-            prove_within: Duration::from_mins(1),
-            min_dwell: Duration::from_mins(45),
-            failback: Failback::OnReset,
-        },
-        agent: Agent {
-            command: vec!["claude".to_owned()],
-            permission_mode: PermissionMode::AcceptEdits,
-            trust_workdirs: true,
-            environment: BTreeMap::new(),
-            status_line: Vec::new(),
-            stop_grace: Duration::from_secs(5),
-        },
-        sessions: ["web1", "web10", "web2"].into_iter().map(declared).collect(),
-        tmux: Tmux { socket: SocketSpec::Name("conformance".to_owned()), width: 120, height: 40, history_limit: 2_000 },
-        prune: false,
-        max_prune: 1,
-        projects: Vec::new(),
-        checkpoints: Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
-        janitor: Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
-    }
+    let ground = ground.display();
+    let mut spec = declared(format!(
+        "
+apiVersion: claude-failover/v1
+kind: Pool
+metadata: {{ name: conformance }}
+spec:
+  accounts:
+    - {{ name: primary, home: {ground}/accounts/primary }}
+    - {{ name: backup, home: {ground}/accounts/backup }}
+  activeLink: {ground}/active
+  shared: {{ root: {ground}/shared, adopt: merge }}
+  quota: {{ sources: [statusline] }}
+  agent: {{ stopGrace: 5s }}
+  sessions:
+    - {{ names: 'web{{1,10,2}}', workdir: {ground}/work, adopt: true }}
+  tmux: {{ width: 120, height: 40, historyLimit: 2000 }}
+"
+    ));
+    // With a file among them.
+    spec.shared.links = ["projects", "tasks", "history.jsonl"].map(|name| LinkName::new(name).expect("a name")).into();
+    spec
 }
 
 impl<B: Bench> Stage<B> {

@@ -4,6 +4,8 @@
 //! host is one more line at the end of this file.
 
 mod bench;
+#[path = "../support/declared.rs"]
+mod declared;
 mod homes;
 mod links;
 mod looks;
@@ -13,6 +15,8 @@ mod servers;
 mod sessions;
 mod simulated;
 mod stops;
+#[path = "../support/waiting.rs"]
+mod waiting;
 
 /// Runs the whole suite on one bench.
 macro_rules! conformance {

@@ -9,8 +9,6 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use claude_failover::{
@@ -28,10 +26,11 @@ use nix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::bench::{Bench, conversation};
+use crate::{
+    bench::{Bench, conversation},
+    waiting::wait_until,
+};
 
-/// How long something that somebody else does may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The accounts of every bench.
 const ACCOUNTS: [&str; 2] = ["primary", "backup"];
 
@@ -84,7 +83,7 @@ impl Real {
     pub fn wait_shown(&self, session: &str, text: &str) {
         let target = format!("={session}:");
         let shown = || self.tmux(&["capture-pane", "-p", "-t", &target]).lines().any(|line| line.trim_end().ends_with(text));
-        wait_until("the screen shows it", shown);
+        wait_until("the screen to show it", shown);
     }
 
     /// The conversation's records of that type, by all its agents.
@@ -108,14 +107,6 @@ impl Real {
 
 fn is_of_type(line: &str, kind: &str) -> bool {
     serde_json::from_str::<Value>(line).is_ok_and(|record| record["type"] == kind)
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn remove(path: &Path) {
@@ -181,7 +172,7 @@ impl Bench for Real {
         let target = format!("={session}:");
         self.tmux(&["send-keys", "-t", &target, "-l", "hello"]);
         self.tmux(&["send-keys", "-t", &target, "Enter"]);
-        wait_until("the prompt is answered", || self.records(session, "assistant") > before && self.is_idle(session));
+        wait_until("the answer to the prompt", || self.records(session, "assistant") > before && self.is_idle(session));
     }
 
     fn make_agents_stubborn(&mut self) {

@@ -10,13 +10,6 @@ use claude_failover::{
 
 use crate::lab::{LONG, Lab, POOL};
 
-fn converged() -> Lab {
-    let lab = Lab::new(POOL);
-    lab.run(LONG);
-    assert_eq!(lab.differences(), [""; 0], "{}", lab.story());
-    lab
-}
-
 fn taken(lab: &Lab, session: &str) -> Vec<Checkpoint> {
     let session = SessionName::new(session).unwrap();
     lab.world.borrow().checkpoints(&session).iter().map(|(_, checkpoint)| checkpoint.clone()).collect()
@@ -28,7 +21,7 @@ fn told(lab: &Lab, reason: EventReason) -> u64 {
 
 #[test]
 fn a_turn_leaves_a_checkpoint_and_idleness_leaves_none() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     assert!(taken(&lab, "s-0").is_empty(), "nothing was said yet");
     lab.world.borrow_mut().person().prompt("s-0", Duration::from_secs(150));
     lab.run(Duration::from_mins(5));
@@ -45,7 +38,7 @@ fn a_turn_leaves_a_checkpoint_and_idleness_leaves_none() {
 
 #[test]
 fn one_that_works_for_long_is_kept_every_minute_and_only_so_many_stay() {
-    let mut lab = converged();
+    let mut lab = Lab::converged(POOL);
     lab.declare(&POOL.replace("  sessions:", "  checkpoints: { every: 1m, keep: 3 }\n  sessions:"));
     lab.world.borrow_mut().person().prompt("s-0", Duration::from_secs(20));
     lab.run(Duration::from_mins(5));
@@ -61,7 +54,7 @@ fn one_that_works_for_long_is_kept_every_minute_and_only_so_many_stay() {
 
 #[test]
 fn a_swap_keeps_what_each_session_leaves_before_it_is_stopped() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     for session in ["s-0", "s-1", "s-2", "s-3"] {
         lab.world.borrow_mut().person().prompt(session, Duration::from_secs(5));
     }
@@ -81,7 +74,7 @@ fn a_swap_keeps_what_each_session_leaves_before_it_is_stopped() {
 
 #[test]
 fn a_full_disk_is_said_once_and_stops_nothing() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     lab.world.borrow_mut().set_disk_full(true);
     for session in ["s-0", "s-1"] {
         lab.world.borrow_mut().person().prompt(session, Duration::from_mins(9));

@@ -20,16 +20,6 @@ use crate::{
 };
 
 const CROWD: &str = "
-apiVersion: claude-failover/v1
-kind: Pool
-metadata: { name: lab }
-spec:
-  accounts:
-    - { name: primary, home: /lab/primary }
-    - { name: backup, home: /lab/backup }
-  activeLink: /lab/active
-  shared: { root: /lab/shared }
-  quota: { sources: [cli], pollEvery: 3m }
   swap: { drain: 2m, proveWithin: 30s, minDwell: 45m, batch: 25 }
   sessions:
     - { names: 's-{0..49}', workdir: /lab/work, dispatch: true }

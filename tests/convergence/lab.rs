@@ -8,12 +8,15 @@ use claude_failover::{
     observed::Snapshot,
     plan::Memory,
     sim::{SimHost, World, until_crash},
-    spec::{LoadPlace, SourceText, Spec, load},
+    spec::Spec,
+    status::TaskRow,
     store::{AcceptedSpec, EventQuery, Flips, Lock, Reader, StateDir, Store, StoredEvent},
     swap::SwapVerdict,
 };
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
+
+use crate::declared::declared;
 
 /// How often the loop looks at everything.
 const RESYNC: Duration = Duration::from_secs(90);
@@ -32,8 +35,8 @@ pub struct Lab {
     state: TempDir,
 }
 
-/// Two accounts and four sessions.
-pub const POOL: &str = "
+/// What the specs here have in common: two accounts.
+const ACCOUNTS: &str = "
 apiVersion: claude-failover/v1
 kind: Pool
 metadata: { name: lab }
@@ -44,12 +47,26 @@ spec:
   activeLink: /lab/active
   shared: { root: /lab/shared }
   quota: { sources: [cli], pollEvery: 3m }
+";
+
+/// With four sessions.
+pub const POOL: &str = "
   swap: { drain: 10m, proveWithin: 30s, minDwell: 45m }
   sessions:
     - { names: 's-{0..3}', workdir: /lab/work }
 ";
 
+/// With four sessions that take tasks, and one project.
+pub const QUEUE_POOL: &str = "
+  swap: { drain: 10m, proveWithin: 30s, minDwell: 45m }
+  sessions:
+    - { names: 's-{0..3}', workdir: /lab/work, dispatch: true }
+  projects:
+    - { path: /lab/api }
+";
+
 impl Lab {
+    /// A pool that nobody has looked after yet.
     pub fn new(text: &str) -> Self {
         // For whoever looks into a failure: CONVERGENCE_LOG=1 cargo test --test convergence NAME -- --nocapture
         if std::env::var_os("CONVERGENCE_LOG").is_some() {
@@ -61,6 +78,14 @@ impl Lab {
         let lab = Self { world: World::shared(&spec), spec, accepted, state: state.unwrap() };
         lab.usage("primary", 10.0);
         lab.usage("backup", 5.0);
+        lab
+    }
+
+    /// One that has come to rest.
+    pub fn converged(text: &str) -> Self {
+        let lab = Self::new(text);
+        lab.run(LONG);
+        assert_eq!(lab.differences(), [""; 0], "{}", lab.story());
         lab
     }
 
@@ -234,6 +259,17 @@ impl Lab {
         planned.plan.actions.iter().map(|(_, action)| format!("{}: {}", action.object, action.what)).chain(waiting).collect()
     }
 
+    /// The tasks that are not done, as a look from outside would list them.
+    pub fn tasks(&self) -> Vec<TaskRow> {
+        let reader = Reader::attach(&self.store_path()).unwrap();
+        let (memory, usage) = (recall(&reader).unwrap(), reader.usage().unwrap());
+        let seen = Snapshot { usage, ..Snapshot::default() };
+        let mut view = View::new(SimHost::new(Rc::clone(&self.world)), self.spec.clone(), memory, seen);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        drop(runtime.block_on(view.preview()));
+        view.tasks(false).into_iter().map(|detail| detail.row).collect()
+    }
+
     /// Whether a swap is open.
     pub fn is_swapping(&self) -> bool {
         recall(&Reader::attach(&self.store_path()).unwrap()).unwrap().swap.is_some()
@@ -245,11 +281,11 @@ impl Lab {
     }
 }
 
+/// The spec with what a text adds to the accounts.
 fn read(text: &str) -> (Spec, AcceptedSpec) {
-    let source = SourceText { name: "pool.yaml".to_owned(), text: text.to_owned() };
-    let place = LoadPlace { home: "/lab/home".into(), base: "/lab".into() };
-    let spec = load(&[source], &place).unwrap_or_else(|rejected| panic!("{}", rejected.diagnostics.render(false))).spec;
-    let accepted = AcceptedSpec { digest: spec.digest(), canonical: text.to_owned(), sources: [].into(), revision: None };
+    let text = format!("{ACCOUNTS}{text}");
+    let spec = declared(text.as_str());
+    let accepted = AcceptedSpec { digest: spec.digest(), canonical: text, sources: [].into(), revision: None };
     (spec, accepted)
 }
 

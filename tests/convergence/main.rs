@@ -9,6 +9,8 @@
 
 mod checkpoints;
 mod crowd;
+#[path = "../support/declared.rs"]
+mod declared;
 mod faults;
 mod lab;
 mod people;

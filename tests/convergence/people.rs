@@ -6,22 +6,15 @@ use claude_failover::{model::EventReason, sim::Source};
 
 use crate::lab::{LONG, Lab, POOL};
 
-fn converged() -> Lab {
-    let lab = Lab::new(POOL);
-    lab.run(LONG);
-    assert_eq!(lab.differences(), [""; 0], "{}", lab.story());
-    lab
-}
-
 #[test]
 fn a_converged_pool_is_silent() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     lab.assert_converged("left alone");
 }
 
 #[test]
 fn lost_wake_ups_cost_time_only() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     lab.world.borrow_mut().set_deaf(true);
     lab.world.borrow_mut().person().kill_agent("s-3");
     lab.world.borrow_mut().person().remove("/lab/primary/projects".as_ref());
@@ -30,7 +23,7 @@ fn lost_wake_ups_cost_time_only() {
 
 #[test]
 fn a_server_that_hangs_is_not_taken_for_an_empty_one() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     let before = lab.effects();
     lab.world.borrow_mut().blind(Source::Tmux, 5);
     lab.run(Duration::from_mins(30));
@@ -44,7 +37,7 @@ fn a_server_that_hangs_is_not_taken_for_an_empty_one() {
 
 #[test]
 fn an_unmounted_share_starts_nothing() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     lab.world.borrow_mut().person().rename("/lab/shared".as_ref(), "/lab/elsewhere".as_ref());
     lab.world.borrow_mut().person().put_directory("/lab/shared".as_ref(), &[]);
     let before = lab.effects();
@@ -58,7 +51,7 @@ fn an_unmounted_share_starts_nothing() {
 
 #[test]
 fn an_agent_that_ends_again_and_again_is_left_alone_and_said() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     let who = claude_failover::sim::Who { session: Some(claude_failover::model::SessionName::new("s-1").unwrap()), account: None };
     let manner = claude_failover::sim::Manner { exits: Some((Duration::from_millis(300), 1)), ..Default::default() };
     lab.world.borrow_mut().set_manner(who, manner);
@@ -75,7 +68,7 @@ fn an_agent_that_ends_again_and_again_is_left_alone_and_said() {
 /// However often the server goes: its sessions have not ended by themselves, and none is given up for it.
 #[test]
 fn a_server_that_is_lost_again_and_again_quarantines_nobody() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     for _ in 0..7 {
         lab.world.borrow_mut().person().kill_server();
         lab.run(Duration::from_secs(30));
@@ -89,7 +82,7 @@ fn a_server_that_is_lost_again_and_again_quarantines_nobody() {
 
 #[test]
 fn going_there_and_back_gives_the_first_world_again() {
-    let mut lab = converged();
+    let mut lab = Lab::converged(POOL);
     let conversations = lab.memory().sessions.iter().map(|(name, record)| (name.clone(), record.conversation)).collect::<Vec<_>>();
     let more = POOL.replace("s-{0..3}", "s-{0..5}");
     lab.declare(&more);

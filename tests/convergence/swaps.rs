@@ -10,16 +10,9 @@ use claude_failover::{
 
 use crate::lab::{LONG, Lab, POOL};
 
-fn converged() -> Lab {
-    let lab = Lab::new(POOL);
-    lab.run(LONG);
-    assert_eq!(lab.differences(), [""; 0], "{}", lab.story());
-    lab
-}
-
 #[test]
 fn constant_readings_give_at_most_one_swap() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     lab.usage("primary", 91.0);
     lab.assert_converged("one account over");
     assert_eq!(lab.verdicts(), [SwapVerdict::Committed]);
@@ -28,7 +21,7 @@ fn constant_readings_give_at_most_one_swap() {
 
 #[test]
 fn two_accounts_over_stop_nothing() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     let before = lab.effects();
     lab.usage("backup", 99.0);
     lab.run(Duration::from_mins(10));
@@ -42,7 +35,7 @@ fn two_accounts_over_stop_nothing() {
 
 #[test]
 fn a_target_just_below_its_threshold_is_no_target() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     let before = lab.effects();
     lab.usage("backup", 75.0);
     lab.run(Duration::from_mins(10));
@@ -53,7 +46,7 @@ fn a_target_just_below_its_threshold_is_no_target() {
 
 #[test]
 fn a_working_session_is_waited_for() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     lab.world.borrow_mut().person().prompt("s-2", Duration::from_mins(9));
     lab.usage("primary", 91.0);
     lab.run(Duration::from_mins(8));
@@ -65,7 +58,7 @@ fn a_working_session_is_waited_for() {
 /// The links of the target fail right behind the flip, and only a person can mend them: the pool is back where it was, with an explicit error.
 #[test]
 fn links_that_fail_behind_the_flip_turn_the_swap_back() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     break_behind_flip(&lab, "/lab/backup", &["/lab/backup/tasks"]);
     lab.usage("primary", 91.0);
     lab.run(Duration::from_mins(20));
@@ -81,7 +74,7 @@ fn links_that_fail_behind_the_flip_turn_the_swap_back() {
 /// And the way back fails too: latched, both errors kept, nothing that runs is touched, and no further swap.
 #[test]
 fn a_way_back_that_fails_is_latched_for_good() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     break_behind_flip(&lab, "/lab/backup", &["/lab/backup/tasks", "/lab/primary/tasks"]);
     lab.usage("primary", 91.0);
     lab.run(Duration::from_mins(20));
@@ -126,7 +119,7 @@ fn a_session_that_a_swap_gave_up_comes_back_whatever_its_policy() {
 /// The API refuses a login whose file looks as valid as ever: once all agents were told so, the pool leaves for the other account.
 #[test]
 fn a_login_that_every_agent_is_refused_is_left() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     lab.world.borrow_mut().person().refuse_login("/lab/primary".as_ref(), true);
     for session in ["s-0", "s-1", "s-2"] {
         lab.world.borrow_mut().person().prompt(session, Duration::from_mins(1));
@@ -158,7 +151,7 @@ fn break_behind_flip(lab: &Lab, home: &'static str, links: &'static [&'static st
 
 #[test]
 fn stale_readings_cause_nothing() {
-    let lab = converged();
+    let lab = Lab::converged(POOL);
     let account = AccountName::new("primary").unwrap();
     if let Some(usage) = lab.world.borrow_mut().usage_mut(&account) {
         usage.poll = claude_failover::model::PollOutcome::Failed;

@@ -8,7 +8,7 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::pool::{Pool, wait_until};
+use crate::{pool::Pool, waiting::wait_until};
 
 #[test]
 fn a_pool_is_planned_applied_once_and_then_in_sync() {

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::pool::{Pool, condition, row, wait_until};
+use crate::{
+    pool::{Pool, condition, row},
+    waiting::wait_until,
+};
 
 /// What the condition of a session says.
 fn message(pool: &Pool, session: &str) -> String {

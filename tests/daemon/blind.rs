@@ -5,7 +5,10 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::pool::{Pool, condition, row, wait_until};
+use crate::{
+    pool::{Pool, condition, row},
+    waiting::wait_until,
+};
 
 /// Overwrites the state so that no row of it can be trusted, and answers what it was.
 fn damage(pool: &Pool) -> Vec<(std::path::PathBuf, Vec<u8>)> {

@@ -8,7 +8,10 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::pool::{Pool, wait_for, wait_until};
+use crate::{
+    pool::Pool,
+    waiting::{wait_for, wait_until},
+};
 
 impl Pool {
     /// The files of a session's checkpoints, oldest first.

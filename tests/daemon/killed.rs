@@ -4,14 +4,17 @@
 //! link, and the writes to tmux. After each kill somebody runs `apply`, or the daemon, and the pool must be wholly on one account or latched,
 //! with every conversation, each in one agent only.
 //!
-//! N goes over all calls when `CLAUDE_FAILOVER_KILL_ALL` is set, which takes some minutes; otherwise over a sample whose offset changes with the
-//! kind of call. Without strace the tests say so and pass, unless `CI` is set.
+//! N goes over all calls when `CLAUDE_FAILOVER_KILL_ALL` is set, which takes some minutes; otherwise over a sample whose offset comes from a
+//! seed. The seed is printed, and `CLAUDE_FAILOVER_KILL_SEED` sets it. Without strace the tests say so and pass, unless `CI` is set.
 //!
 //! `--seccomp-bpf` is not used: with a filter, strace 6.1 injects nothing and says nothing (facts/crates-and-reliability.md, section 23).
 
 use std::{collections::BTreeMap, env, process::Command};
 
-use crate::pool::{BINARY, Pool, wait_until};
+use crate::{
+    pool::{BINARY, Pool},
+    waiting::wait_until,
+};
 
 /// How many kills of a kind a usual run makes, in each direction.
 const SAMPLES: usize = 3;
@@ -26,6 +29,22 @@ pub fn has_strace() -> bool {
         eprintln!("strace is not installed: nothing is killed, so nothing is tested here");
     }
     found
+}
+
+/// Which points of `count` to kill at, from the first to the last one: the first, and the step to the next. All of them when that is asked for.
+#[expect(clippy::print_stderr, reason = "a sample that finds something must be found again")]
+pub fn points(count: usize, kind: &str) -> (usize, usize) {
+    if env::var_os("CLAUDE_FAILOVER_KILL_ALL").is_some() {
+        return (1, 1);
+    }
+    // What lands must not hang on luck: there, the seed is given.
+    let given = ["CLAUDE_FAILOVER_KILL_SEED", "PROPTEST_RNG_SEED"].into_iter().find_map(|name| env::var(name).ok()?.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()));
+    let stride = count.div_ceil(SAMPLES);
+    let offset = (seed ^ kind.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))) % stride as u64;
+    let first = 1 + usize::try_from(offset).expect("less than the count");
+    eprintln!("{kind}: CLAUDE_FAILOVER_KILL_SEED={seed} kills at {first} of {count}, then at every {stride}th");
+    (first, stride)
 }
 
 /// Runs a swap under strace. Answers how many calls of the kind its busiest thread made until the end or the kill, and whether it was killed.
@@ -80,7 +99,7 @@ fn assert_sound(pool: &mut Pool, before: &BTreeMap<String, Vec<u8>>, by_daemon: 
 }
 
 /// Swaps there and back, killed at each chosen call of a kind.
-fn matrix(call: &str, offset: usize) {
+fn matrix(call: &str) {
     if !has_strace() {
         return;
     }
@@ -89,9 +108,7 @@ fn matrix(call: &str, offset: usize) {
     // A swap in peace says how many calls there are.
     let (calls, _) = swap(&pool, "backup", call, None);
     assert!(calls > 0, "a swap calls {call}; otherwise this tests nothing");
-    let all = env::var_os("CLAUDE_FAILOVER_KILL_ALL").is_some();
-    let stride = if all { 1 } else { calls.div_ceil(SAMPLES) };
-    let first = if all { 1 } else { 1 + offset % stride };
+    let (first, stride) = points(calls, call);
     let (mut kills, mut at) = (0, first);
     let mut by_daemon = false;
     loop {
@@ -118,20 +135,20 @@ fn matrix(call: &str, offset: usize) {
 
 #[test]
 fn at_each_sync_of_the_journal() {
-    matrix("fsync", 1);
+    matrix("fsync");
 }
 
 #[test]
 fn at_each_signal_to_an_agent() {
-    matrix("pidfd_send_signal", 0);
+    matrix("pidfd_send_signal");
 }
 
 #[test]
 fn at_each_exchange_of_the_active_link() {
-    matrix("renameat2", 0);
+    matrix("renameat2");
 }
 
 #[test]
 fn at_each_word_to_tmux() {
-    matrix("write", 2);
+    matrix("write");
 }

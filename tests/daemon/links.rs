@@ -12,7 +12,10 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::pool::{Pool, condition, wait_until};
+use crate::{
+    pool::{Pool, condition},
+    waiting::wait_until,
+};
 
 /// Whether a link of an account is said to be in conflict.
 fn is_conflicted(pool: &Pool, account: &str, link: &str) -> bool {

@@ -4,7 +4,10 @@ use std::{fs, process::Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::pool::{Pool, contains, wait_for, wait_until};
+use crate::{
+    pool::{Pool, contains},
+    waiting::{wait_for, wait_until},
+};
 
 /// Whether a process runs; one that has ended and was not collected does not.
 fn lives(pid: i32) -> bool {

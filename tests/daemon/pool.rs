@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use nix::{
@@ -17,32 +17,22 @@ use nix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::waiting::{found_within, wait_for, wait_until};
+
 mod sights;
+mod terminal;
+
+pub use terminal::Terminal;
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_claude-failover");
-/// How long anything may take before a test gives it up.
-pub const DEADLINE: Duration = Duration::from_mins(1);
 /// The links that every home must have.
 pub const LINKS: [&str; 3] = ["projects", "file-history", "tasks"];
 
-/// Waits until `look` finds something.
+/// Asserts that `look` becomes true, and within `deadline`: for what would also come later by another way.
 #[track_caller]
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Waits until `look` is true.
-#[track_caller]
-pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
-    wait_for(what, || look().then_some(()));
+pub fn wait_until_within(deadline: Duration, what: &str, mut look: impl FnMut() -> bool) {
+    assert!(found_within(deadline, || look().then_some(())).is_some(), "{what} did not come within {deadline:?}");
 }
 
 /// Seconds since the epoch.
@@ -103,6 +93,8 @@ pub struct Pool {
     pub root: PathBuf,
     /// The spec as it stands on disk, when a test has not broken it.
     pub spec: Value,
+    /// What the daemon is started with besides.
+    pub daemon_environ: BTreeMap<&'static str, PathBuf>,
     daemon: Option<Child>,
 }
 
@@ -129,7 +121,7 @@ impl Pool {
                 "sessions": [{"names": format!("s-{{0..{}}}", sessions - 1), "workdir": path("work")}],
             },
         });
-        let pool = Self { dir, root, spec, daemon: None };
+        let pool = Self { dir, root, spec, daemon_environ: BTreeMap::new(), daemon: None };
         pool.log_in("a");
         pool.log_in("b");
         pool.write_spec();
@@ -311,7 +303,7 @@ impl Pool {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).expect("opened");
         let mut command = Command::new(BINARY);
         self.environ(&mut command);
-        command.args(["-f", "pool.yaml", "run"]);
+        command.envs(&self.daemon_environ).args(["-f", "pool.yaml", "run"]);
         let ready = self.log().matches("ready").count();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
         self.daemon = Some(child);
@@ -340,12 +332,7 @@ impl Pool {
     pub fn stop_daemon(&mut self, signal: Signal) -> std::process::ExitStatus {
         self.signal_daemon(signal);
         let mut child = self.daemon.take().expect("it runs");
-        let mut ended = None;
-        wait_until("the daemon's end", || {
-            ended = child.try_wait().expect("it is ours");
-            ended.is_some()
-        });
-        ended.expect("just seen")
+        wait_for("the daemon's end", || child.try_wait().expect("it is ours"))
     }
 
     /// What the daemon has logged.
@@ -366,17 +353,13 @@ impl Drop for Pool {
         }
         // Every process of the pool names its directory in its arguments or its environment: the tmux server, the agents, their tools.
         let mark = format!("{}/", self.dir.path().display());
-        let until = Instant::now() + Duration::from_secs(10);
-        loop {
+        found_within(Duration::from_secs(10), || {
             let left: Vec<_> = processes().filter(|pid| belongs(*pid, &mark)).collect();
-            if left.is_empty() || Instant::now() > until {
-                break;
+            for pid in &left {
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
-            for pid in left {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+            left.is_empty().then_some(())
+        });
     }
 }
 

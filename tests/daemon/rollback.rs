@@ -10,7 +10,8 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    pool::{DEADLINE, Pool, wait_until},
+    pool::Pool,
+    waiting::{DEADLINE, wait_until},
     witness::Witness,
 };
 

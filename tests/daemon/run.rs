@@ -8,7 +8,10 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::pool::{BINARY, Pool, condition, row, wait_for, wait_until};
+use crate::{
+    pool::{BINARY, Pool, condition, row},
+    waiting::{wait_for, wait_until},
+};
 
 fn kill_agent(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");

@@ -9,7 +9,8 @@ use nix::{
 use serde_json::{Value, json};
 
 use crate::{
-    pool::{Pool, condition, contains, epoch, row, wait_until},
+    pool::{Pool, condition, contains, epoch, row},
+    waiting::wait_until,
     witness::Witness,
 };
 
@@ -24,7 +25,7 @@ pub fn wait_for_account(pool: &Pool, account: &str) {
 
 /// Waits until the daemon knows the reading that was just written.
 #[track_caller]
-fn wait_until_read(pool: &Pool, account: &str, used: f64) {
+pub fn wait_until_read(pool: &Pool, account: &str, used: f64) {
     wait_until("the reading to be taken", || {
         let status = pool.status();
         row(&status, account)["windows"].as_array().expect("a list").iter().any(|window| window["used"] == used)

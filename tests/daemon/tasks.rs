@@ -11,7 +11,10 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::pool::{Pool, wait_for, wait_until};
+use crate::{
+    pool::Pool,
+    waiting::{wait_for, wait_until},
+};
 
 /// A pool with a registered project `api`, whose sessions take any project's tasks, converged and with a daemon.
 pub fn working(sessions: usize) -> Pool {
@@ -158,7 +161,7 @@ fn what_is_no_task_is_put_aside_with_the_reason() {
     let reason = fs::read_to_string(pool.path("api/.agent-queue/failed/bad.md.reason")).expect("a reason");
     assert!(reason.contains("bad.md") && reason.contains('2') && reason.contains("priority"), "{reason}");
     assert_eq!(asked(&pool, "bad.md"), BTreeMap::new());
-    assert_eq!(pool.count("TaskRejected"), 1);
+    wait_until("it to be told", || pool.count("TaskRejected") == 1);
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn an_agent_that_forgets_is_asked_once_more_and_then_another_attempt_is_made() {
     wait_until("the task to fail for good", || names(&pool, "failed").contains("never.md"));
     wait_until("its marker to be gone", || names(&pool, "inbox").is_empty());
     assert_eq!(asked(&pool, "never.md").len(), 4, "two attempts, each asked for twice, each time under a name of its own");
-    assert_eq!(pool.count("TaskFailed"), 1);
+    wait_until("its end to be told", || pool.count("TaskFailed") == 1);
 }
 
 #[test]

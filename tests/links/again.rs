@@ -64,6 +64,24 @@ pub fn strace_works() -> bool {
     works
 }
 
+/// Runs the test of that name in `mounted::inside` in a mount namespace of its own, where that is allowed; as another user than root it also
+/// needs a user namespace.
+pub fn in_own_namespace(test: &str) {
+    let words = ["unshare", if rustix::process::geteuid().is_root() { "-m" } else { "-rm" }];
+    let probe = Command::new(words[0]).args([words[1], "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null()).status();
+    if !probe.is_ok_and(|status| status.success()) {
+        return skipped("mount namespaces are not allowed here");
+    }
+    passes(command(&words, &format!("mounted::inside::{test}")));
+}
+
+/// Runs a command that is one test, and asserts that it has passed.
+pub fn passes(mut command: Command) {
+    let output = command.stdout(Stdio::piped()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
 /// Says why a test has nothing to show here.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");

@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use claude_failover::{
@@ -14,26 +14,9 @@ use claude_failover::{
 };
 
 use crate::{
-    again::{APART, command, skipped},
+    again::{APART, in_own_namespace},
     world::{Node, World, contents, file, link, refused, run, tree},
 };
-
-/// The words that give a command a mount namespace of its own; as another user than root it also needs a user namespace.
-fn unshare() -> [&'static str; 2] {
-    ["unshare", if rustix::process::geteuid().is_root() { "-m" } else { "-rm" }]
-}
-
-/// Runs a test of this module in a mount namespace of its own, where that is allowed.
-fn in_own_namespace(test: &str) {
-    let words = unshare();
-    let probe = Command::new(words[0]).args([words[1], "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        return skipped("mount namespaces are not allowed here");
-    }
-    let output = command(&words, &format!("mounted::inside::{test}")).stdout(Stdio::piped()).output().expect("unshare");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
 
 /// Mounts something, and only in a namespace of our own.
 fn mount(words: &[&str], at: &Path) {

@@ -4,6 +4,8 @@ mod acting;
 #[path = "../links/again.rs"]
 mod again;
 mod archiving;
+#[path = "../support/declared.rs"]
+mod declared;
 mod killed;
 mod looking;
 mod mounted;

@@ -1,30 +1,14 @@
 //! Queues whose directories are mount points, and disks that are full. Each test runs in a mount namespace of its own, so that nothing is ever
 //! mounted where others could see it.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use claude_failover::plan::{Outcome, QueueChange};
 
 use crate::{
-    again::{APART, command, skipped},
+    again::{APART, in_own_namespace},
     world::{World, name, refused, run},
 };
-
-/// Runs a test of this module in a mount namespace of its own, where that is allowed; as another user than root it also needs a user namespace.
-fn in_own_namespace(test: &str) {
-    let words = ["unshare", if rustix::process::geteuid().is_root() { "-m" } else { "-rm" }];
-    let probe = Command::new(words[0]).args([words[1], "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        return skipped("mount namespaces are not allowed here");
-    }
-    let output = command(&words, &format!("mounted::inside::{test}")).stdout(Stdio::piped()).output().expect("unshare");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
 
 /// Mounts an empty file system, and only in a namespace of our own.
 fn mount(at: &Path, size: &str) {

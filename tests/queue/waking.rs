@@ -16,10 +16,13 @@ use claude_failover::{
     model::{PoolId, ProjectName},
     observed::{QueueView, Seen, Snapshot},
     plan::{Memory, Outcome, QueueChange},
-    spec::{LoadPlace, SourceText, Spec, load},
+    spec::Spec,
 };
 
-use crate::world::{World, name};
+use crate::{
+    declared::declared,
+    world::{World, name},
+};
 
 /// How long something that somebody else does may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,12 +32,9 @@ fn spec(world: &World, projects: &[&Path]) -> Spec {
     let base = world.outside.display();
     let project = |(index, path): (usize, &&Path)| format!("    - {{ name: p{index}, path: {} }}\n", path.display());
     let projects = projects.iter().enumerate().map(project).collect::<Vec<_>>().concat();
-    let text = format!(
+    declared(format!(
         "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: {{ name: agents }}\nspec:\n  accounts:\n    - {{ name: primary, home: {base}/a }}\n    - {{ name: backup, home: {base}/b }}\n  shared: {{ root: {base}/shared, links: [projects, file-history, tasks] }}\n  tmux: {{ socket: {base}/s }}\n  sessions:\n    - {{ names: \"s-{{0..1}}\", workdir: {base}, dispatch: true }}\n  projects:\n{projects}"
-    );
-    let place = LoadPlace { home: world.outside.clone(), base: world.outside.clone() };
-    let loaded = load(&[SourceText { name: "pool.yaml".to_owned(), text }], &place);
-    loaded.unwrap_or_else(|rejected| panic!("{}", rejected.diagnostics.render(false))).spec
+    ))
 }
 
 fn host(world: &World, projects: &[&Path]) -> RealHost {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::agent::{Place, wait_until};
+use crate::{agent::Place, waiting::wait_until};
 
 const ID: &str = "44444444-0000-4000-8000-000000000001";
 

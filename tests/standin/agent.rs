@@ -6,8 +6,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::symlink, unix::process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use nix::{
@@ -21,25 +20,7 @@ use rustix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives it up.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Waits until `look` finds something.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(3));
-    }
-}
-
-/// Waits until `look` is true.
-pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
-    wait_for(what, || look().then_some(()));
-}
+use crate::waiting::{DEADLINE, wait_for};
 
 /// Homes `a` and `b`, their shared transcripts, and a start directory, all below one temporary directory.
 pub struct Place {

@@ -8,3 +8,5 @@ mod ends;
 mod resume;
 mod start;
 mod turns;
+#[path = "../support/waiting.rs"]
+mod waiting;

@@ -3,7 +3,10 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Place, wait_until};
+use crate::{
+    agent::{Agent, Place},
+    waiting::wait_until,
+};
 
 const ID: &str = "33333333-0000-4000-8000-000000000001";
 const GOES_ON: [(&str, &str); 1] = [("CLAUDE_CODE_RESUME_INTERRUPTED_TURN", "1")];

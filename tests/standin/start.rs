@@ -5,7 +5,10 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::agent::{Place, read_until, wait_until};
+use crate::{
+    agent::{Place, read_until},
+    waiting::wait_until,
+};
 
 const ID: &str = "fb6f3520-e2ec-525d-91b8-9febdc84487c";
 

@@ -11,13 +11,13 @@ use claude_failover::{
 use crate::samples::{Place, account, at, event};
 
 fn messages(place: &Place) -> Vec<String> {
-    let events = past_events(place.path(), &EventQuery::default()).expect("events");
+    let events = past_events(&place.state(), &EventQuery::default()).expect("events");
     events.into_iter().map(|stored| stored.event.message).collect()
 }
 
 fn lose_state(place: &Place) {
     for name in ["state.db", "state.db-wal", "state.db-shm"] {
-        let _ = fs::remove_file(place.path().join(name));
+        let _ = fs::remove_file(place.state().join(name));
     }
 }
 
@@ -28,14 +28,14 @@ fn a_state_that_is_made_anew_has_the_former_identity_and_nothing_else() {
     assert!(!store.is_renewed());
     let before = store.memory().expect("a memory");
     assert!(!before.renewed);
-    let told = |second, text| Batch { events: vec![event(second, EventReason::SwapCommitted, text)], ..Batch::default() };
+    let told = |second, text: &str| Batch { events: vec![event(second, EventReason::SwapCommitted, text)], ..Batch::default() };
     for number in 0..5 {
         store.commit(&told(number, &format!("before {number}"))).expect("written");
     }
     let active = Active { account: account("backup"), since: at(4) };
     store.commit(&Batch { changes: vec![MemoryChange::SetActive(active)], ..Batch::default() }).expect("written");
     drop(store);
-    assert_eq!(former_identity(place.path()), Some(before.pool));
+    assert_eq!(former_identity(&place.state()), Some(before.pool));
 
     lose_state(&place);
     let mut store = place.store();
@@ -56,7 +56,7 @@ fn a_state_that_is_made_anew_has_the_former_identity_and_nothing_else() {
 fn the_state_goes_before_the_file() {
     let place = Place::new();
     let pool = place.store().memory().expect("a memory").pool;
-    let file = place.path().join("identity");
+    let file = place.state().join("identity");
     for content in ["nonsense", "00000000-0000-0000-0000-000000000001\n"] {
         fs::write(&file, content).expect("written");
         assert_eq!(place.store().memory().expect("a memory").pool, pool);
@@ -64,7 +64,7 @@ fn the_state_goes_before_the_file() {
     }
     fs::remove_file(&file).expect("removed");
     assert!(!place.store().is_renewed());
-    assert_eq!(former_identity(place.path()), Some(pool));
+    assert_eq!(former_identity(&place.state()), Some(pool));
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn an_identity_that_does_not_read_is_not_replaced_by_another() {
     let place = Place::new();
     drop(place.store());
     lose_state(&place);
-    fs::write(place.path().join("identity"), "nonsense").expect("written");
-    let lock = Lock::acquire(StateDir::existing(place.path()).expect("there")).expect("locked");
+    fs::write(place.state().join("identity"), "nonsense").expect("written");
+    let lock = Lock::acquire(StateDir::existing(&place.state()).expect("there")).expect("locked");
     assert!(matches!(Store::open(lock), Err(StoreError::Corrupt { .. })));
-    assert!(!place.path().join("state.db").exists());
+    assert!(!place.state().join("state.db").exists());
 }

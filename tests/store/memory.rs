@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use claude_failover::{
-    model::{Generation, ObjectRef, SwapId},
+    model::{Generation, ObjectRef, Pid, ProcessId, SwapId},
     observed::LoginView,
-    plan::{Active, Attempts, Cordon, Latch, MemoryChange, Refused, RefusedLogin, ServerRecord, Suspension},
+    plan::{Active, Attempts, Cordon, Latch, MemoryChange, Refused, RefusedLogin, ServerRecord, Suspension, tasks::Untyped},
     store::{Batch, Handled, Reader, StoreError},
     swap::SwapEvent,
 };
@@ -64,6 +64,11 @@ fn change() -> impl Strategy<Value = MemoryChange> {
             let login = LoginView::Valid { expires_at: None };
             let refused = |since| RefusedLogin { since: at(since), login: login.clone(), state: Refused::Suspected };
             MemoryChange::SetRefusedLogins(logins.into_iter().map(|(name, since)| (name, refused(since))).collect())
+        }),
+        prop::collection::btree_map(name().prop_map(session), 0..9_u32, 0..3).prop_map(|sessions| {
+            let process = ProcessId { pid: Pid(7), started: 9 };
+            let untyped = |times| Untyped { message: "a draft".to_owned(), times, until: at(3), process, idle_since: Some(at(1)) };
+            MemoryChange::SetUntyped(sessions.into_iter().map(|(name, times)| (name, untyped(times))).collect())
         }),
         (0..9_i64).prop_map(|second| MemoryChange::ClearSwaps(at(second))),
     ]

@@ -9,7 +9,7 @@ use crate::{
     cli::{CliError, Context, Exit, args::ApplyArgs, context::SpecAtHand, output::Printer, render, saved_plan::SavedPlan, times},
     engine::{Answer, Command, Engine},
     host::real::{RealHost, Station},
-    model::SessionName,
+    model::{SessionName, later},
     store::{Reader, StoreError},
 };
 
@@ -61,7 +61,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
         }
         None => {
             context.out.tell("no daemon runs: applying from here");
-            let deadline = Timestamp::now().saturating_add(within).unwrap_or(Timestamp::MAX);
+            let deadline = later(Timestamp::now(), within);
             apply_here(context, found, &station, deadline, &confirm_prune)?
         }
     };

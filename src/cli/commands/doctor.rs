@@ -65,7 +65,7 @@ pub fn run(context: &Context, args: OutputArgs) -> Result<Exit, CliError> {
     let mut findings = Findings::default();
     check_files(spec, &station, &mut findings);
     check_state(&station, &mut findings);
-    check_machine(spec, &mut findings);
+    Machine::look().judge(spec, &mut findings);
     block_on(async {
         check_tmux(spec, &station, &mut findings).await;
         check_agent(context, spec, &mut findings).await;
@@ -202,14 +202,10 @@ async fn check_agent(context: &Context, spec: &Spec, findings: &mut Findings) {
                 findings.add(check, verdict, expires_at.map_or_else(|| "valid".to_owned(), |at| format!("valid until {at:.0}")));
             }
             Ok(LoginView::Missing) => {
-                findings.add(check, Verdict::Error, format!("none; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()));
+                findings.add(check, Verdict::Error, format!("none; run `{}`", account.login_command()));
             }
             Ok(LoginView::Dead { reason }) => {
-                findings.add(
-                    check,
-                    Verdict::Error,
-                    format!("{reason}; run `CLAUDE_CONFIG_DIR={} claude auth login`", account.home.display()),
-                );
+                findings.add(check, Verdict::Error, format!("{reason}; run `{}`", account.login_command()));
             }
             Ok(LoginView::Unknown) => findings.add(check, Verdict::Warning, "not known"),
             Err(error) => findings.add(check, Verdict::Warning, error_line(&error)),
@@ -259,40 +255,71 @@ fn check_files(spec: &Spec, station: &Station, findings: &mut Findings) {
     }
 }
 
-fn check_machine(spec: &Spec, findings: &mut Findings) {
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let needed = 32 + 4 * spec.accounts.len() as u64;
-    match number("/proc/sys/fs/inotify/max_user_watches") {
+/// What is known of the machine; `None` where it does not say.
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    inotify_watches: Option<u64>,
+    inotify_instances: Option<u64>,
+    pseudo_terminals: Option<u64>,
+    available_mib: Option<u64>,
+    now: Timestamp,
+    /// When this program was written to disk.
+    installed: Option<Timestamp>,
+}
+
+impl Machine {
+    fn look() -> Self {
+        let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+        let written = PathBuf::from("/proc/self/exe").metadata().and_then(|metadata| metadata.modified()).ok();
+        Self {
+            inotify_watches: number("/proc/sys/fs/inotify/max_user_watches"),
+            inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
+            pseudo_terminals: number("/proc/sys/kernel/pty/max"),
+            available_mib: memory_mib(),
+            now: Timestamp::now(),
+            installed: written.and_then(|written| Timestamp::try_from(written).ok()),
+        }
+    }
+
+    fn judge(&self, spec: &Spec, findings: &mut Findings) {
+        let sessions = spec.sessions.len() as u64;
+        // Each home, its register, each queue's directories, and some for spec, readings, shared root and active link.
+        let watches = 32 + 4 * spec.accounts.len() as u64 + 8 * spec.projects.len() as u64;
+        judge_inotify("inotify watches", self.inotify_watches, watches, findings);
+        // One for the spec, one for everything else; other programs of the user have some as well.
+        judge_inotify("inotify instances", self.inotify_instances, 16, findings);
+        match self.available_mib {
+            Some(available) => {
+                let needs = sessions * AGENT_MEMORY_MIB;
+                let verdict = if needs > available { Verdict::Warning } else { Verdict::Ok };
+                findings.add("memory", verdict, format!("{available} MiB available; {sessions} agents need about {needs} MiB"));
+            }
+            None => findings.add("memory", Verdict::Warning, "cannot be read"),
+        }
+        if let Some(ptys) = self.pseudo_terminals {
+            let verdict = if sessions + 16 > ptys { Verdict::Error } else { Verdict::Ok };
+            findings.add("pseudo-terminals", verdict, format!("{ptys} allowed, {sessions} declared"));
+        }
+        // A clock that is off makes resets come early or late; what can be told without asking anybody is whether it is nonsense.
+        let behind = self.installed.is_some_and(|installed| self.now < installed);
+        let verdict = if behind { Verdict::Error } else { Verdict::Ok };
+        let note = if behind { ", which is before this program was installed; set the clock" } else { "" };
+        findings.add("clock", verdict, format!("{:.0}{note}", self.now));
+    }
+}
+
+fn judge_inotify(check: &'static str, limit: Option<u64>, needed: u64, findings: &mut Findings) {
+    match limit {
         Some(limit) if limit < needed => {
-            findings.add(
-                "inotify watches",
-                Verdict::Warning,
-                format!("{limit} are allowed, {needed} are needed; changes are then found at the resync"),
+            let message = format!(
+                "{limit} are allowed, {needed} are needed; changes are then found at the resync. Raise the limit: `sysctl fs.inotify.max_user_{}=…`",
+                check.trim_start_matches("inotify ")
             );
+            findings.add(check, Verdict::Warning, message);
         }
-        Some(limit) => findings.add("inotify watches", Verdict::Ok, format!("{limit} allowed")),
-        None => findings.add("inotify watches", Verdict::Warning, "the limit cannot be read"),
+        Some(limit) => findings.add(check, Verdict::Ok, format!("{limit} allowed")),
+        None => findings.add(check, Verdict::Warning, "the limit cannot be read"),
     }
-    let sessions = spec.sessions.len() as u64;
-    match memory_mib() {
-        Some(available) => {
-            let needs = sessions * AGENT_MEMORY_MIB;
-            let verdict = if needs > available { Verdict::Warning } else { Verdict::Ok };
-            findings.add("memory", verdict, format!("{available} MiB available; {sessions} agents need about {needs} MiB"));
-        }
-        None => findings.add("memory", Verdict::Warning, "cannot be read"),
-    }
-    if let Some(ptys) = number("/proc/sys/kernel/pty/max") {
-        let verdict = if sessions + 16 > ptys { Verdict::Error } else { Verdict::Ok };
-        findings.add("pseudo-terminals", verdict, format!("{ptys} allowed, {sessions} declared"));
-    }
-    // A clock that is off makes resets come early or late; what can be told without asking anybody is whether it is nonsense.
-    let now = Timestamp::now();
-    let built = PathBuf::from("/proc/self/exe").metadata().and_then(|metadata| metadata.modified()).ok();
-    let behind = built.and_then(|built| Timestamp::try_from(built).ok()).is_some_and(|built| now < built);
-    let verdict = if behind { Verdict::Error } else { Verdict::Ok };
-    let note = if behind { ", which is before this program was installed; set the clock" } else { "" };
-    findings.add("clock", verdict, format!("{now:.0}{note}"));
 }
 
 fn memory_mib() -> Option<u64> {
@@ -300,3 +327,6 @@ fn memory_mib() -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,11 @@ use jiff::Timestamp;
 
 use super::{block_on, request};
 use crate::{
-    cli::{CliError, Context, Exit, args::StatusArgs, render},
+    cli::{
+        CliError, Context, Exit,
+        args::{Output, StatusArgs},
+        render,
+    },
     engine::{Answer, Command},
     host::real::Station,
     model::{ConditionKind, Truth},
@@ -31,14 +35,28 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
             context.out.show(args.output.output, &status, |wide| render::status::status(&status, Timestamp::now(), wide))?;
             return Ok(if is_degraded(&status) { Exit::Degraded } else { Exit::Ok });
         }
-        let text = render::status::status(&status, Timestamp::now(), false);
-        if text != shown {
-            // Home, the text, then clear what is left of the former one: nothing flickers.
-            context.out.print(&format!("\x1b[H\x1b[2J{text}"))?;
-            shown = text;
+        match args.output.output {
+            // A program gets each look, and one document stays one line.
+            Output::Json => context.out.print(&format!("{}\n", line(&status)?))?,
+            Output::Yaml => {
+                context.out.print("---\n")?;
+                context.out.show(Output::Yaml, &status, |_| String::new())?;
+            }
+            form @ (Output::Table | Output::Wide) => {
+                let text = render::status::status(&status, Timestamp::now(), matches!(form, Output::Wide));
+                if text != shown {
+                    // Home, the text, then clear what is left of the former one: nothing flickers.
+                    context.out.print(&format!("\x1b[H\x1b[2J{text}"))?;
+                    shown = text;
+                }
+            }
         }
         std::thread::sleep(WATCH_EVERY);
     }
+}
+
+fn line(status: &Status) -> Result<String, CliError> {
+    serde_json::to_string(status).map_err(|error| CliError::Internal(error.to_string()))
 }
 
 /// The status, from the daemon or from a look of our own.

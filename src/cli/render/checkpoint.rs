@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{escape, paint, paragraph, relative, style, table};
 use crate::{
     cli::commands::checkpoint::{ListedCheckpoint, ShownCheckpoint},
+    model::shell_word,
     observed::{Checkpoint, GitState},
     spec::Spec,
 };
@@ -114,20 +115,14 @@ fn git_words(git: &GitState) -> String {
 
 /// The command that takes the conversation up, for a shell.
 pub fn resume_command(spec: &Spec, home: &Path, checkpoint: &Checkpoint) -> String {
-    let command: Vec<_> = spec.agent.command.iter().map(|word| quote(word)).collect();
+    let command: Vec<_> = spec.agent.command.iter().map(|word| shell_word(word)).collect();
     format!(
         "cd {} && CLAUDE_CONFIG_DIR={} {} --resume {}",
-        quote(&checkpoint.workdir.to_string_lossy()),
-        quote(&home.to_string_lossy()),
+        shell_word(&checkpoint.workdir.to_string_lossy()),
+        shell_word(&home.to_string_lossy()),
         command.join(" "),
         checkpoint.conversation
     )
-}
-
-/// One word of a POSIX shell, in quotes where it needs them.
-fn quote(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -135,15 +130,12 @@ mod tests {
     use super::*;
     use crate::{
         observed::{CheckpointCause, CheckpointId, ToolAtHand, TranscriptMark},
-        plan::{
-            checkpoints::draft,
-            tests::world::{World, at, session},
-        },
+        plan::tests::world::{World, at, session},
     };
 
     /// One with everything in it, also what wants to look like something else.
     fn checkpoint(world: &World) -> Checkpoint {
-        let draft = draft(&world.spec, &world.seen, &world.memory, &session("s-0"), CheckpointCause::TurnEnded, at(-90));
+        let draft = world.draft("s-0", CheckpointCause::TurnEnded, -90);
         let path = "/shared/projects/-work/x.jsonl".into();
         Checkpoint {
             transcript: Some(TranscriptMark { path, device: 1, inode: 2, length: 4_711, tail: String::new() }),

@@ -188,6 +188,27 @@ fn an_explanation() {
     insta::assert_snapshot!("explain-bare", plain(&explain::explain(&bare, at(0).wall)));
 }
 
+#[test]
+fn an_account_is_explained_with_the_date_of_its_login() {
+    let mut world = World::converged(1);
+    for (name, days) in [("primary", 30), ("backup", 2)] {
+        world.home(name).login = LoginView::Valid { expires_at: Some(at(days * 86_400).wall) };
+    }
+    let status = status_of(&world, &SpecState::default());
+    let explained = status.accounts.iter().map(|row| {
+        let explanation = Explanation {
+            object: ObjectRef::Account(row.name.clone()),
+            evidence: Vec::new(),
+            conditions: row.conditions.clone(),
+            planned: Vec::new(),
+            waiting: Vec::new(),
+            events: Vec::new(),
+        };
+        plain(&explain::explain(&explanation, at(0).wall))
+    });
+    insta::assert_snapshot!("explain-logins", explained.collect::<Vec<_>>().join("\n"));
+}
+
 /// Whatever stands in a file, a title or an error: no line of ours is forged, and the terminal is not touched.
 #[test]
 fn hostile_text() {

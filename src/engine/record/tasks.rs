@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 
 use crate::{
-    model::{EventReason, ObjectRef, Severity, TaskId},
-    observed::Marker,
-    plan::{Action, AttemptVerdict, Effect, Memory, MemoryChange, QueueChange, TaskAttempt, TaskRecord, Verb},
+    model::{EventReason, Now, ObjectRef, Severity, TaskId},
+    observed::{Marker, Snapshot},
+    plan::{
+        Action, AttemptVerdict, Effect, Happened, Memory, MemoryChange, Outcome, QueueChange, TaskAttempt, TaskRecord, Verb, tasks::Untyped,
+    },
 };
 
 /// Attempts of a task that are remembered; the oldest go first.
@@ -18,12 +20,8 @@ pub(crate) fn changes(object: &ObjectRef, effect: &Effect, memory: &Memory, at: 
     match effect {
         Effect::Queue { change: QueueChange::Finish { .. } | QueueChange::Fail { .. }, .. } => forget(task, memory),
         Effect::Queue { change: QueueChange::Release { .. }, .. } => {
-            let last = record.filter(|record| record.open().is_none()).and_then(|record| record.attempts.last());
-            let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
-            match how {
-                Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished) => forget(task, memory),
-                _ => Vec::new(),
-            }
+            let is_over = record.and_then(TaskRecord::last_verdict).is_some_and(AttemptVerdict::ends_task);
+            if is_over { forget(task, memory) } else { Vec::new() }
         }
         _ => after_doubt(object, effect, memory, at),
     }
@@ -38,21 +36,45 @@ pub(crate) fn after_doubt(object: &ObjectRef, effect: &Effect, memory: &Memory, 
         Effect::Queue { change: QueueChange::Claim { marker, .. }, .. } => {
             claimed(record, marker, memory).map(|record| MemoryChange::PutTask(task.clone(), record)).into_iter().collect()
         }
-        Effect::TypePrompt { process, claim, .. } => {
+        Effect::TypePrompt { claim, .. } => {
             let Some(mut record) = record.filter(|record| record.open().is_some()).cloned() else { return Vec::new() };
             let Some(attempt) = record.attempts.last_mut() else { return Vec::new() };
-            if *claim == attempt.claim.again() && attempt.follow_ups == 0 {
-                (attempt.follow_ups, attempt.typed, attempt.taken_at) = (1, 0, None);
-            } else if *claim != attempt.prompt_claim() {
+            let present = attempt.prompt_claim();
+            if *claim == present.again() {
+                // Only a turn that came to its end by itself uses the question up.
+                let asked = if attempt.cut_off_at.take().is_some() { &mut attempt.resumed } else { &mut attempt.follow_ups };
+                *asked = asked.saturating_add(1);
+                (attempt.typed, attempt.taken_at) = (0, None);
+            } else if *claim != present {
                 return Vec::new();
             }
             attempt.typed = attempt.typed.saturating_add(1);
             attempt.typed_at = Some(at);
-            attempt.process = Some(*process);
             vec![MemoryChange::PutTask(task.clone(), record)]
         }
         _ => Vec::new(),
     }
+}
+
+/// Which sessions could not be typed into, after a batch of prompts; `None` when nothing changed.
+pub(crate) fn untyped<'a>(
+    done: impl Iterator<Item = (&'a Effect, &'a Outcome)>,
+    memory: &Memory,
+    seen: &Snapshot,
+    now: Now,
+) -> Option<MemoryChange> {
+    let mut next = memory.untyped.clone();
+    for (effect, outcome) in done {
+        let Effect::TypePrompt { session, process, .. } = effect else { continue };
+        match outcome.failure().filter(|failure| failure.happened == Happened::No) {
+            Some(failure) => {
+                let untyped = Untyped::after(memory, seen, session, *process, failure.message(), now);
+                drop(next.insert(session.clone(), untyped));
+            }
+            None => drop(next.remove(session)),
+        }
+    }
+    (next != memory.untyped).then_some(MemoryChange::SetUntyped(next))
 }
 
 /// The record with the attempt that a marker begins; `None` when it is there already.
@@ -83,7 +105,8 @@ pub(super) fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<
     let told = match effect {
         Effect::TypePrompt { claim, .. } => {
             let attempt = record.and_then(TaskRecord::open)?;
-            return (attempt.follow_ups == 0 && *claim == attempt.claim.again()).then_some((EventReason::TaskFollowedUp, Severity::Normal));
+            let reason = if attempt.cut_off_at.is_some() { EventReason::TaskResumed } else { EventReason::TaskFollowedUp };
+            return (*claim == attempt.prompt_claim().again()).then_some((reason, Severity::Normal));
         }
         Effect::Queue { change, .. } => match change {
             QueueChange::Claim { .. } => (EventReason::TaskClaimed, Severity::Normal),

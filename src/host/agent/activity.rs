@@ -1,7 +1,11 @@
 //! What an agent is doing, combined from what is known of it, with the evidence.
 //!
-//! The best source that says something decides: the process, the CLI's register, the hooks, the status file. What the others say is kept beside
-//! it. The hooks and the status file are asked only where the register is silent, and only while they are fresh.
+//! The best source that says something decides: the CLI's register, the hooks, the status file, the screen. What the others say is kept beside
+//! it. The lesser ones are asked only where the register is silent, and only while they are fresh.
+//!
+//! # Guarantees
+//! What a screen alone shows disturbs nothing: it makes an agent neither idle nor limited nor logged out for whoever decides, since it can draw
+//! what it likes. It is told to people as what it is.
 
 use std::time::Duration;
 
@@ -9,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     model::Activity,
-    observed::{ActivitySign, ActivitySource, RegisterStatus, RegisterView},
+    observed::{ActivitySign, ActivitySource, AgentView, RegisterStatus, RegisterView, ScreenView, Shown},
 };
 
 /// How long a process may live without a register entry before it is taken to be held up by a dialog at start-up.
@@ -28,11 +32,9 @@ const AHEAD: Duration = Duration::from_secs(2);
 /// (facts/claude-code.md, section 5.4), and whoever gives it work before would be in its way.
 const GOES_ON: SignedDuration = SignedDuration::from_mins(2);
 
-/// All that bears on an agent's activity.
+/// All that bears on the activity of an agent that lives, but its screen.
 #[derive(Debug, Clone, Copy)]
 pub struct Signs<'a> {
-    /// Whether the agent's process lives (a zombie does not); `None` when that is not known.
-    pub alive: Option<bool>,
     /// How long ago the process started.
     pub age: Duration,
     /// The register.
@@ -101,15 +103,6 @@ pub struct Judgement {
 /// The register shows `idle` also while it waits for a limit to reset and after the login died, and `waiting` for the menu that a weekly
 /// limit opens (sections 4 and 5.4): both are told apart here. A limit whose reset has passed no longer counts.
 pub fn judge(signs: &Signs<'_>, now: Timestamp) -> Judgement {
-    let by_process = |activity, says: &str| {
-        let sign = ActivitySign { source: ActivitySource::Process, activity, says: says.to_owned(), at: None };
-        Judgement { activity, since: None, evidence: vec![sign], timed: false }
-    };
-    match signs.alive {
-        None => return by_process(Activity::Unknown, "cannot be looked at"),
-        Some(false) => return by_process(Activity::Exited, "ended"),
-        Some(true) => {}
-    }
     let words = [(ActivitySource::Hook, signs.hook), (ActivitySource::StatusFile, signs.status_file)];
     let mut words: Vec<(ActivitySource, &Word)> =
         words.into_iter().filter_map(|(source, word)| Some((source, word.filter(|word| word.counts(signs.age, now))?))).collect();
@@ -141,16 +134,51 @@ pub fn judge(signs: &Signs<'_>, now: Timestamp) -> Judgement {
     let by_word = evidence.first().is_some_and(|first| first.source > ActivitySource::Transcript);
     let activity = combined(plain, signs, now);
     if activity != plain {
-        let (says, at) = if activity == Activity::LoggedOut {
-            ("the login was refused".to_owned(), None)
-        } else {
-            (signs.limit_until.map_or_else(String::new, |until| format!("a limit was hit until {until:.0}")), None)
+        let says = match (activity, signs.limit_until) {
+            (Activity::LimitHit, Some(until)) => format!("a limit was hit until {until:.0}"),
+            _ => "the login was refused".to_owned(),
         };
-        evidence.insert(0, ActivitySign { source: ActivitySource::Transcript, activity, says, at });
+        evidence.insert(0, ActivitySign { source: ActivitySource::Transcript, activity, says, at: None });
     }
     evidence.extend(words.into_iter().map(|(source, word)| word.sign(source)));
     let timed = by_word || matches!(activity, Activity::Starting | Activity::LimitHit | Activity::Unknown);
     Judgement { activity, since, evidence, timed }
+}
+
+/// Adds to what is known of an agent what its screen shows. Where no other source has a word the screen tells what the agent does.
+///
+/// A dialog waits for somebody and a turn that runs is not disturbed: that much is taken from it. An input box at rest, a limit or a login that
+/// is only read from it leaves the agent unknown.
+pub fn see(agent: &mut AgentView, screen: ScreenView, now: Timestamp) {
+    let sign = sign_of(&screen);
+    let is_dialog = screen.shows.is_dialog();
+    agent.screen = Some(screen);
+    let Some(sign) = sign else { return };
+    let is_silent = agent.register.is_none() && agent.evidence.first().is_some_and(|first| first.source == ActivitySource::Register);
+    let is_fresh = sign.at.is_some_and(|at| Duration::try_from(now.duration_since(at)).is_ok_and(|old| old <= FRESH));
+    if !(is_silent && is_fresh) {
+        agent.evidence.push(sign);
+        return;
+    }
+    agent.activity = match sign.activity {
+        Activity::Working => Activity::Working,
+        _ if is_dialog => Activity::NeedsInput,
+        _ => Activity::Unknown,
+    };
+    agent.evidence.insert(0, sign);
+}
+
+/// What a screen says of the activity; `None` for one that shows nothing that is known.
+fn sign_of(screen: &ScreenView) -> Option<ActivitySign> {
+    let activity = match screen.shows {
+        Shown::Unknown => return None,
+        Shown::Working => Activity::Working,
+        Shown::InputBox { .. } => Activity::Idle,
+        Shown::LimitMenu { .. } | Shown::LimitWait { .. } => Activity::LimitHit,
+        Shown::Login | Shown::LoginExpired | Shown::NotLoggedIn => Activity::LoggedOut,
+        _ => Activity::NeedsInput,
+    };
+    Some(ActivitySign { source: ActivitySource::Pane, activity, says: screen.shows.to_string(), at: Some(screen.seen_at) })
 }
 
 fn by_register(entry: &RegisterView) -> Activity {
@@ -210,7 +238,6 @@ mod tests {
     }
 
     const ALIVE: Signs<'_> = Signs {
-        alive: Some(true),
         age: Duration::from_hours(1),
         register: Register::Unreadable,
         hook: None,
@@ -275,19 +302,99 @@ mod tests {
     }
 
     #[test]
-    fn the_process_comes_first() {
+    fn a_process_without_an_entry_is_starting_for_a_while() {
         let idle = entry(RegisterStatus::Idle, None);
-        let base = Signs { age: START_UP * 10, register: Register::Entry(&idle), ..ALIVE };
-        for (alive, age, register, expected) in [
-            (None, base.age, base.register, Activity::Unknown),
-            (Some(false), base.age, base.register, Activity::Exited),
-            (Some(false), Duration::ZERO, Register::Unreadable, Activity::Exited),
-            (Some(true), base.age, Register::Unreadable, Activity::Unknown),
-            (Some(true), Duration::ZERO, Register::Absent, Activity::Starting),
-            (Some(true), START_UP, Register::Absent, Activity::NeedsInput),
-            (Some(true), Duration::ZERO, base.register, Activity::Idle),
+        for (age, register, expected) in [
+            (ALIVE.age, Register::Unreadable, Activity::Unknown),
+            (Duration::ZERO, Register::Unreadable, Activity::Unknown),
+            (Duration::ZERO, Register::Absent, Activity::Starting),
+            (START_UP, Register::Absent, Activity::NeedsInput),
+            (Duration::ZERO, Register::Entry(&idle), Activity::Idle),
         ] {
-            assert_eq!(seen(Signs { alive, age, register, ..base }), expected, "{alive:?} {age:?} {register:?}");
+            assert_eq!(seen(Signs { age, register, ..ALIVE }), expected, "{age:?} {register:?}");
+        }
+    }
+
+    /// The agent of these signs, whose screen showed this so many seconds ago.
+    fn looked_at(signs: Signs<'_>, shows: Shown, ago: u64) -> AgentView {
+        let judged = judge(&signs, NOW);
+        let register = match signs.register {
+            Register::Entry(entry) => Some(entry.clone()),
+            Register::Absent | Register::Unreadable => None,
+        };
+        let mut agent = AgentView {
+            process: None,
+            death: None,
+            home: None,
+            register,
+            started: None,
+            activity: judged.activity,
+            activity_since: judged.since,
+            context_tokens: None,
+            prompts: Vec::new(),
+            turn_ended_at: None,
+            turn_cut_off_at: None,
+            evidence: judged.evidence,
+            screen: None,
+        };
+        see(&mut agent, ScreenView { shows, lines: Vec::new(), seen_at: NOW - Duration::from_secs(ago), at_rest: true }, NOW);
+        agent
+    }
+
+    #[test]
+    fn a_screen_tells_what_an_agent_does_that_is_silent_and_disturbs_nothing() {
+        use Activity::{Idle, LimitHit, LoggedOut, NeedsInput, Unknown, Working};
+        let young = Duration::from_secs(12);
+        for register in [Register::Absent, Register::Unreadable] {
+            for (age, shows, told, decided) in [
+                (young, Shown::Trust { directory: None }, NeedsInput, NeedsInput),
+                (START_UP, Shown::Bypass, NeedsInput, NeedsInput),
+                (START_UP, Shown::Working, Working, Working),
+                (START_UP, Shown::InputBox { draft: false }, Idle, Unknown),
+                (young, Shown::InputBox { draft: true }, Idle, Unknown),
+                (START_UP, Shown::LimitMenu { limit: None }, LimitHit, NeedsInput),
+                (START_UP, Shown::LimitWait { until: None }, LimitHit, Unknown),
+                (START_UP, Shown::Login, LoggedOut, NeedsInput),
+                (START_UP, Shown::NotLoggedIn, LoggedOut, Unknown),
+                (START_UP, Shown::LoginExpired, LoggedOut, Unknown),
+            ] {
+                let agent = looked_at(Signs { age, register, ..ALIVE }, shows.clone(), 3);
+                assert_eq!((agent.told_activity(), agent.activity), (told, decided), "{shows:?} {register:?}");
+                assert!(!agent.activity.is_quiet(), "{shows:?}");
+                assert_eq!(agent.activity_since, None);
+                let first = &agent.evidence[0];
+                assert_eq!((first.source, first.at), (ActivitySource::Pane, Some(NOW - Duration::from_secs(3))));
+                assert_eq!(agent.evidence[1].source, ActivitySource::Register);
+            }
+        }
+    }
+
+    #[test]
+    fn a_screen_only_agrees_or_disagrees_where_another_source_has_a_word() {
+        let (idle, waiting) = (entry(RegisterStatus::Idle, None), entry(RegisterStatus::Waiting, Some("dialog open")));
+        let (working, old) = (word(Activity::Working, 10), word(Activity::Working, 600));
+        for (signs, expected) in [
+            (Signs { register: Register::Entry(&idle), ..ALIVE }, Activity::Idle),
+            (Signs { register: Register::Entry(&waiting), ..ALIVE }, Activity::NeedsInput),
+            (Signs { hook: Some(&working), ..ALIVE }, Activity::Working),
+            (Signs { status_file: Some(&working), register: Register::Absent, ..ALIVE }, Activity::Working),
+        ] {
+            let agent = looked_at(signs, Shown::LimitWait { until: None }, 1);
+            assert_eq!((agent.activity, agent.told_activity()), (expected, expected), "{signs:?}");
+            assert_eq!(agent.evidence.last().map(|sign| sign.source), Some(ActivitySource::Pane));
+        }
+        let agent = looked_at(Signs { hook: Some(&old), ..ALIVE }, Shown::Working, 1);
+        assert_eq!((agent.activity, agent.evidence[0].source), (Activity::Working, ActivitySource::Pane), "a word that is too old is none");
+    }
+
+    #[test]
+    fn a_screen_that_is_old_or_not_known_decides_nothing() {
+        let absent = Signs { register: Register::Absent, ..ALIVE };
+        let agent = looked_at(absent, Shown::Unknown, 0);
+        assert_eq!((agent.activity, agent.evidence.len()), (Activity::NeedsInput, 1));
+        for ago in [FRESH.as_secs() + 1, u64::from(u32::MAX)] {
+            let agent = looked_at(absent, Shown::Working, ago);
+            assert_eq!((agent.activity, agent.told_activity()), (Activity::NeedsInput, Activity::NeedsInput), "{ago}");
         }
     }
 

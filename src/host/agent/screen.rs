@@ -10,7 +10,7 @@
 //! The wording of CLI 2.1.330, captured in `tests/fixtures/screens`.
 //!
 //! # Does not
-//! Say what an agent does: its register does. A screen explains it.
+//! Say what an agent does: that is judged from all that is known ([`super::activity`]). A screen explains it.
 
 use super::{
     cells::rows,
@@ -33,6 +33,11 @@ pub fn read(captured: &str) -> (Shown, Vec<String>) {
     (shows, last_lines(&texts))
 }
 
+/// What the CLI says while a turn runs, near its input box: in the line of its spinner, or below the box.
+const WORKS: &str = "esc to interrupt";
+/// How far above the box: a hint or a list may stand between.
+const NEAR: usize = 4;
+
 /// What the CLI says directly above and below its input box.
 fn around_box(texts: &[String], at: usize, found: &InputBox) -> Shown {
     let (above, below) = texts.split_at(at);
@@ -43,7 +48,11 @@ fn around_box(texts: &[String], at: usize, found: &InputBox) -> Shown {
     if below.iter().any(|text| text.contains("Not logged in · ")) {
         return Shown::NotLoggedIn;
     }
-    let last = above.iter().rev().map(|text| text.trim()).find(|text| !text.is_empty());
+    let mut said = above.iter().rev().map(|text| text.trim()).filter(|text| !text.is_empty());
+    if below.iter().any(|text| text.contains(WORKS)) || said.clone().take(NEAR).any(|text| text.contains(WORKS)) {
+        return Shown::Working;
+    }
+    let last = said.next();
     match last.and_then(|text| text.strip_prefix(['●', '⎿'])).map(str::trim) {
         Some(text) if text.starts_with("Login expired · ") => Shown::LoginExpired,
         Some(text) if text.starts_with("Not logged in · ") => Shown::NotLoggedIn,
@@ -349,6 +358,21 @@ mod tests {
         let long = (0..40).fold(String::new(), |text, n| text + &format!("line {n}\n───\n"));
         let (_, lines) = read(&long);
         assert_eq!((lines.len(), lines[0].as_str(), lines[LINES - 1].as_str()), (LINES, "line 28", "line 39"));
+    }
+
+    #[test]
+    fn a_turn_that_runs_is_told_from_a_box_at_rest() {
+        let foot = format!("{RULE}\n❯ \n{RULE}\n  mode");
+        for (screen, works) in [
+            (format!("✻ Brewing… (12s · ↓ 61 tokens · esc to interrupt)\n\n{foot}"), true),
+            (format!("✻ Brewing… (12s · esc to interrupt)\n  ⎿ Tip: rest\n\n{foot}"), true),
+            (format!("● words\n\n{foot} · esc to interrupt"), true),
+            (format!("press esc to interrupt\n● one\n● two\n● three\n● four\n{foot}"), false),
+            (format!("● words\n{foot} · ? for shortcuts"), false),
+        ] {
+            let expected = if works { Shown::Working } else { Shown::InputBox { draft: false } };
+            assert_eq!(shows(&screen), expected, "{screen}");
+        }
     }
 
     #[test]

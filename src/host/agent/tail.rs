@@ -28,6 +28,8 @@ pub struct TailFacts {
     pub limit: Option<LimitRecord>,
     /// When the login was refused; `None` once an answer came after it.
     pub login_refused: Option<Timestamp>,
+    /// When an error of the API cut off the last turn, whichever error; `None` once a prompt or an answer came after it.
+    pub cut_off: Option<Timestamp>,
     /// The last prompt, cut.
     pub prompt: Option<String>,
     /// When it was given, if its own record says so.
@@ -169,12 +171,16 @@ impl TailFacts {
         let ours = ["<command-name>", "<local-command", "<task-notification>"].iter().any(|mark| text.starts_with(mark));
         if !ours && record["isMeta"] != true && record["isCompactSummary"] != true {
             self.interrupted = false;
+            self.cut_off = None;
             self.absorb_prompt(typed, json::instant(&record["timestamp"]));
         }
     }
 
     fn absorb_error(&mut self, record: &Value) {
         let Some(at) = json::instant(&record["timestamp"]) else { return };
+        if record["isSidechain"] != true {
+            self.cut_off = Some(at);
+        }
         match record["error"].as_str() {
             Some("authentication_failed") => self.login_refused = Some(at),
             // A plain 429 is called `rate_limit` too, but has no limits with it; it passes by itself.
@@ -202,6 +208,7 @@ impl TailFacts {
             return;
         }
         self.interrupted = false;
+        self.cut_off = None;
         self.context_tokens = context_tokens(&message["usage"]).or(self.context_tokens);
         for part in message["content"].as_array().map_or(&[][..], Vec::as_slice) {
             match (part["type"].as_str(), part["id"].as_str()) {

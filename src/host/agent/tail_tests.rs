@@ -43,6 +43,7 @@ fn the_end_of_a_limited_conversation_is_understood() {
         TailFacts {
             limit: Some(limit.clone()),
             login_refused: None,
+            cut_off: Some(at("2026-11-22T10:41:07.120Z")),
             prompt: Some("now run the tests".to_owned()),
             prompt_at: Some(at("2026-11-22T10:40:00Z")),
             tool: Some(ToolCall { id: "toolu_02".to_owned(), name: "Bash".to_owned(), finished: true }),
@@ -55,6 +56,19 @@ fn the_end_of_a_limited_conversation_is_understood() {
     let usage = limit.usage().expect("a known window");
     let reading = &usage.windows[&WindowKind::FiveHour];
     assert_eq!((reading.used, reading.resets_at, reading.measured_at), (Percent::FULL, limit.resets_at, limit.at));
+}
+
+#[test]
+fn a_turn_is_cut_off_by_any_error_until_a_prompt_or_an_answer_comes() {
+    let overloaded = failure(&json!({ "error": "overloaded" }));
+    let cut_off = |rest: &[Value]| records(&[&[user(&json!("do it")), overloaded.clone()], rest].concat()).cut_off;
+    assert_eq!(cut_off(&[]), Some(at("2026-11-22T10:00:00Z")));
+    assert_eq!(cut_off(&[user(&json!("<local-command-stdout>"))]), Some(at("2026-11-22T10:00:00Z")), "nobody said anything");
+    assert_eq!(cut_off(&[user(&json!("go on"))]), None);
+    assert_eq!(cut_off(&[answer(&json!([]), 5)]), None);
+    let mut aside = overloaded.clone();
+    aside["isSidechain"] = json!(true);
+    assert_eq!(records(&[user(&json!("do it")), aside]).cut_off, None, "a subagent's error is its own");
 }
 
 #[test]

@@ -9,14 +9,12 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::CheckpointError;
 use crate::{
-    model::{PoolName, SessionName},
+    model::{PoolName, SessionName, later},
     observed::{BadCheckpoint, Checkpoint, CheckpointId},
 };
 
@@ -65,7 +63,7 @@ pub fn keep(state: &Path, checkpoint: &Checkpoint) -> Result<Kept, CheckpointErr
         return Ok(Kept { id, written: false, refused });
     }
     // The clock may have been set back: what is newest must also sort last.
-    let after = names.last().map(|last| last.taken_at().saturating_add(MILLISECOND).unwrap_or(Timestamp::MAX));
+    let after = names.last().map(|last| later(last.taken_at(), MILLISECOND));
     let at = after.map_or(checkpoint.taken_at, |after| after.max(checkpoint.taken_at));
     let id = CheckpointId::new(at, &digest);
     write(&place, &path, &id, &checkpoint.encode())?;

@@ -15,7 +15,7 @@ use crate::{
     model::{AccountName, ProcessId},
 };
 
-use super::{Kind, Message, Origin, operator_line, pool_line, spool, status_file, status_line};
+use super::{Kind, Message, Origin, at_work, operator_line, pool_line, spool, status_file, status_line};
 
 /// The largest input that is read: a prompt with pasted files.
 const INPUT: u64 = 8 * 1024 * 1024;
@@ -41,8 +41,9 @@ pub fn run_hook(event: &str, input: impl Read, origin: Origin, now: Timestamp, s
     let kind = Kind::Hook(event.clone());
     let message = Message { kind, process: origin.process, home: origin.home, at: now, answered_at: None, report };
     let delivery = deliver(socket, Some(spool), &message);
-    if let (Some(cwd), Some(session)) = (&message.report.cwd, &origin.session) {
-        status_file::note(cwd, session, &event, &message.report, now);
+    if let Some(session) = &origin.session {
+        let at_work = at_work::read(&at_work::path(socket)).remove(session);
+        status_file::note(message.report.cwd.as_deref(), at_work.as_deref(), session, &event, &message.report, now);
     }
     delivery
 }

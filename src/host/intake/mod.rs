@@ -11,6 +11,7 @@
 //! Decide what a message means. Messages may come twice, late, or out of order between socket and spool: each carries its own time and
 //! the process that it is about, and a fresh look counts more than any of them.
 
+pub mod at_work;
 mod call;
 mod error;
 mod message;

@@ -6,6 +6,9 @@
 //! `.agent-queue` of our own user, that is no symlink, is written to, and in it nothing but `status.json` and the draft beside it. What is read
 //! is bounded; a file that is broken, half written, or anything but a file says nothing.
 //!
+//! The project of an agent is the nearest directory at or above its own that has a queue. It is looked for only in directories of our own user
+//! on one file system.
+//!
 //! # Assumes
 //! Others that write the file replace it as well (`mv`), so that nobody reads half of it.
 //!
@@ -49,6 +52,8 @@ const LIMIT: u64 = 64 * 1024;
 const MARKER: u64 = 4096;
 /// How many entries of an inbox are looked at for the task of a claim.
 const ENTRIES: usize = 1024;
+/// How many directories are looked at for a queue, from an agent's own upwards.
+const LEVELS: usize = 32;
 /// How many sessions are kept.
 const SESSIONS: usize = 200;
 /// A session that has not said anything for so long is forgotten.
@@ -57,24 +62,16 @@ const FORGOTTEN: Duration = Duration::from_hours(24);
 const TURN: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What `.agent-queue/status.json` holds. A script may write it too: `state` and `heartbeat` are enough.
+/// What `.agent-queue/status.json` holds. A script may write it too: `state`, `session` and `heartbeat` are enough. Without a session it is about
+/// nobody, as it is once every agent has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentStatus {
-    /// `working` while any session works here, else `idle`.
-    pub state: AgentState,
-    /// The session that the other fields are about: the one that works, or the one that spoke last.
+    /// What is said of that session, or of all that work here when none is named.
+    #[serde(flatten)]
+    pub first: SessionStatus,
+    /// The session that the fields beside this one are about: the one that works, or the one that spoke last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionName>,
-    /// The task that it works on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskName>,
-    /// When this was last known to be so.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub heartbeat: Timestamp,
-    /// Since when the state is so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub since: Option<Timestamp>,
     /// Each session by name, when several work here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sessions: BTreeMap<SessionName, SessionStatus>,
@@ -83,7 +80,7 @@ pub struct AgentStatus {
 /// One session in [`AgentStatus`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionStatus {
-    /// Whether a turn runs.
+    /// `working` while a turn runs, else `idle`.
     pub state: AgentState,
     /// The task that it works on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,8 +109,7 @@ impl AgentStatus {
     fn into_sessions(self) -> BTreeMap<SessionName, SessionStatus> {
         let mut sessions = self.sessions;
         if let Some(session) = self.session {
-            let status = SessionStatus { state: self.state, task: self.task, heartbeat: self.heartbeat, since: self.since };
-            sessions.entry(session).or_insert(status);
+            sessions.entry(session).or_insert(self.first);
         }
         sessions
     }
@@ -121,20 +117,32 @@ impl AgentStatus {
     /// The file of these sessions.
     fn of(sessions: BTreeMap<SessionName, SessionStatus>, now: Timestamp) -> Self {
         let Some((name, first)) = sessions.iter().max_by_key(|(_, status)| (status.state, status.heartbeat)) else {
-            return Self { state: AgentState::Idle, session: None, task: None, heartbeat: now, since: None, sessions };
+            let first = SessionStatus { state: AgentState::Idle, task: None, heartbeat: now, since: None };
+            return Self { first, session: None, sessions };
         };
-        let (session, first) = (Some(name.clone()), first.clone());
+        let (first, session) = (first.clone(), Some(name.clone()));
         let sessions = if sessions.len() > 1 { sessions } else { BTreeMap::new() };
-        Self { state: first.state, session, task: first.task, heartbeat: first.heartbeat, since: first.since, sessions }
+        Self { first, session, sessions }
     }
 }
 
-/// Notes in the queue of the directory `cwd`, if it has one, what a hook of `session` said. Whatever goes wrong, nothing is said about it.
-pub(super) fn note(cwd: &Path, session: &SessionName, event: &str, report: &Report, now: Timestamp) {
-    let Some(queue) = open_queue(cwd) else { return };
+/// Notes what a hook of `session` said, in the project that its agent is in and in the one whose task it has, if that is another. Whatever goes
+/// wrong, nothing is said about it.
+pub(super) fn note(cwd: Option<&Path>, at_work: Option<&Path>, session: &SessionName, event: &str, report: &Report, now: Timestamp) {
+    let mut noted = Vec::new();
+    for queue in [cwd.and_then(queue_above), at_work.and_then(open_queue)].into_iter().flatten() {
+        let identity = rustix::fs::fstat(&queue).map(|found| (found.st_dev, found.st_ino)).ok();
+        if !noted.contains(&identity) {
+            note_in(&queue, session, event, report, now);
+        }
+        noted.push(identity);
+    }
+}
+
+fn note_in(queue: &OwnedFd, session: &SessionName, event: &str, report: &Report, now: Timestamp) {
     let Some(mut draft) = take_turn(queue.as_fd()) else { return };
     let before = read_at(queue.as_fd(), FILE, LIMIT);
-    if before.is_none() && rustix::fs::statat(&queue, FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| !is_file(found.st_mode)) {
+    if before.is_none() && rustix::fs::statat(queue, FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| !is_file(found.st_mode)) {
         // Somebody put something else there.
         return;
     }
@@ -151,7 +159,7 @@ pub(super) fn note(cwd: &Path, session: &SessionName, event: &str, report: &Repo
     text.push(b'\n');
     if draft.set_len(0).and_then(|()| draft.write_all(&text)).is_ok() {
         // No sync: after a crash of the machine no agent runs, and a torn file says nothing.
-        let _ = rustix::fs::renameat(&queue, DRAFT, &queue, FILE);
+        let _ = rustix::fs::renameat(queue, DRAFT, queue, FILE);
     }
 }
 
@@ -188,29 +196,62 @@ fn update(
     sessions.insert(session.clone(), SessionStatus { state, task, heartbeat: now, since });
 }
 
-/// What the status file of the project at `path` says of `session`.
-pub fn read(path: &Path, session: &SessionName) -> Option<Word> {
-    let queue = open_queue(path)?;
-    let status = parse(&read_at(queue.as_fd(), FILE, LIMIT)?)?.into_sessions().remove(session)?;
+/// What the status file of the project that `path` is in says of each session.
+pub fn read_all(path: &Path) -> BTreeMap<SessionName, Word> {
+    let read = || parse(&read_at(queue_above(path)?.as_fd(), FILE, LIMIT)?);
+    let sessions = read().map(AgentStatus::into_sessions).unwrap_or_default();
+    sessions.into_iter().map(|(name, status)| (name, word_of(status))).collect()
+}
+
+fn word_of(status: SessionStatus) -> Word {
     let (activity, state) = match status.state {
         AgentState::Idle => (Activity::Idle, "idle"),
         AgentState::Working => (Activity::Working, "working"),
     };
     let says = status.task.map_or_else(|| state.to_owned(), |task| format!("{state} on {task}"));
-    Some(Word { activity, says, at: status.heartbeat, since: status.since.unwrap_or(status.heartbeat) })
+    Word { activity, says, at: status.heartbeat, since: status.since.unwrap_or(status.heartbeat) }
 }
 
 fn parse(bytes: &[u8]) -> Option<AgentStatus> {
     serde_json::from_slice(bytes).ok()
 }
 
-/// The queue's directory, if it is one of ours.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+fn open_directory(path: &Path) -> Option<OwnedFd> {
+    rustix::fs::openat(CWD, path, OFlags::PATH | DIRECTORY, Mode::empty()).ok()
+}
+
+/// The queue's directory of a project, if it is one of ours.
 fn open_queue(project: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let project = rustix::fs::openat(CWD, project, OFlags::PATH | flags, Mode::empty()).ok()?;
-    let queue = rustix::fs::openat(&project, QUEUE, OFlags::NOFOLLOW | flags, Mode::empty()).ok()?;
-    let owner = rustix::fs::fstat(&queue).ok()?.st_uid;
-    (owner == rustix::process::geteuid().as_raw()).then_some(queue)
+    queue_in(&open_directory(project)?)
+}
+
+fn queue_in(project: &OwnedFd) -> Option<OwnedFd> {
+    let queue = rustix::fs::openat(project, QUEUE, OFlags::NOFOLLOW | DIRECTORY, Mode::empty()).ok()?;
+    is_ours(&rustix::fs::fstat(&queue).ok()?).then_some(queue)
+}
+
+/// The nearest queue at or above a directory. What stands there in place of one ends the search: it is somebody's project all the same.
+fn queue_above(directory: &Path) -> Option<OwnedFd> {
+    let mut directory = open_directory(directory)?;
+    let first = rustix::fs::fstat(&directory).ok()?;
+    for _ in 0..LEVELS {
+        if rustix::fs::statat(&directory, QUEUE, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return queue_in(&directory);
+        }
+        let parent = rustix::fs::openat(&directory, "..", OFlags::PATH | DIRECTORY, Mode::empty()).ok()?;
+        let found = rustix::fs::fstat(&parent).ok()?;
+        if found.st_dev != first.st_dev || !is_ours(&found) {
+            return None;
+        }
+        directory = parent;
+    }
+    None
+}
+
+fn is_ours(found: &rustix::fs::Stat) -> bool {
+    found.st_uid == rustix::process::geteuid().as_raw()
 }
 
 /// A file below `directory`, if it is a regular one of at most `limit` bytes.

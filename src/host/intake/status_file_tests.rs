@@ -16,7 +16,7 @@ impl Project {
     }
 
     fn note(&self, session: &str, event: &str, report: &Report, second: i64) {
-        note(self.0.path(), &name(session), event, report, at(second));
+        note(Some(self.0.path()), None, &name(session), event, report, at(second));
     }
 
     fn status(&self) -> AgentStatus {
@@ -29,6 +29,11 @@ impl Project {
         names.sort();
         names
     }
+}
+
+/// What the file of a project says of a session.
+fn read(project: &Path, session: &SessionName) -> Option<Word> {
+    read_all(project).remove(session)
 }
 
 fn name(name: &str) -> SessionName {
@@ -52,23 +57,30 @@ fn a_turn_is_told_from_its_beginning_to_its_end() {
     let project = Project::new();
     project.note("s1", "SessionStart", &source("startup"), 0);
     let status = project.status();
-    assert_eq!((status.state, status.session, status.heartbeat, status.since), (AgentState::Idle, Some(name("s1")), at(0), Some(at(0))));
+    assert_eq!(
+        (status.first.state, status.session, status.first.heartbeat, status.first.since),
+        (AgentState::Idle, Some(name("s1")), at(0), Some(at(0)))
+    );
 
     project.note("s1", "UserPromptSubmit", &prompt("go"), 10);
     project.note("s1", "Notification", &Report::default(), 20);
     let status = project.status();
-    assert_eq!((status.state, status.heartbeat, status.since), (AgentState::Working, at(20), Some(at(10))));
+    assert_eq!((status.first.state, status.first.heartbeat, status.first.since), (AgentState::Working, at(20), Some(at(10))));
     let word = read(project.0.path(), &name("s1")).expect("a word");
     assert_eq!((word.activity, word.at, word.since), (Activity::Working, at(20), at(10)));
 
     for (event, report) in [("SessionStart", source("resume")), ("SessionStart", source("compact"))] {
         project.note("s1", event, &report, 25);
-        assert_eq!(project.status().state, AgentState::Working, "its turn goes on behind {report:?}");
+        assert_eq!(project.status().first.state, AgentState::Working, "its turn goes on behind {report:?}");
     }
     project.note("s1", "Stop", &Report::default(), 30);
-    assert_eq!((project.status().state, project.status().since), (AgentState::Idle, Some(at(30))));
+    assert_eq!((project.status().first.state, project.status().first.since), (AgentState::Idle, Some(at(30))));
     project.note("s1", "SessionEnd", &Report::default(), 40);
-    assert_eq!((project.status().state, project.status().session), (AgentState::Idle, None), "nothing is left of a session that ended");
+    assert_eq!(
+        (project.status().first.state, project.status().session),
+        (AgentState::Idle, None),
+        "nothing is left of a session that ended"
+    );
     assert_eq!(project.names(), ["inbox", FILE]);
 }
 
@@ -78,7 +90,11 @@ fn several_sessions_stand_side_by_side() {
     project.note("s1", "UserPromptSubmit", &prompt("go"), 0);
     project.note("s2", "SessionStart", &source("startup"), 5);
     let status = project.status();
-    assert_eq!((status.state, status.session, status.heartbeat), (AgentState::Working, Some(name("s1")), at(0)), "who works goes first");
+    assert_eq!(
+        (status.first.state, status.session, status.first.heartbeat),
+        (AgentState::Working, Some(name("s1")), at(0)),
+        "who works goes first"
+    );
     assert_eq!(status.sessions.keys().map(SessionName::as_str).collect::<Vec<_>>(), ["s1", "s2"]);
     assert_eq!(read(project.0.path(), &name("s2")).map(|word| word.activity), Some(Activity::Idle));
     assert_eq!(read(project.0.path(), &name("s3")), None);
@@ -99,14 +115,14 @@ fn the_task_is_the_one_whose_marker_carries_the_claim() {
     marker("one.md", "000000000001");
     marker("two words.md", "000000000002");
     project.note("s1", "UserPromptSubmit", &prompt("do it [claim 000000000002]"), 0);
-    assert_eq!(project.status().task.expect("a task").as_str(), "two words.md");
+    assert_eq!(project.status().first.task.expect("a task").as_str(), "two words.md");
     project.note("s1", "UserPromptSubmit", &prompt("hurry"), 1);
-    assert_eq!(project.status().task.expect("still").as_str(), "two words.md");
+    assert_eq!(project.status().first.task.expect("still").as_str(), "two words.md");
     assert_eq!(read(project.0.path(), &name("s1")).expect("a word").says, "working on two%20words.md");
     project.note("s1", "Stop", &Report::default(), 2);
-    assert_eq!(project.status().task, None);
+    assert_eq!(project.status().first.task, None);
     project.note("s1", "UserPromptSubmit", &prompt("[claim 00000000000f]"), 3);
-    assert_eq!(project.status().task, None, "a claim that nobody made names nothing");
+    assert_eq!(project.status().first.task, None, "a claim that nobody made names nothing");
 }
 
 #[test]
@@ -126,7 +142,7 @@ fn a_broken_or_foreign_file_says_nothing_and_is_replaced() {
         fs::write(project.file(), content).expect("written");
         assert_eq!(read(project.0.path(), &name("s1")), None, "{content:.40}");
         project.note("s1", "UserPromptSubmit", &prompt("go"), 1);
-        assert_eq!(project.status().state, AgentState::Working, "{content:.40}");
+        assert_eq!(project.status().first.state, AgentState::Working, "{content:.40}");
     }
     let script = format!("{{\"state\":\"working\",\"session\":\"s9\",\"heartbeat\":\"{}\",\"mine\":1}}", at(0));
     fs::write(project.file(), script).expect("written");
@@ -141,11 +157,11 @@ fn nothing_is_written_but_to_a_queue_of_ours() {
     let elsewhere = tempfile::tempdir().expect("a directory");
     let untouched = || assert_eq!(fs::read_dir(elsewhere.path()).expect("listed").count(), 0);
     // No queue, and a queue that leads away.
-    note(elsewhere.path(), &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
+    note(Some(elsewhere.path()), None, &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
     untouched();
     let other = tempfile::tempdir().expect("a directory");
     symlink(elsewhere.path(), other.path().join(QUEUE)).expect("linked");
-    note(other.path(), &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
+    note(Some(other.path()), None, &name("s1"), "UserPromptSubmit", &prompt("go"), at(0));
     untouched();
     // A file, or a draft, that leads away.
     symlink(elsewhere.path().join("f"), project.0.path().join(QUEUE).join(DRAFT)).expect("linked");
@@ -160,6 +176,56 @@ fn nothing_is_written_but_to_a_queue_of_ours() {
 }
 
 #[test]
+fn an_agent_below_a_project_is_in_it() {
+    let project = Project::new();
+    let deep = project.0.path().join("a/b");
+    fs::create_dir_all(&deep).expect("made");
+    let say = |cwd: &Path, event: &str, second| note(Some(cwd), None, &name("s1"), event, &prompt("go"), at(second));
+    say(&deep, "UserPromptSubmit", 0);
+    assert_eq!(project.status().first.state, AgentState::Working);
+    assert_eq!(read(&deep, &name("s1")).map(|word| word.activity), Some(Activity::Working), "and it is read from there");
+
+    // A project inside of it has its own, and so has whatever stands in the place of a queue.
+    fs::create_dir_all(deep.join(QUEUE)).expect("made");
+    say(&deep, "Stop", 1);
+    assert_eq!(project.status().first.state, AgentState::Working);
+    assert!(deep.join(QUEUE).join(FILE).exists());
+    fs::remove_dir_all(deep.join(QUEUE)).expect("removed");
+    fs::write(deep.join(QUEUE), "").expect("written");
+    say(&deep, "Stop", 2);
+    assert_eq!(project.status().first.state, AgentState::Working);
+
+    // Not through a link that is the agent's own way there, but where it really is.
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    symlink(elsewhere.path(), project.0.path().join("out")).expect("linked");
+    say(&project.0.path().join("out"), "Stop", 3);
+    assert_eq!(project.status().first.state, AgentState::Working);
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("listed").count(), 0);
+
+    let far = (0..=LEVELS).fold(project.0.path().to_owned(), |path, _| path.join("x"));
+    fs::create_dir_all(&far).expect("made");
+    say(&far, "Stop", 4);
+    assert_eq!(project.status().first.state, AgentState::Working, "the search is bounded");
+}
+
+#[test]
+fn who_has_a_task_of_another_project_is_told_of_in_both() {
+    let (own, other) = (Project::new(), Project::new());
+    let say = |cwd: &Project, at_work: &Project, event: &str| {
+        note(Some(cwd.0.path()), Some(at_work.0.path()), &name("s1"), event, &prompt("go"), at(0));
+    };
+    say(&own, &other, "UserPromptSubmit");
+    assert_eq!((own.status().first.state, other.status().first.state), (AgentState::Working, AgentState::Working));
+    say(&own, &own, "Stop");
+    assert_eq!((own.status().first.state, other.status().first.state), (AgentState::Idle, AgentState::Working));
+    // The project of a task is named by us: nothing is looked for above it.
+    let below = other.0.path().join("below");
+    fs::create_dir(&below).expect("made");
+    note(None, Some(&below), &name("s1"), "Stop", &prompt("go"), at(0));
+    assert_eq!(other.status().first.state, AgentState::Working);
+}
+
+#[test]
 fn a_writer_gives_up_on_one_that_does_not_end() {
     let project = Project::new();
     project.note("s1", "SessionStart", &source("startup"), 0);
@@ -167,10 +233,10 @@ fn a_writer_gives_up_on_one_that_does_not_end() {
     let begun = Instant::now();
     project.note("s1", "UserPromptSubmit", &prompt("go"), 1);
     assert!(begun.elapsed() < Duration::from_secs(5));
-    assert_eq!(project.status().state, AgentState::Idle);
+    assert_eq!(project.status().first.state, AgentState::Idle);
     drop(held);
     project.note("s1", "UserPromptSubmit", &prompt("go"), 2);
-    assert_eq!(project.status().state, AgentState::Working, "what it left behind is taken over");
+    assert_eq!(project.status().first.state, AgentState::Working, "what it left behind is taken over");
 }
 
 #[test]

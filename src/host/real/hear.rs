@@ -11,7 +11,7 @@ use super::{Place, RealHost, queues, track::UNSETTLED_PAUSE};
 use crate::{
     host::{
         Host as _, Wake,
-        intake::{Kind, Message},
+        intake::{Kind, Message, status_file},
         process::Exit,
         queue, ready,
         watch::Hint,
@@ -166,6 +166,11 @@ impl RealHost {
                     match place {
                         Place::Home => drop(self.heard.insert(Wake::Homes)),
                         Place::Links | Place::ActiveLink => drop(self.heard.insert(Wake::Links)),
+                        Place::Queue if name.as_deref() == Some(OsStr::new(status_file::FILE)) => {
+                            if self.tracks.status_file_changed() {
+                                self.heard.insert(Wake::Agents);
+                            }
+                        }
                         Place::Queue | Place::Project => drop(self.heard.insert(Wake::Queues)),
                         Place::Readings => {
                             if let Some(ground) = &self.ground {
@@ -196,7 +201,7 @@ impl RealHost {
         match place {
             Place::Readings => is_named(&ground.file),
             Place::ActiveLink => is_named(&ground.active_link),
-            Place::Queue => queues::is_meant(name),
+            Place::Queue => name == status_file::FILE || queues::is_meant(name),
             Place::Project => name == queue::QUEUE,
             Place::Home | Place::Register | Place::Links => true,
         }
@@ -214,8 +219,9 @@ impl RealHost {
         let report = &message.report;
         match (&message.kind, &report.prompt) {
             (Kind::Hook(event), Some(prompt)) if event == "UserPromptSubmit" => self.tracks.prompted(process, prompt, message.at),
-            // A turn that a failure or a limit cut off (`StopFailure`) has ended, and has not come to its end.
             (Kind::Hook(event), _) if event == "Stop" => self.tracks.turn_ended(process, message.at),
+            // A turn that a failure or a limit cut off has ended, and has not come to its end.
+            (Kind::Hook(event), _) if event == "StopFailure" => self.tracks.turn_cut_off(process, message.at),
             _ => {}
         }
         // An idle agent's status line comes every minute and mostly says nothing new.
@@ -252,7 +258,7 @@ mod tests {
             real::Station,
         },
         model::{AccountName, Percent, PoolId, ProcessId, WindowKind},
-        spec::{LoadPlace, SourceText, load},
+        spec::fixture,
     };
 
     fn host(dir: &Path) -> RealHost {
@@ -266,10 +272,7 @@ mod tests {
         let mut host = host(dir.path());
         let text = "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: { name: p }\nspec:\n  accounts: [{ name: a, home: /homes/a }]\n  \
                     sessions: [{ names: s1, workdir: /work }]\n  tmux: { socket: /nowhere/tmux.sock }\n";
-        let text = SourceText { name: "pool.yaml".to_owned(), text: text.to_owned() };
-        let place = LoadPlace { home: dir.path().to_owned(), base: dir.path().to_owned() };
-        let spec = load(&[text], &place).unwrap_or_else(|wrong| panic!("{}", wrong.diagnostics.render(false))).spec;
-        host.configure(&spec, PoolId(uuid::Uuid::nil()));
+        host.configure(&fixture::read(text), PoolId(uuid::Uuid::nil()));
         // It would only say that its server is not there.
         host.tmux = None;
         host.listen();

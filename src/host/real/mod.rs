@@ -35,7 +35,7 @@ use self::{ground::Ground, queues::Queues, readings::Readings, screens::Screens,
 use super::{
     Host, Look, Wake,
     checkpoint::{Checkpoints, files::Shelf},
-    intake::Intake,
+    intake::{Intake, at_work::AtWork},
     process::{DeathWatch, ProcessError},
     tmux::{RuntimeDirectory, Socket, TmuxConfig, TmuxError, TmuxServer},
     watch::Watch,
@@ -143,6 +143,8 @@ pub struct RealHost {
     queues: Queues,
     /// The words on the pool that status lines show, as they were last written.
     pool_line: String,
+    /// Which project each session has a task of, as hooks were last told; read back at the first look.
+    at_work: Option<AtWork>,
     /// What was heard and not yet told, because whoever waited for it went away.
     heard: BTreeSet<Wake>,
 }
@@ -167,6 +169,7 @@ impl RealHost {
             checkpoint_shelf: Arc::default(),
             queues: Queues::default(),
             pool_line: String::new(),
+            at_work: None,
             heard: BTreeSet::new(),
         })
     }
@@ -223,8 +226,7 @@ impl Host for RealHost {
                 }
             }
         }
-        let workdirs = spec.sessions.iter().map(|(name, session)| (name.clone(), session.workdir.clone())).collect();
-        self.tracks.look_for_status_files(workdirs, ground.queues.iter().map(|(_, path)| path.clone()).collect());
+        self.tracks.look_for_status_files(ground.queues.iter().map(|(_, path)| path).chain(&ground.workdirs).cloned());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }

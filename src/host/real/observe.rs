@@ -17,12 +17,13 @@ use crate::{
         Look,
         agent::{home, login, transcript},
         checkpoint,
-        intake::{Intake, pool_line},
+        intake::{Intake, at_work, pool_line, status_file},
         links,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
     observed::{
-        CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView, Unseen,
+        AgentView, CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView,
+        Unseen,
     },
     plan::{Memory, TargetKind},
 };
@@ -45,6 +46,12 @@ impl RealHost {
             }
         }
         let Some(ground) = self.ground.clone() else { return };
+        self.tell_hooks(memory, &ground);
+        let status_files = self.tracks.wanted_status_files(look.everything, now);
+        let said = async {
+            let places = status_files?;
+            within("status files", move || places.iter().flat_map(|place| status_file::read_all(place)).collect()).await.ok()
+        };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
         let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
         let transcripts =
@@ -67,7 +74,11 @@ impl RealHost {
         let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
         let names = Arc::clone(&self.checkpoint_shelf);
         let checkpoints = async { if look.checkpoints { Some(look_at_checkpoints(names, &ground, memory, now).await) } else { None } };
-        let (tmux, homes, links, transcripts, queues, checkpoints) = tokio::join!(tmux, homes, links, transcripts, tasks, checkpoints);
+        let (tmux, homes, links, transcripts, queues, checkpoints, said) =
+            tokio::join!(tmux, homes, links, transcripts, tasks, checkpoints, said);
+        if let Some(said) = said {
+            self.tracks.status_files_said(said);
+        }
         if let Some(checkpoints) = checkpoints {
             seen.checkpoints = checkpoints;
         }
@@ -114,7 +125,7 @@ impl RealHost {
         if self.intake.is_none() {
             return;
         }
-        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(|agent| agent.activity));
+        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(AgentView::told_activity));
         if words == self.pool_line {
             return;
         }
@@ -122,6 +133,28 @@ impl RealHost {
             tracing::debug!(error = &error as &dyn std::error::Error, "the words for status lines cannot be written");
         }
         self.pool_line = words;
+    }
+
+    /// Keeps it true for hooks which project each session has a task of. A daemon alone does.
+    fn tell_hooks(&mut self, memory: &Memory, ground: &Ground) {
+        if self.intake.is_none() {
+            return;
+        }
+        let path = at_work::path(&self.station.intake_socket());
+        let told = self.at_work.get_or_insert_with(|| at_work::read(&path));
+        let mut now = told.clone();
+        now.retain(|session, project| memory.sessions.contains_key(session) && ground.queues.iter().any(|(_, known)| known == project));
+        for (task, record) in &memory.tasks {
+            let project = ground.queues.iter().find(|(name, _)| *name == task.project);
+            now.extend(record.open().zip(project).map(|(attempt, (_, path))| (attempt.session.clone(), path.clone())));
+        }
+        if now == *told {
+            return;
+        }
+        match at_work::write(&path, &now) {
+            Ok(()) => *told = now,
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "what sessions are at cannot be told to their hooks"),
+        }
     }
 
     fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {

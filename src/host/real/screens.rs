@@ -1,7 +1,8 @@
 //! The screens of agents that wait for somebody, captured once for each change.
 //!
 //! # Guarantees
-//! An agent that works or is idle is never captured. All that are to be captured are so together. Nothing follows from a screen but words.
+//! An agent that works or is idle by the word of its register or its hooks is never captured. All that are to be captured are so together.
+//! A screen that nothing is known to have changed on is captured again only where it is all that speaks, and only when a look is due anyway.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,9 +10,12 @@ use jiff::Timestamp;
 
 use super::{RealHost, track::age};
 use crate::{
-    host::{agent::screen, tmux::PaneScreen},
+    host::{
+        agent::{activity, screen},
+        tmux::PaneScreen,
+    },
     model::{Activity, Monotonic, Now, PaneId, ProcessId, SessionName},
-    observed::{AgentView, ScreenView, Seen, Shown, Snapshot},
+    observed::{AgentView, ScreenView, Shown, Snapshot, TmuxView},
 };
 
 /// From when on a start counts as long, and its screen is looked at. The CLI was ready after 0.9 to 4.1 s on two cores.
@@ -21,6 +25,8 @@ const LONG_START: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_millis(500);
 /// How often meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How old the screen of an agent may be that has no register entry: one start-up dialog follows another without a word.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// What is known of the screens.
 #[derive(Debug, Default)]
@@ -44,7 +50,8 @@ impl Watched {
     }
 
     fn is_due(&self, now: Now) -> bool {
-        self.looked_at.is_none_or(|at| !self.is_at_rest() && now.since(at) >= PAUSE)
+        let pause = if self.is_at_rest() { SILENT } else { PAUSE };
+        self.looked_at.is_none_or(|at| (!self.is_at_rest() || self.cause.silent) && now.since(at) >= pause)
     }
 
     /// The screen as it is told. One that cannot be captured is told in the end as well: its agent waits nevertheless.
@@ -65,6 +72,8 @@ struct Cause {
     activity: Activity,
     since: Option<Timestamp>,
     waiting_for: Option<String>,
+    /// Whether there is no register entry that could tell of a change.
+    silent: bool,
 }
 
 impl Cause {
@@ -81,6 +90,7 @@ impl Cause {
             activity: agent.activity,
             since: register.and_then(|register| register.status_since),
             waiting_for: register.and_then(|register| register.waiting_for.clone()),
+            silent: register.is_none(),
         })
     }
 }
@@ -91,14 +101,20 @@ impl Screens {
         self.0.values().any(|watched| !watched.is_at_rest())
     }
 
-    /// Which panes are to be captured now. `everything`: also those that nothing is known to have changed in, since one start-up dialog follows
-    /// another without a word.
-    fn wanted(&mut self, seen: &Snapshot, everything: bool, now: Now) -> Vec<(SessionName, PaneId)> {
+    /// Which panes are to be captured now, by what is known of the agents without their screens. `everything`: also those that nothing is known
+    /// to have changed in.
+    fn wanted<'a>(
+        &mut self,
+        tmux: Option<&TmuxView>,
+        agents: impl Iterator<Item = (&'a SessionName, &'a AgentView)>,
+        everything: bool,
+        now: Now,
+    ) -> Vec<(SessionName, PaneId)> {
         let mut before = std::mem::take(&mut self.0);
-        let Some(tmux) = seen.tmux.value() else { return Vec::new() };
+        let Some(tmux) = tmux else { return Vec::new() };
         let mut wanted = Vec::new();
-        for (name, agent) in &seen.agents {
-            let Some(cause) = agent.value().and_then(|agent| Cause::of(agent, now)) else { continue };
+        for (name, agent) in agents {
+            let Some(cause) = Cause::of(agent, now) else { continue };
             let Some(pane) = tmux.panes.get(name.as_str()) else { continue };
             let known = before.remove(name).filter(|watched| watched.cause == cause);
             let watched = known.unwrap_or(Watched { cause, since: now.mono, looked_at: None, view: None });
@@ -124,7 +140,10 @@ impl Screens {
 impl RealHost {
     /// Looks at the screens whose agents wait for somebody, and adds to `seen` what they show.
     pub(super) async fn look_at_screens(&mut self, everything: bool, now: Now, seen: &mut Snapshot) {
-        let wanted = self.screens.wanted(seen, everything, now);
+        // What a screen said before is no reason to look at it, or not to.
+        let agents = seen.agents.iter().filter(|(_, agent)| agent.value().is_some());
+        let agents = agents.filter_map(|(name, _)| Some((name, self.tracks.view(name)?)));
+        let wanted = self.screens.wanted(seen.tmux.value(), agents, everything, now);
         if let (Some(server), false) = (&mut self.tmux, wanted.is_empty()) {
             let panes: Vec<PaneId> = wanted.iter().map(|(_, pane)| pane.clone()).collect();
             let screens = server.survey(&panes).await.unwrap_or_else(|error| {
@@ -135,9 +154,14 @@ impl RealHost {
                 self.screens.take(name, screen.as_ref(), now);
             }
         }
-        for (name, watched) in &self.screens.0 {
-            if let Some(agent) = seen.agents.get_mut(name).and_then(Seen::value_mut) {
-                agent.screen = watched.told();
+        for (name, agent) in &mut seen.agents {
+            let (Some(agent), Some(alone)) = (agent.value_mut(), self.tracks.view(name)) else { continue };
+            let told = self.screens.0.get(name).and_then(Watched::told);
+            if told.is_some() || agent.screen.is_some() {
+                agent.clone_from(alone);
+            }
+            if let Some(screen) = told {
+                activity::see(agent, screen, now.wall);
             }
         }
     }
@@ -180,10 +204,15 @@ mod tests {
         (world, Screens::default())
     }
 
+    fn wanted(world: &World, screens: &mut Screens, everything: bool, now: Now) -> Vec<(SessionName, PaneId)> {
+        let agents = world.seen.agents.iter().filter_map(|(name, agent)| Some((name, agent.value()?)));
+        screens.wanted(world.seen.tmux.value(), agents, everything, now)
+    }
+
     /// One look: whether `s-0` was captured, and what is told of it. The others never are.
     fn look(world: &World, screens: &mut Screens, text: Option<&str>, everything: bool, now: Now) -> (bool, Option<ScreenView>) {
         let name = session("s-0");
-        let wanted = screens.wanted(&world.seen, everything, now);
+        let wanted = wanted(world, screens, everything, now);
         assert!(wanted.iter().all(|(wanted, _)| *wanted == name), "an agent that waits for nobody is not captured: {wanted:?}");
         if !wanted.is_empty() {
             let pid = world.seen.agents[&name].value().and_then(|agent| agent.process).expect("it runs").pid;
@@ -236,9 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_all_that_speaks_is_looked_at_again_when_there_is_a_look() {
+        let (mut world, mut screens) = asking();
+        world.agent("s-0").register = None;
+        for (millis, captured) in [(0, true), (100, false), (4_900, false), (5_000, true), (5_100, false), (10_000, true)] {
+            assert_eq!(look(&world, &mut screens, Some(DIALOG), false, later(millis)).0, captured, "after {millis} ms");
+            assert!(!screens.is_unsettled(), "it asks for no look of its own");
+        }
+    }
+
+    #[test]
     fn a_screen_of_another_process_counts_for_nothing() {
         let (world, mut screens) = asking();
-        screens.wanted(&world.seen, false, later(0));
+        wanted(&world, &mut screens, false, later(0));
         screens.take(&session("s-0"), Some(&pane_screen(Pid(1), DIALOG)), later(0));
         assert_eq!(screens.0[&session("s-0")].view, None);
     }

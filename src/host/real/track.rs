@@ -17,7 +17,6 @@ use crate::{
             activity::{Judgement, Register, Signs, Word, judge},
             register, tail,
         },
-        intake::status_file,
         process::{self, DeathWatch, Exit, ProcessState},
     },
     model::{AccountUsage, Activity, ClaimId, Now, Pid, ProcessId, SessionName, error_line},
@@ -38,9 +37,13 @@ pub(super) struct Tracks {
     turns: BTreeMap<ProcessId, Turns>,
     /// What hooks said last of what their agents do, by process.
     words: BTreeMap<ProcessId, Word>,
-    /// Where the status file of a session may be: its start directory, and the registered projects.
-    workdirs: BTreeMap<SessionName, PathBuf>,
-    projects: Vec<PathBuf>,
+    /// Where status files may be: in the start directories, and in the registered projects.
+    status_places: Vec<PathBuf>,
+    /// What they said last, and when they were read.
+    status_words: BTreeMap<SessionName, Word>,
+    status_read: Option<Now>,
+    /// Whether one has changed since.
+    status_changed: bool,
     /// Processes whose register or transcript is to be read again.
     dirty: BTreeSet<Pid>,
     /// Whether ends are waited for. A host that only looks once opens no handles.
@@ -76,16 +79,26 @@ pub(super) enum Looked {
     Read(Box<Seen<AgentView>>),
 }
 
-/// The claims of a prompt, and when it was given.
-type Claims = (Vec<ClaimId>, Timestamp);
+/// What a transcript says of the turns of the process that runs now.
+#[derive(Default)]
+struct Heard {
+    /// The claims of its last prompt, and when it was given.
+    prompt: Option<(Vec<ClaimId>, Timestamp)>,
+    /// When its last turn was cut off.
+    cut_off: Option<Timestamp>,
+}
 
 /// How long a process may be without an environment of its own before it is looked at again.
 pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many ends and start reports are remembered.
 const REMEMBERED: usize = 20_000;
-/// How many projects are asked about one session.
-const PROJECTS: usize = 64;
+/// How many status files are read in one look.
+const STATUS_FILES: usize = 64;
+/// How long what they said is good for: while many sessions start, looks follow each other closely.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
+/// The same, once one is known to have changed.
+const STATUS_NEWS_PAUSE: Duration = Duration::from_millis(100);
 /// How long a process that cannot be made out is looked at again and again; then the regular looks have to do.
 const SETTLES: Duration = Duration::from_mins(2);
 
@@ -125,15 +138,51 @@ impl Tracks {
         }
     }
 
-    /// Notes where the status file of each session may be.
-    pub fn look_for_status_files(&mut self, workdirs: BTreeMap<SessionName, PathBuf>, projects: Vec<PathBuf>) {
-        (self.workdirs, self.projects) = (workdirs, projects);
+    /// Notes where status files may be; those that come first count when there are too many.
+    pub fn look_for_status_files(&mut self, places: impl IntoIterator<Item = PathBuf>) {
+        let mut seen = BTreeSet::new();
+        self.status_places = places.into_iter().filter(|place| seen.insert(place.clone())).take(STATUS_FILES).collect();
+        self.status_read = None;
     }
 
-    /// What the status files say of a session, the newest word of all. Asked only where the register is silent.
-    fn status_file(&self, name: &SessionName) -> Option<Word> {
-        let places: BTreeSet<&PathBuf> = self.workdirs.get(name).into_iter().chain(&self.projects).take(PROJECTS).collect();
-        places.into_iter().filter_map(|place| status_file::read(place, name)).max_by_key(|word| word.at)
+    /// The status files to read before this look: they are asked only where a register is silent, and not again and again.
+    pub fn wanted_status_files(&mut self, everything: bool, now: Now) -> Option<Vec<PathBuf>> {
+        let is_wanted = self.has_silent() || (everything && self.by_session.is_empty());
+        let pause = if self.status_changed { STATUS_NEWS_PAUSE } else { STATUS_PAUSE };
+        let is_due = self.status_read.is_none_or(|at| now.since(at) >= pause);
+        if self.status_places.is_empty() || !is_wanted || !is_due {
+            return None;
+        }
+        (self.status_read, self.status_changed) = (Some(now), false);
+        Some(self.status_places.clone())
+    }
+
+    /// Notes that a status file changed. Answers whether anybody is asked about by it.
+    pub fn status_file_changed(&mut self) -> bool {
+        self.status_changed = true;
+        self.has_silent()
+    }
+
+    /// Whether an agent lives that its register says nothing of.
+    fn has_silent(&self) -> bool {
+        self.by_session.values().any(|track| track.process.is_some() && track.view.register.is_none())
+    }
+
+    /// Takes what they say; the newest word of each session counts. Whoever has another word now than before is looked at again.
+    pub fn status_files_said(&mut self, said: Vec<(SessionName, Word)>) {
+        let mut words: BTreeMap<SessionName, Word> = BTreeMap::new();
+        for (name, word) in said {
+            if words.get(&name).is_none_or(|held| held.at < word.at) {
+                words.insert(name, word);
+            }
+        }
+        for (name, track) in &self.by_session {
+            let is_silent = track.view.register.is_none();
+            if is_silent && words.get(name) != self.status_words.get(name) {
+                self.dirty.extend(track.process.map(|process| process.pid));
+            }
+        }
+        self.status_words = words;
     }
 
     /// Notes what a hook said of a prompt that its process took.
@@ -149,6 +198,12 @@ impl Tracks {
     pub fn turn_ended(&mut self, process: ProcessId, at: Timestamp) {
         self.dirty.insert(process.pid);
         self.turns_of(process).end(at);
+    }
+
+    /// Notes that a hook said that a turn was cut off.
+    pub fn turn_cut_off(&mut self, process: ProcessId, at: Timestamp) {
+        self.dirty.insert(process.pid);
+        self.turns_of(process).cut_off(at);
     }
 
     fn turns_of(&mut self, process: ProcessId) -> &mut Turns {
@@ -282,26 +337,31 @@ impl Tracks {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                turn_cut_off_at: None,
                 screen: None,
                 evidence: Vec::new(),
             },
             home,
             timed: false,
         };
-        let (limit, prompt) = track.read_transcript(process, now);
+        let (limit, heard) = track.read_transcript(process, now);
         self.limits.extend(limit);
-        if let Some((claims, at)) = prompt {
-            // A second proof: the report of a hook may be lost.
+        // A second proof: the report of a hook may be lost.
+        if let Some((claims, at)) = heard.prompt {
             self.turns_of(process).learn(claims, at);
+        }
+        if let Some(at) = heard.cut_off {
+            self.turns_of(process).cut_off(at);
         }
         if let Some(turns) = self.turns.get(&process) {
             track.view.prompts.clone_from(&turns.prompts);
             track.view.turn_ended_at = turns.ended_at;
+            track.view.turn_cut_off_at = turns.cut_off_at;
         }
         let entry = track.home.as_deref().map(|home| lock(&self.shelf).read(home, process));
         let silent = !matches!(entry, Some(Ok(Some(_))));
-        let status_file = if silent { self.status_file(name) } else { None };
-        track.take_register(entry, self.words.get(&process), status_file.as_ref(), process, now);
+        let status_file = self.status_words.get(name).filter(|_| silent);
+        track.take_register(entry, self.words.get(&process), status_file, process, now);
         let unclear = track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown);
         if unclear && age(process, now) < SETTLES {
             self.unsettled.insert(name.clone());
@@ -358,6 +418,7 @@ impl Track {
                 context_tokens: None,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                turn_cut_off_at: None,
                 screen: None,
                 evidence: Vec::new(),
             },
@@ -367,8 +428,10 @@ impl Track {
 
     /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
     /// whoever took it.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Option<Claims>) {
-        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else { return (None, None) };
+    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Heard) {
+        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else {
+            return (None, Heard::default());
+        };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
         let limit = facts.limit.filter(|limit| limit.at >= since);
         self.limit_until = limit.as_ref().and_then(|limit| limit.resets_at);
@@ -376,7 +439,7 @@ impl Track {
         self.context_tokens = facts.context_tokens.or(self.context_tokens);
         let usage = limit.and_then(|limit| Some((self.home.clone()?, limit.usage()?)));
         let claims = facts.prompt.as_deref().map(ClaimId::all_in).filter(|claims| !claims.is_empty());
-        (usage, claims.zip(facts.prompt_at))
+        (usage, Heard { prompt: claims.zip(facts.prompt_at), cut_off: facts.cut_off.filter(|at| *at >= since) })
     }
 
     fn take_register(
@@ -392,15 +455,8 @@ impl Track {
             Some(Ok(None)) | None => Register::Absent,
             Some(Err(_)) => Register::Unreadable,
         };
-        let signs = Signs {
-            alive: Some(true),
-            age: age(process, now),
-            register,
-            hook,
-            status_file,
-            limit_until: self.limit_until,
-            login_dead: self.login_dead,
-        };
+        let signs =
+            Signs { age: age(process, now), register, hook, status_file, limit_until: self.limit_until, login_dead: self.login_dead };
         let Judgement { activity, since, evidence, timed } = judge(&signs, now.wall);
         self.view.activity = activity;
         self.view.activity_since = since;

@@ -11,6 +11,8 @@ pub(super) struct Turns {
     pub prompts: Vec<PromptView>,
     /// When a turn was over last.
     pub ended_at: Option<Timestamp>,
+    /// When one was last cut off, by a limit or an error of the API.
+    pub cut_off_at: Option<Timestamp>,
 }
 
 impl Turns {
@@ -37,6 +39,11 @@ impl Turns {
     /// A turn was over.
     pub fn end(&mut self, at: Timestamp) {
         self.ended_at = self.ended_at.max(Some(at));
+    }
+
+    /// A turn was cut off.
+    pub fn cut_off(&mut self, at: Timestamp) {
+        self.cut_off_at = self.cut_off_at.max(Some(at));
     }
 }
 
@@ -89,6 +96,8 @@ mod tests {
         let mut turns = Turns::default();
         turns.end(at(20));
         turns.end(at(10));
-        assert_eq!(turns.ended_at, Some(at(20)));
+        turns.cut_off(at(25));
+        turns.cut_off(at(15));
+        assert_eq!((turns.ended_at, turns.cut_off_at), (Some(at(20)), Some(at(25))));
     }
 }

@@ -12,13 +12,13 @@ use crate::{
     host::{
         agent::{
             input_box::{self, InputBox, PromptError},
-            register,
+            register, screen,
         },
         process,
         tmux::{PaneScreen, TmuxOp},
     },
     model::{Activity, ClaimId, PaneId, PoolId, ProcessId, SessionName},
-    observed::RegisterStatus,
+    observed::{RegisterStatus, Shown},
     plan::{Effect, Failure, Happened, Outcome},
 };
 
@@ -37,6 +37,8 @@ enum Untyped {
     Held { session: SessionName, activity: Activity },
     #[error("{session} shows no input box; look at it with `attach {session}`")]
     NoBox { session: SessionName },
+    #[error("{session} takes no prompt now: {shows}")]
+    Blocked { session: SessionName, shows: Shown },
     #[error("somebody's draft stands in the input box of {session}; it is left alone")]
     Draft { session: SessionName },
     #[error("somebody reads back in the pane of {session} (copy mode)")]
@@ -141,31 +143,36 @@ impl RealHost {
 }
 
 /// What to type, by what the pane shows.
-fn operation(pool: PoolId, prompt: &Prompt<'_>, screen: Option<&PaneScreen>) -> Result<TmuxOp, Untyped> {
+fn operation(pool: PoolId, prompt: &Prompt<'_>, pane: Option<&PaneScreen>) -> Result<TmuxOp, Untyped> {
     let session = || prompt.session.clone();
     let closed = |why| Err(Untyped::Closed { session: session(), why });
-    let Some(screen) = screen else { return closed("it is not there") };
-    if screen.dead {
+    let Some(pane) = pane else { return closed("it is not there") };
+    if pane.dead {
         return Err(Untyped::Ended(session()));
     }
-    if screen.pid != Some(prompt.process.pid) {
+    if pane.pid != Some(prompt.process.pid) {
         return closed("another process runs in it");
     }
-    if screen.in_mode && screen.attached > 0 {
+    if pane.in_mode && pane.attached > 0 {
         return Err(Untyped::CopyMode { session: session() });
     }
-    if screen.input_off {
+    if pane.input_off {
         return closed("its input is off");
     }
-    if screen.synchronized {
+    if pane.synchronized {
         return closed("what is typed into it would go to other panes too");
     }
-    let pastes = match InputBox::read(&screen.text) {
+    // The box stands there also then, and the register says `idle`.
+    let (shows, _) = screen::read(&pane.text);
+    if matches!(shows, Shown::LimitWait { .. } | Shown::LoginExpired | Shown::NotLoggedIn) {
+        return Err(Untyped::Blocked { session: session(), shows });
+    }
+    let pastes = match InputBox::read(&pane.text) {
         InputBox::Empty => prompt.pastes.clone(),
         // It was typed before, and its Enter was lost.
         InputBox::Draft(draft) if input_box::holds_tag(&draft, prompt.claim) => Vec::new(),
         InputBox::Draft(_) => return Err(Untyped::Draft { session: session() }),
         InputBox::Absent => return Err(Untyped::NoBox { session: session() }),
     };
-    Ok(TmuxOp::Type { owner: (pool, session()), pane: prompt.pane.clone(), process: prompt.process.pid, cursor: screen.cursor, pastes })
+    Ok(TmuxOp::Type { owner: (pool, session()), pane: prompt.pane.clone(), process: prompt.process.pid, cursor: pane.cursor, pastes })
 }

@@ -47,6 +47,7 @@ pub use launch::{Launcher, Surroundings};
 pub use op::TmuxOp;
 pub use server::{PANE_RESERVE, TmuxConfig, TmuxServer};
 pub use socket::{RuntimeDirectory, Socket};
+pub use start::config_file;
 pub use survey::PaneScreen;
 
 /// The session that our control-mode connection is attached to. Its first character keeps it apart from every session of a spec.

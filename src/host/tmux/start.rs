@@ -27,6 +27,30 @@ const DESCRIPTORS: u64 = 65_536;
 /// How long the start may take, and how long the former server may take to be gone: with 1,000 sessions, 2.2 s (`facts/tmux.md`, section 1).
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
+/// What `set-option` is told on every server of ours.
+///
+/// The options hold for all sessions to come, which makes each creation cheaper than to set them one by one. The size of the history is
+/// taken when a pane is made. Nobody's `DISPLAY` or `SSH_AUTH_SOCK` shall come into a session because a person attaches to it.
+fn options(history_limit: u32) -> [[String; 3]; 4] {
+    [
+        ["-g", "history-limit", &history_limit.to_string()],
+        ["-gw", "remain-on-exit", "on"],
+        ["-s", "default-terminal", "tmux-256color"],
+        ["-g", "update-environment", ""],
+    ]
+    .map(|option| option.map(ToOwned::to_owned))
+}
+
+/// The same as a file of tmux, for a server that somebody else starts. Such a one has no session at first, and must not end for that.
+pub fn config_file(history_limit: u32) -> String {
+    let line = |[flag, name, value]: [String; 3]| {
+        let value = if value.is_empty() { "''" } else { &value };
+        format!("set-option {flag} {name} {value}\n")
+    };
+    let options: String = options(history_limit).into_iter().map(line).collect();
+    format!("set-option -s exit-empty off\n{options}")
+}
+
 impl TmuxServer {
     /// Starts the server with our anchor session, outside of our cgroup, with a scrubbed environment and room for many panes. Unchanged when
     /// one answers on the socket already; that one gets an anchor if it has none, and is left as it is otherwise.
@@ -70,19 +94,14 @@ impl TmuxServer {
         }
     }
 
-    /// The options hold for all sessions to come, which makes each creation cheaper than to set them one by one. The size of the history is
-    /// taken when a pane is made. Nobody's `DISPLAY` or `SSH_AUTH_SOCK` shall come into a session because a person attaches to it.
     fn start_line(&self) -> Vec<OsString> {
-        let options = format!(
-            "start-server ; set-option -g history-limit {} ; set-option -gw remain-on-exit on ; set-option -s default-terminal tmux-256color ; \
-             set-option -g update-environment",
-            self.config.history_limit
-        );
         let mut line: Vec<OsString> = vec![self.client.binary.clone().into(), "-u".into(), "-S".into(), self.client.socket.clone().into()];
-        line.extend(["-f", "/dev/null"].map(OsString::from));
-        line.extend(options.split(' ').map(OsString::from));
-        line.push(OsString::new());
-        line.push(";".into());
+        line.extend(["-f", "/dev/null", "start-server", ";"].map(OsString::from));
+        for option in options(self.config.history_limit) {
+            line.push("set-option".into());
+            line.extend(option.into_iter().map(OsString::from));
+            line.push(";".into());
+        }
         line.extend(self.anchor().split(' ').map(OsString::from));
         line
     }

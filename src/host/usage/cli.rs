@@ -20,7 +20,7 @@ use super::{
     json,
 };
 use crate::{
-    model::{AccountUsage, ReadingSource},
+    model::{AccountUsage, ReadingSource, later},
     plan::{burn::CLOCK_TOLERANCE, poll::MIN_INTERVAL},
 };
 
@@ -143,7 +143,7 @@ fn parse(bytes: &[u8], at: Timestamp) -> Result<Option<Cached>, Malformed> {
     let millis = cache.get(field).ok_or_else(|| missing(field))?;
     let millis = millis.as_f64().ok_or_else(|| json::wrong_kind(field, "a number", millis))?;
     let fetched_at = json::from_epoch_millis(millis).ok_or_else(|| Malformed::Time { field: field.to_owned() })?;
-    if fetched_at > at.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX) {
+    if fetched_at > later(at, CLOCK_TOLERANCE) {
         return Err(Malformed::FromTheFuture { field: field.to_owned(), at: fetched_at });
     }
     let owner = cache.get("accountUuid").and_then(Value::as_str);

@@ -15,7 +15,7 @@ use super::{
     json, plausible_reset,
 };
 use crate::{
-    model::{AccountName, AccountUsage, ReadingSource, WindowKind, WindowReading},
+    model::{AccountName, AccountUsage, ReadingSource, WindowKind, WindowReading, later},
     plan::burn::CLOCK_TOLERANCE,
 };
 
@@ -68,7 +68,7 @@ pub(super) fn parse(bytes: &[u8], account: &AccountName, at: Timestamp, source: 
 /// `measuredAt`, which must not lie ahead of our clock: nothing would ever be newer.
 fn measured_at(object: &Map<String, Value>, path: &str, at: Timestamp) -> Result<Option<Timestamp>, Malformed> {
     let measured_at = json::time(object, path, "measuredAt")?;
-    let latest = at.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX);
+    let latest = later(at, CLOCK_TOLERANCE);
     match measured_at.filter(|measured_at| *measured_at > latest) {
         Some(ahead) => Err(Malformed::FromTheFuture { field: format!("{path}.measuredAt"), at: ahead }),
         None => Ok(measured_at),

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 pub use api::install_crypto_provider;
 pub use json::Malformed;
 
-use crate::model::{PollOutcome, WindowKind};
+use crate::model::{PollOutcome, WindowKind, later};
 
 /// Why a source gave no reading.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +180,6 @@ const RESET_TOLERANCE: Duration = Duration::from_hours(1);
 /// The reset time of a reading, if it can be believed: a window cannot last longer than it is long. A time in the past is kept, since it
 /// says that the figure is of a window that is over.
 fn plausible_reset(window: &WindowKind, resets_at: Option<Timestamp>, measured_at: Timestamp) -> Option<Timestamp> {
-    let latest = measured_at.saturating_add(window.length() + RESET_TOLERANCE).unwrap_or(Timestamp::MAX);
+    let latest = later(measured_at, window.length() + RESET_TOLERANCE);
     resets_at.filter(|at| *at <= latest)
 }

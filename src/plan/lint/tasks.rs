@@ -43,9 +43,11 @@ impl<'a> Lint<'a> {
                 let idle = |agent: &crate::observed::AgentView| agent.process == Some(*process) && agent.activity == Activity::Idle;
                 self.check(action, facts.agent(session).is_some_and(idle), "a prompt is typed into an agent that is not known to be idle");
                 self.check(action, facts.mark(session).is_some(), "a prompt is typed into a pane that is not ours");
-                let holds = self
-                    .attempt(action)
-                    .is_some_and(|attempt| attempt.session == *session && (attempt.claim == *claim || attempt.claim.again() == *claim));
+                let is_next = |attempt: &TaskAttempt| {
+                    let present = attempt.prompt_claim();
+                    present == *claim || present.again() == *claim
+                };
+                let holds = self.attempt(action).is_some_and(|attempt| attempt.session == *session && is_next(attempt));
                 self.check(action, holds, "a prompt carries a claim that its session does not hold");
             }
             _ => {}

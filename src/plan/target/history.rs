@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Grounds;
 use crate::{
-    model::{AccountName, Now},
+    model::{AccountName, Now, later},
     plan::{Memory, SwapSummary},
     swap::SwapVerdict,
 };
@@ -36,7 +36,7 @@ pub fn is_braked(memory: &Memory, now: Now) -> bool {
 
 /// `at` plus `by`, if that is still to come.
 fn still(grounds: &Grounds<'_>, at: Timestamp, by: Duration) -> Option<Timestamp> {
-    let until = at.saturating_add(by).unwrap_or(Timestamp::MAX);
+    let until = later(at, by);
     (until > grounds.now.wall).then_some(until)
 }
 

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    model::{LinkName, Monotonic, Percent, PoolId, PoolName, ReadingSource, SessionName, SwapId, WindowKind, WindowReading},
+    model::{Monotonic, Percent, PoolId, ReadingSource, SwapId, WindowKind, WindowReading},
     plan::{Active, Cordon, Latch, Suspension, SwapSummary},
-    spec::{AdoptMode, Agent, PermissionMode, Quota, QuotaSource, Restart, Session, Shared, SocketSpec, SwapPolicy, Thresholds, Tmux},
+    spec::fixture,
     swap::SwapVerdict,
 };
 
@@ -22,51 +22,10 @@ fn name(text: &str) -> AccountName {
 }
 
 fn spec(accounts: &[&str]) -> Spec {
-    let thresholds = Thresholds { five_hour: Percent::whole(85), weekly: Percent::whole(95), headroom: Percent::whole(15) };
-    let session = SessionName::new("s").expect("a name");
-    Spec {
-        pool: PoolName::new("agents").expect("a name"),
-        accounts: accounts
-            .iter()
-            .map(|account| Account { name: name(account), home: format!("/homes/{account}").into(), thresholds: thresholds.clone() })
-            .collect(),
-        active_link: None,
-        shared: Shared { root: "/shared".into(), links: vec![LinkName::new("projects").expect("a link")], adopt: AdoptMode::Never },
-        quota: Quota {
-            sources: vec![QuotaSource::Cli],
-            poll_every: Duration::from_mins(5),
-            stale_after: Duration::from_mins(15),
-            file: None,
-            command: Vec::new(),
-        },
-        swap: SwapPolicy {
-            drain: Duration::from_mins(10),
-            hard_drain: Duration::from_mins(1),
-            canary: 1,
-            batch: 4,
-            prove_within: Duration::from_mins(1),
-            min_dwell: Duration::from_mins(45),
-            failback: Failback::OnReset,
-        },
-        agent: Agent {
-            command: vec!["claude".to_owned()],
-            permission_mode: PermissionMode::AcceptEdits,
-            trust_workdirs: true,
-            environment: BTreeMap::new(),
-            status_line: Vec::new(),
-            stop_grace: Duration::from_secs(10),
-        },
-        sessions: BTreeMap::from([(
-            session.clone(),
-            Session { name: session, workdir: "/work".into(), restart: Restart::Always, adopt: false, dispatch: false },
-        )]),
-        tmux: Tmux { socket: SocketSpec::Name("agents".to_owned()), width: 150, height: 50, history_limit: 2_000 },
-        prune: false,
-        max_prune: 5,
-        projects: Vec::new(),
-        checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
-        janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
-    }
+    let mut spec = fixture::agents(1);
+    let account = |text: &&str| Account { name: name(text), home: format!("/homes/{text}").into(), ..spec.accounts[0].clone() };
+    spec.accounts = accounts.iter().map(account).collect();
+    spec
 }
 
 /// A pool with everything that a choice rests on.

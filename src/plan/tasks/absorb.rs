@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    GONE, MAX_FOLLOW_UPS, MAX_TYPED, PROOF, TaskGrounds, UNTYPED,
+    EXITS_AT_IT, GONE, MAX_EXITS, MAX_FOLLOW_UPS, MAX_REFUSALS, MAX_TYPED, PROOF, TaskGrounds, UNTYPED,
     holder::{Holder, Turn, may_be_at_it, turn},
     is_used_up, later,
     recognise::recognise,
     timeout,
+    untyped::absorb_untyped,
 };
 use crate::{
     model::{Activity, EventReason, ObjectRef, Severity, TaskId},
@@ -37,6 +38,7 @@ pub fn absorb_tasks(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
     }
     recognise(grounds, absorbed);
     forget_failures(grounds, absorbed);
+    absorb_untyped(grounds, absorbed);
 }
 
 fn forget(grounds: &TaskGrounds<'_>, task: &TaskId, absorbed: &mut Absorbed) {
@@ -58,7 +60,7 @@ fn forget_failures(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
             None => true,
             Some(_) => grounds
                 .queue(&task.project)
-                .is_some_and(|(queue, _)| queue.exists && !queue.inbox.contains_key(&task.name) && !queue.markers.contains_key(&task.name)),
+                .is_some_and(|(queue, _)| queue.exists && !queue.stands(&task.name) && !queue.markers.contains_key(&task.name)),
         };
         if gone {
             absorbed.changes.push(MemoryChange::ClearAttempts(object.clone()));
@@ -77,12 +79,16 @@ struct Learner<'a, 'b> {
 impl Learner<'_, '_> {
     /// Answers whether the record is still needed.
     fn learn(&mut self, project: &Project) -> bool {
+        self.bound_times(project);
         self.learn_delivery();
+        self.learn_cut_off();
+        self.learn_exits();
         let Some((queue, seen_at)) = self.grounds.queue(&self.task.project).filter(|(queue, _)| queue.exists) else { return true };
         let name = &self.task.name;
-        let Some(file) = queue.inbox.get(name) else {
+        let file = queue.inbox.get(name);
+        if !queue.stands(name) {
             return if self.record.open().is_some() { self.learn_place(queue) } else { self.stays_ended(queue) };
-        };
+        }
         self.record.gone_since = None;
         if self.record.open().is_some() {
             self.learn_before(queue);
@@ -90,12 +96,22 @@ impl Learner<'_, '_> {
             self.learn_life(project);
             return true;
         }
-        // A file of that name came after the end of the last one: it is another task.
-        let is_over = |attempt: &TaskAttempt| {
-            let how = attempt.end.as_ref().map(|end| end.how);
-            matches!(how, Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished))
-        };
-        queue.markers.contains_key(name) || !self.record.attempts.last().is_some_and(is_over)
+        // What somebody writes into is known once it has come to rest. A file of that name came after the end of the last one: it is another task.
+        file.is_none() || queue.markers.contains_key(name) || !self.record.last_verdict().is_some_and(AttemptVerdict::ends_task)
+    }
+
+    /// The wall clock may have been set back. What is said to come has come just now, and no wait is longer than any can be.
+    fn bound_times(&mut self, project: &Project) {
+        let now = self.grounds.now.wall;
+        let record = &mut self.record;
+        record.gone_since = record.gone_since.map(|since| since.min(now));
+        record.not_before = record.not_before.map(|until| until.min(later(now, MAX_PAUSE)));
+        let Some(attempt) = self.open() else { return };
+        attempt.claimed_at = attempt.claimed_at.min(now);
+        attempt.lease_until = attempt.lease_until.min(later(now, project.lease));
+        for at in [&mut attempt.typed_at, &mut attempt.delivered_at, &mut attempt.taken_at, &mut attempt.cut_off_at] {
+            *at = at.map(|at| at.min(now));
+        }
     }
 
     fn open(&mut self) -> Option<&mut TaskAttempt> {
@@ -116,12 +132,44 @@ impl Learner<'_, '_> {
         if attempt.taken_at.is_some() {
             return;
         }
-        attempt.taken_at = Some(prompt.at);
+        let taken = prompt.at.min(grounds.now.wall);
+        attempt.taken_at = Some(taken);
         if attempt.delivered_at.is_none() {
-            attempt.delivered_at = Some(prompt.at);
+            attempt.delivered_at = Some(taken);
             let message = format!("session {} took it (claim {})", attempt.session, attempt.claim);
             self.tell(EventReason::TaskDelivered, Severity::Normal, message);
         }
+    }
+
+    /// A turn that a limit or an error of the API cut off is neither done nor left undone. It stays so until a turn comes to its end.
+    fn learn_cut_off(&mut self) {
+        let grounds = self.grounds;
+        let Some(attempt) = self.open() else { return };
+        let Some(taken) = attempt.taken_at else { return };
+        let Some(agent) = grounds.seen.agents.get(&attempt.session).and_then(|agent| agent.value()) else { return };
+        let last = attempt.cut_off_at.max(agent.turn_cut_off_at);
+        attempt.cut_off_at = last.filter(|cut| *cut > taken && agent.turn_ended_at.is_none_or(|ended| ended < *cut));
+    }
+
+    /// An agent that ended by itself while it was at the task may have ended because of it.
+    fn learn_exits(&mut self) {
+        let grounds = self.grounds;
+        let Some(attempt) = self.open() else { return };
+        let Some(begun) = attempt.delivered_at else { return };
+        let Some(attempts) = grounds.memory.attempts.get(&ObjectRef::Session(attempt.session.clone())) else { return };
+        let known = attempt.exits.last().copied().unwrap_or(begun);
+        attempt.exits.extend(attempts.exits.iter().filter(|exit| **exit > known));
+        attempt.exits.drain(..attempt.exits.len().saturating_sub(MAX_EXITS));
+    }
+
+    /// Why nobody else is to have a task at which an agent ended again and again.
+    fn crashed(&self, attempt: &TaskAttempt) -> Option<String> {
+        let times = attempt.exits.len();
+        let enough = if self.grounds.is_quarantined(&attempt.session) { EXITS_AT_IT } else { MAX_EXITS };
+        let exits: Vec<_> = attempt.exits.iter().map(|exit| format!("{exit:.0}")).collect();
+        let message =
+            || format!("the agent of session {} ended {times} times by itself while it was at it: {}", attempt.session, exits.join(", "));
+        (times >= enough).then(message)
     }
 
     /// What stands under the task's name in the other places before its prompt is typed, is of an earlier task.
@@ -167,12 +215,12 @@ impl Learner<'_, '_> {
             return true;
         }
         let last = self.record.attempts.last();
-        let how = last.and_then(|attempt| attempt.end.as_ref()).map(|end| end.how);
+        let how = self.record.last_verdict();
         if how == Some(AttemptVerdict::Cancelled) {
             // Nobody interrupts its session: until that has ended, the task is not offered again.
             return last.is_some_and(|attempt| may_be_at_it(self.grounds, attempt));
         }
-        let told = matches!(how, Some(AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished) | None);
+        let told = how.is_none_or(AttemptVerdict::ends_task);
         let failed = queue.failed.get(&self.task.name);
         if !told && failed.is_some() && last.is_some_and(|attempt| failed != attempt.failed_before.as_ref()) {
             self.tell(EventReason::TaskFailed, Severity::Warning, "it is in failed/".to_owned());
@@ -181,7 +229,7 @@ impl Learner<'_, '_> {
     }
 
     /// Whether the attempt is over although its file stands where it stood.
-    fn learn_end(&mut self, project: &Project, file: &InboxView, seen_at: jiff::Timestamp) {
+    fn learn_end(&mut self, project: &Project, file: Option<&InboxView>, seen_at: jiff::Timestamp) {
         let now = self.grounds.now.wall;
         let limit = timeout(project, file);
         let Some(attempt) = self.record.open() else { return };
@@ -189,9 +237,16 @@ impl Learner<'_, '_> {
         let lease_over = attempt.lease_until <= now;
         let unasked = attempt.typed == 0 && later(attempt.claimed_at, UNTYPED) <= now;
         let minutes = limit.as_secs() / 60;
+        let crashed = self.crashed(attempt);
+        let refused = self.grounds.untyped(&attempt.session).filter(|untyped| attempt.typed == 0 && untyped.times >= MAX_REFUSALS);
         let end = match self.grounds.holder(attempt) {
             Holder::Unknown => None,
+            Holder::Busy(Activity::Working) if crashed.is_some() => None,
+            _ if crashed.is_some() => crashed.map(|message| (AttemptVerdict::Crashed, message)),
             Holder::Lost(why) => Some((AttemptVerdict::SessionLost, format!("session {} is lost: {why}", attempt.session))),
+            _ if refused.is_some() => {
+                refused.map(|why| (AttemptVerdict::Undelivered, format!("session {} could not be asked: {}", attempt.session, why.message)))
+            }
             _ if unasked => Some((AttemptVerdict::Undelivered, format!("session {} could not be asked within a minute", attempt.session))),
             // A session that took it comes back with its conversation, and goes on with it by itself.
             Holder::Down if attempt.typed > 0 && lease_over && attempt.delivered_at.is_none() => {
@@ -212,7 +267,7 @@ impl Learner<'_, '_> {
                         let tried = attempt.typed >= MAX_TYPED && attempt.typed_at.is_some_and(|at| later(at, PROOF) <= now);
                         (tried || (attempt.typed > 0 && lease_over)).then(|| {
                             let message = format!("session {} never showed that it took the prompt", attempt.session);
-                            (if asked_again { AttemptVerdict::Undone } else { AttemptVerdict::Undelivered }, message)
+                            (if attempt.prompts_before() > 0 { AttemptVerdict::Undone } else { AttemptVerdict::Undelivered }, message)
                         })
                     }
                     // By the turn's end the task is done; its file is moved for the agent.
@@ -228,13 +283,17 @@ impl Learner<'_, '_> {
         if let Some((how, message)) = end {
             let session = format!("session {} (claim {})", attempt.session, attempt.claim);
             let used_up = self.end_and_check(how, message.clone(), project, file);
-            let then = if used_up { "it has had all its attempts" } else { "it is offered again" };
+            let then = match (how, used_up) {
+                (AttemptVerdict::Crashed, _) => "nobody else gets it",
+                (_, true) => "it has had all its attempts",
+                (_, false) => "it is offered again",
+            };
             let text = format!("attempt {} by {session} ended: {message}; {then}", self.record.attempts.len());
             self.tell(EventReason::TaskReleased, Severity::Warning, text);
         }
     }
 
-    fn end_and_check(&mut self, how: AttemptVerdict, message: String, project: &Project, file: &InboxView) -> bool {
+    fn end_and_check(&mut self, how: AttemptVerdict, message: String, project: &Project, file: Option<&InboxView>) -> bool {
         self.end(how, message);
         is_used_up(project, file, &self.record)
     }

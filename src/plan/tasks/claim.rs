@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{is_used_up, later, planner::Tasks, recognise::claim_of};
+use super::{Hold, Predecessor, TaskWait, is_used_up, later, planner::Tasks, recognise::claim_of};
 use crate::{
     model::{Activity, ObjectRef, SessionName, TaskId, TaskName},
     observed::{FileIdentity, InboxView, Marker, QueueView, TaskHeader},
@@ -30,18 +30,40 @@ pub(super) struct Candidate<'a> {
 
 /// Why the tasks of a project wait, each with how many.
 #[derive(Default)]
-struct Tally<'a> {
+struct Tally {
     /// They could begin.
     ready: usize,
     /// Not offered again yet, and the first time at which one is.
     paused: usize,
     first: Option<Timestamp>,
-    /// They come after another one, with an example.
+    /// They come after another one, with an example: one that waits for ever, if there is one.
     behind: usize,
-    example: Option<(&'a TaskName, &'a TaskName)>,
-    /// They are for a session that cannot do them, with an example.
+    example: Option<(Predecessor, String)>,
+    /// They are for a session that cannot do them, with the first one.
     stranded: usize,
-    stray: Option<(&'a TaskName, &'a SessionName)>,
+    stray: Option<(TaskName, String)>,
+}
+
+impl Tally {
+    fn count(&mut self, name: &TaskName, wait: &TaskWait) {
+        match wait {
+            TaskWait::Paused { until } => {
+                self.paused += 1;
+                self.first = Some(self.first.map_or(*until, |first| first.min(*until)));
+            }
+            TaskWait::After { task, found } => {
+                self.behind += 1;
+                if self.example.as_ref().is_none_or(|(known, _)| found < known) {
+                    self.example = Some((*found, format!("{name} after {task}, {found}")));
+                }
+            }
+            TaskWait::NoSuchSession { .. } | TaskWait::NotServing { .. } => {
+                self.stranded += 1;
+                self.stray.get_or_insert_with(|| (name.clone(), wait.to_string()));
+            }
+            _ => {}
+        }
+    }
 }
 
 impl<'a> Tasks<'a> {
@@ -65,8 +87,15 @@ impl<'a> Tasks<'a> {
                     continue;
                 }
             };
-            if let Some(candidate) = self.weigh(index, project, queue, (name, file, header), record, &mut tally) {
-                candidates.push(candidate);
+            match self.weigh(index, project, queue, (name, file, header), record) {
+                Ok(candidate) => {
+                    tally.ready += 1;
+                    candidates.push(candidate);
+                }
+                Err(wait) => {
+                    tally.count(name, &wait);
+                    self.note(project, name, wait);
+                }
             }
         }
         self.report(project, &tally);
@@ -85,39 +114,43 @@ impl<'a> Tasks<'a> {
         queue: &'a QueueView,
         (name, file, header): (&'a TaskName, &'a InboxView, &'a TaskHeader),
         record: Option<&'a TaskRecord>,
-        tally: &mut Tally<'a>,
-    ) -> Option<Candidate<'a>> {
+    ) -> Result<Candidate<'a>, TaskWait> {
         if let Some(record) = record {
-            if is_used_up(project, file, record) {
-                return None;
+            if is_used_up(project, Some(file), record) {
+                return Err(TaskWait::UsedUp);
             }
             if let Some(until) = record.not_before.filter(|until| *until > self.grounds.now.wall) {
-                tally.paused += 1;
-                tally.first = Some(tally.first.map_or(until, |first| first.min(until)));
-                return None;
+                return Err(TaskWait::Paused { until });
             }
         }
-        // Done, and not in the inbox again as another task.
-        let is_done = |other: &TaskName| queue.done.contains_key(other) && !queue.inbox.contains_key(other);
-        if let Some(other) = header.after.iter().find(|other| !is_done(other)) {
-            tally.behind += 1;
-            tally.example.get_or_insert((name, other));
-            return None;
+        let undone = header.after.iter().filter(|other| !queue.is_done(other));
+        // What waits for ever is worth more words than what waits for a while.
+        if let Some((found, other)) = undone.map(|other| (self.find(project, queue, other), other)).min() {
+            return Err(TaskWait::After { task: other.clone(), found });
         }
-        if let Some(pin) = &header.session
-            && !self.grounds.spec.sessions.get(pin).is_some_and(|session| self.grounds.spec.serves(session, project))
-        {
-            tally.stranded += 1;
-            tally.stray.get_or_insert((name, pin));
-            return None;
+        if let Some(pin) = &header.session {
+            match self.grounds.spec.sessions.get(pin) {
+                None => return Err(TaskWait::NoSuchSession { session: pin.clone() }),
+                Some(session) if !self.grounds.spec.serves(session, project) => return Err(TaskWait::NotServing { session: pin.clone() }),
+                Some(_) => {}
+            }
         }
-        tally.ready += 1;
         let priority = header.priority.unwrap_or(project.priority);
-        Some(Candidate { project: index, name, identity: file.identity, priority, pin: header.session.as_ref(), record })
+        Ok(Candidate { project: index, name, identity: file.identity, priority, pin: header.session.as_ref(), record })
+    }
+
+    /// Where a task is that is not done.
+    fn find(&self, project: &Project, queue: &QueueView, task: &TaskName) -> Predecessor {
+        match (queue.stands(task), queue.failed.contains_key(task)) {
+            (true, _) if self.record(&project.name, task).is_some_and(|record| record.open().is_some()) => Predecessor::UnderWay,
+            (true, _) => Predecessor::Waiting,
+            (false, true) => Predecessor::Failed,
+            (false, false) => Predecessor::Nowhere,
+        }
     }
 
     /// What waits for something else than a free session.
-    fn report(&mut self, project: &Project, tally: &Tally<'_>) {
+    fn report(&mut self, project: &Project, tally: &Tally) {
         let object = || ObjectRef::Project(project.name.clone());
         if let (true, Some(hold)) = (tally.ready > 0, &self.gate.hold) {
             let until = hold.until.map_or_else(String::new, |until| format!(" until {until:.0}"));
@@ -129,30 +162,32 @@ impl<'a> Tasks<'a> {
             let message = format!("{} to be offered again, the first at {first:.0}", count(tally.paused));
             self.wait(object(), "TaskPause", message);
         }
-        if let Some((task, other)) = tally.example {
-            self.wait(
-                object(),
-                "AfterOthers",
-                format!("{} behind others that are not done, such as {task} behind {other}", count(tally.behind)),
-            );
+        if let Some((_, example)) = &tally.example {
+            self.wait(object(), "AfterOthers", format!("{} behind others that are not done, such as {example}", count(tally.behind)));
         }
-        if let Some((task, session)) = tally.stray {
-            let message = format!(
-                "{} for sessions that do not serve it, such as {task} for {session}; declare the session with `dispatch: true`, or change the task",
-                count(tally.stranded)
-            );
-            self.warn(object(), "NoSuchSession", message);
+        // Whoever wrote the task has to change it; nothing is wrong with the pool.
+        if let Some((task, why)) = &tally.stray {
+            let object = ObjectRef::Task(TaskId { project: project.name.clone(), name: task.clone() });
+            let others = if tally.stranded > 1 { format!(" (like this, {})", count(tally.stranded)) } else { String::new() };
+            self.wait(object, "NoSuchSession", format!("{why}{others}"));
         }
     }
 
     /// Gives the free sessions what comes first: by priority, then age, then name.
     pub fn claim(&mut self, mut candidates: Vec<Candidate<'a>>) {
-        if self.gate.hold.is_some() || candidates.is_empty() {
+        let projects = &self.grounds.spec.projects;
+        if let Some(Hold { reason, message, until }) = &self.gate.hold {
+            for candidate in &candidates {
+                let wait = TaskWait::Held { hold: reason.clone(), message: message.clone(), until: *until };
+                self.note(&projects[candidate.project], candidate.name, wait);
+            }
+            return;
+        }
+        if candidates.is_empty() {
             return;
         }
         let mut floor = Floor::of(self);
-        let projects = &self.grounds.spec.projects;
-        if (0..projects.len()).any(|project| !floor.is_empty(project)) {
+        if self.waits.is_some() || (0..projects.len()).any(|project| !floor.is_empty(project)) {
             candidates.sort_unstable_by_key(|candidate| {
                 (Reverse(candidate.priority), candidate.identity.modified, candidate.name, &projects[candidate.project].name)
             });
@@ -160,22 +195,60 @@ impl<'a> Tasks<'a> {
         let mut left = vec![0_usize; projects.len()];
         let mut room = self.gate.room;
         for candidate in &candidates {
-            if room == 0 || floor.is_empty(candidate.project) {
-                left[candidate.project] += 1;
-                continue;
-            }
             let project = &projects[candidate.project];
-            let task = TaskId { project: project.name.clone(), name: candidate.name.clone() };
-            match if self.is_backing_off(&task) { None } else { floor.take(candidate) } {
-                Some(session) => {
-                    room -= 1;
-                    self.claim_one(project, task, candidate, session);
+            let open = room > 0 && !floor.is_empty(candidate.project);
+            let task = open.then(|| TaskId { project: project.name.clone(), name: candidate.name.clone() });
+            let session = task.as_ref().filter(|task| !self.backing_off.contains_key(task)).and_then(|_| floor.take(candidate));
+            if let (Some(task), Some(session)) = (task, session) {
+                room -= 1;
+                self.note(project, candidate.name, TaskWait::Next { session: session.clone() });
+                self.claim_one(project, task, candidate, session);
+            } else {
+                if self.waits.is_some() {
+                    let wait = self.left_wait(candidate, room == 0, &floor, &left);
+                    self.note(project, candidate.name, wait);
                 }
-                None => left[candidate.project] += 1,
+                left[candidate.project] += 1;
             }
         }
         for (index, left) in left.into_iter().enumerate().filter(|(_, left)| *left > 0) {
             self.report_left(index, left, room == 0, &floor);
+        }
+    }
+
+    /// Why one that could begin does not. `left` is how many of each project come before it and do not either.
+    fn left_wait(&self, candidate: &Candidate<'a>, no_room: bool, floor: &Floor<'a>, left: &[usize]) -> TaskWait {
+        let grounds = self.grounds;
+        let project = &grounds.spec.projects[candidate.project];
+        let place = &floor.places[candidate.project];
+        let task = TaskId { project: project.name.clone(), name: candidate.name.clone() };
+        let failed = self.backing_off.get(&task).and_then(|attempts| Some((attempts.waits_until(grounds.now)?, attempts)));
+        if let Some((until, attempts)) = failed {
+            return TaskWait::BackingOff { until, message: attempts.last_error.clone().unwrap_or_default() };
+        }
+        let shares = |other: &usize| !floor.places[*other].serving.is_disjoint(&place.serving);
+        let behind = (0..left.len()).filter(shares).map(|other| left[other]).sum();
+        let retried = |session: &&'a SessionName| grounds.untyped(session).map(|untyped| untyped.until);
+        match candidate.pin {
+            _ if place.slots == 0 => TaskWait::MaxInFlight { limit: project.max_in_flight.unwrap_or_default() },
+            _ if place.serving.is_empty() => TaskWait::NoSession,
+            _ if no_room => TaskWait::ReleasedSlowly { behind, until: self.gate.more_at },
+            Some(pin) => {
+                let until = grounds.untyped(pin).map(|untyped| untyped.until);
+                let is = match (grounds.untyped(pin), floor.states.get(pin)) {
+                    (Some(untyped), _) => format!("not to be typed into: {}", untyped.message),
+                    (None, Some(Err(why))) => (*why).to_owned(),
+                    (None, _) => "not free".to_owned(),
+                };
+                TaskWait::SessionNotFree { session: pin.clone(), is, until }
+            }
+            None => {
+                let sessions = place.others.iter().map(|(why, sessions)| format!("{sessions} {why}")).collect();
+                // While any other session may become free, when this one is tried again is not what is waited for.
+                let awaits_others = place.serving.iter().any(|session| grounds.untyped(session).is_none());
+                let until = if awaits_others { None } else { place.serving.iter().filter_map(retried).min() };
+                TaskWait::NoIdleSession { behind, sessions, until }
+            }
         }
     }
 
@@ -199,7 +272,7 @@ impl<'a> Tasks<'a> {
             self.wait(object, "ReleasedSlowly", format!("{}: room came back a short while ago{until}", count(left)));
         } else if place.slots == 0 {
             self.wait(object, "MaxInFlight", format!("{}: as many are under way as maxInFlight allows", count(left)));
-        } else if place.serving == 0 {
+        } else if place.serving.is_empty() {
             let message = format!("{}: no session serves the project; declare one with `dispatch: true`", count(left));
             self.warn(object, "NoSession", message);
         } else {
@@ -214,6 +287,8 @@ impl<'a> Tasks<'a> {
 /// The free sessions, by project.
 struct Floor<'a> {
     places: Vec<Place<'a>>,
+    /// Whether each session that takes tasks is free, or the word for why not.
+    states: BTreeMap<&'a SessionName, Result<(), &'static str>>,
     /// How often a session was lately given a task that never reached it.
     blunders: BTreeMap<&'a SessionName, usize>,
 }
@@ -225,7 +300,7 @@ struct Place<'a> {
     at_home: BTreeSet<&'a SessionName>,
     /// Why the others that serve it are not free.
     others: BTreeMap<&'static str, usize>,
-    serving: usize,
+    serving: BTreeSet<&'a SessionName>,
     /// How many more of its tasks may be under way.
     slots: usize,
 }
@@ -233,14 +308,15 @@ struct Place<'a> {
 impl<'a> Floor<'a> {
     fn of(tasks: &Tasks<'a>) -> Self {
         let grounds = tasks.grounds;
-        let states: Vec<(&'a Session, Result<(), &'static str>)> =
-            grounds.spec.sessions.values().filter(|session| session.dispatch).map(|session| (session, tasks.is_free(session))).collect();
+        let takers = grounds.spec.sessions.values().filter(|session| session.dispatch);
+        let known: Vec<(&'a Session, Result<(), &'static str>)> = takers.map(|session| (session, tasks.is_free(session))).collect();
         let place = |project: &'a Project| {
             let under_way = tasks.records.get(&project.name).into_iter().flatten().filter(|(_, record)| record.open().is_some()).count();
             let slots = project.max_in_flight.map_or(usize::MAX, |limit| limit.saturating_sub(under_way));
-            let mut place = Place { free: BTreeSet::new(), at_home: BTreeSet::new(), others: BTreeMap::new(), serving: 0, slots };
-            for (session, state) in states.iter().filter(|(session, _)| grounds.spec.serves(session, project)) {
-                place.serving += 1;
+            let mut place =
+                Place { free: BTreeSet::new(), at_home: BTreeSet::new(), others: BTreeMap::new(), serving: BTreeSet::new(), slots };
+            for (session, state) in known.iter().filter(|(session, _)| grounds.spec.serves(session, project)) {
+                place.serving.insert(&session.name);
                 match state {
                     Ok(()) => {
                         place.free.insert(&session.name);
@@ -259,7 +335,8 @@ impl<'a> Floor<'a> {
                 *blunders.entry(&attempt.session).or_default() += 1;
             }
         }
-        Self { places: grounds.spec.projects.iter().map(place).collect(), blunders }
+        let places = grounds.spec.projects.iter().map(place).collect();
+        Self { places, states: known.into_iter().map(|(session, state)| (&session.name, state)).collect(), blunders }
     }
 
     fn is_empty(&self, project: usize) -> bool {
@@ -283,6 +360,7 @@ impl<'a> Floor<'a> {
                 *place.others.entry("given a task").or_default() += 1;
             }
         }
+        self.states.insert(session, Err("given a task"));
         self.places[candidate.project].slots -= 1;
         Some(session)
     }

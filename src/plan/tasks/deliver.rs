@@ -21,6 +21,8 @@ enum Due {
     Present,
     /// The one that asks once more.
     FollowUp,
+    /// The one that lets it go on where it was cut off.
+    GoOn,
     /// None; the turn is over and with it the task.
     Finish,
 }
@@ -51,7 +53,7 @@ impl Tasks<'_> {
             }
         }
         let now = self.grounds.now.wall;
-        let overdue = later(attempt.claimed_at, timeout(project, file)) <= now;
+        let overdue = later(attempt.claimed_at, timeout(project, Some(file))) <= now;
         let agent = match self.grounds.holder(attempt) {
             Holder::Idle(agent) => agent,
             Holder::Busy(activity) if overdue && attempt.typed > 0 => {
@@ -68,7 +70,12 @@ impl Tasks<'_> {
             Holder::Busy(_) | Holder::Down | Holder::Lost(_) | Holder::Unknown => return,
         };
         match self.due(project, attempt, agent, overdue) {
-            None => {}
+            None => {
+                if let (Turn::CutOff(..), Some(at)) = (turn(attempt, agent), turn(attempt, agent).calm_at()) {
+                    let message = format!("session {} was cut off in its turn by a limit or an error of the API", attempt.session);
+                    self.wait(ObjectRef::Task(task), "TurnCutOff", format!("{message}; it is told to go on at {at:.0}"));
+                }
+            }
             Some(Due::Finish) => {
                 let effect = QueueChange::Finish { task: name.clone(), claim: attempt.claim.clone() }.at(&project.path);
                 let why = format!("the turn of session {} has ended, claim {}", attempt.session, attempt.claim);
@@ -87,49 +94,59 @@ impl Tasks<'_> {
                 let unproven = attempt.typed_at.is_none_or(|at| later(at, PROOF) <= now);
                 (attempt.typed == 0 || (unproven && attempt.typed < MAX_TYPED)).then_some(Due::Present)
             }
-            Turn::Over(_) | Turn::Interrupted(_) if !turn.is_calm(now, seen_at) => None,
+            Turn::Over(_) | Turn::Interrupted(_) | Turn::CutOff(..) if !turn.is_calm(now, seen_at) => None,
             Turn::Over(_) if project.completion == Completion::Turn => Some(Due::Finish),
             Turn::Over(_) | Turn::Interrupted(_) => (attempt.follow_ups == 0 && !overdue).then_some(Due::FollowUp),
+            Turn::CutOff(..) => (!overdue).then_some(Due::GoOn),
             Turn::Unclear => None,
         }
     }
 
     fn type_prompt(&mut self, project: &Project, task: TaskId, attempt: &TaskAttempt, agent: &AgentView, due: Due) {
         // Once claimed, a task is asked for whatever the room; a hold stops it all the same.
-        let held = self.gate.hold.is_some() || self.grounds.memory.swap.is_some() || self.is_backing_off(&task);
-        if held {
+        if self.gate.hold.is_some() || self.grounds.memory.swap.is_some() {
             return;
         }
         let pane = match self.pane(&attempt.session) {
             Ok(pane) => pane.pane.clone(),
             Err(why) => {
-                let message = format!("session {} has it and cannot be asked now: it is {why}", attempt.session);
+                let why = self.grounds.untyped(&attempt.session).map_or_else(
+                    || format!("it is {why}"),
+                    |untyped| format!("{}; it is tried again at {:.0}", untyped.message, untyped.until),
+                );
+                let message = format!("session {} has it and cannot be asked now: {why}", attempt.session);
                 self.wait(ObjectRef::Task(task), "SessionNotFree", message);
                 return;
             }
         };
         let (Some(process), Some(home)) = (agent.process, agent.home.clone()) else { return };
         let truth = self.truth.get(&attempt.session).map(String::as_str);
-        let asks_again = due == Due::FollowUp || attempt.follow_ups > 0;
-        let (text, claim) = if asks_again {
-            (follow_up_text(project, &task.name, &attempt.claim, truth), attempt.claim.again())
+        let number = attempt.prompts_before() + u32::from(due != Due::Present);
+        let asks_again = number > 0;
+        let claim = attempt.claim.prompt(number);
+        let text = if asks_again {
+            follow_up_text(project, &task.name, (&attempt.claim, &claim), truth)
         } else {
-            (prompt_text(project, &task.name, &attempt.claim), attempt.claim.clone())
+            prompt_text(project, &task.name, &claim)
         };
         let why = match (due, attempt.typed) {
             (Due::FollowUp, _) => "its turn ended and the task is not done".to_owned(),
+            (Due::GoOn, _) => "its turn was cut off".to_owned(),
             (_, 0) => format!("claim {}", attempt.claim),
             (_, typed) => format!("typed {typed} times, and the agent does not show that it took it"),
         };
-        let what =
-            if asks_again { format!("ask session {} once more", attempt.session) } else { format!("ask session {}", attempt.session) };
+        let what = match due {
+            Due::GoOn => format!("tell session {} to go on", attempt.session),
+            _ if asks_again => format!("ask session {} once more", attempt.session),
+            _ => format!("ask session {}", attempt.session),
+        };
         let effect = Effect::TypePrompt { session: attempt.session.clone(), pane, process, home, text, claim };
         self.act(Phase::Dispatch, task, Verb::Dispatch, what, why, effect);
     }
 
     /// The record is the truth about an attempt: somebody took its marker away, or a crash came before it was made.
     fn put_marker_back(&mut self, project: &Project, task: TaskId, file: &InboxView, attempt: &TaskAttempt, number: u32) {
-        if self.grounds.memory.swap.is_some() || self.is_backing_off(&task) {
+        if self.grounds.memory.swap.is_some() {
             return;
         }
         let marker = Marker {

@@ -27,12 +27,13 @@ pub fn next_task_deadline(grounds: &TaskGrounds<'_>, gate: &Gate) -> Option<Time
         for (name, record) in records.get(&project.name).into_iter().flatten() {
             times.extend(record.not_before);
             times.extend(record.gone_since.map(|since| later(since, GONE)));
-            let limit = queue.inbox.get(*name).map_or(project.timeout, |file| timeout(project, file));
+            let limit = timeout(project, queue.inbox.get(*name));
             of_attempt(grounds, project, record, limit, &mut times);
         }
     }
     if grounds.spec.projects.iter().any(|project| grounds.queue(&project.name).is_some_and(|(queue, _)| !queue.inbox.is_empty())) {
         times.extend(gate.more_at);
+        times.extend(grounds.memory.untyped.values().map(|untyped| untyped.until));
         times.extend(gate.hold.as_ref().and_then(|hold| hold.until));
     }
     times.into_iter().filter(|at| *at > now).min()

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{CALM, CONTINUATION, TaskGrounds};
+use super::{AHEAD, CALM, CONTINUATION, MAX_OUTAGE, TaskGrounds};
 use crate::{
-    model::{Activity, ObjectRef},
+    model::{Activity, ObjectRef, SessionName},
     observed::{AgentView, Seen},
     plan::{MAX_FACT_AGE, TaskAttempt},
 };
@@ -30,8 +30,10 @@ pub(super) enum Turn {
     NotTaken,
     /// The turn ended then.
     Over(Timestamp),
-    /// The turn was cut off, or the agent was replaced in the middle of it, and is idle since then.
+    /// A person stopped the turn, or the agent was replaced in the middle of it, and is idle since then.
     Interrupted(Timestamp),
+    /// A limit or an error of the API cut the turn off then; the agent is idle since. It has been told to go on so often already.
+    CutOff(Timestamp, u32),
     /// It took the prompt, and does not say whether the turn has ended.
     Unclear,
 }
@@ -42,13 +44,18 @@ impl Turn {
         match self {
             Self::Over(at) => Some(super::later(at, CALM)),
             Self::Interrupted(at) => Some(super::later(at, CONTINUATION)),
+            Self::CutOff(at, resumed) => Some(super::later(at, CONTINUATION.saturating_mul(1 << resumed.min(10)).min(MAX_OUTAGE))),
             Self::NotTaken | Self::Unclear => None,
         }
     }
 
     /// Whether it may be acted on, on a queue that was looked at then: what the agent did to the files in its turn must have been seen.
     pub fn is_calm(self, now: Timestamp, queue_seen: Timestamp) -> bool {
-        let (Self::Over(at) | Self::Interrupted(at)) = self else { return false };
+        let (Self::Over(at) | Self::Interrupted(at) | Self::CutOff(at, _)) = self else { return false };
+        if at > super::later(now, AHEAD) {
+            // The clock was set back since the turn ended: a queue that was seen since then has what the agent did.
+            return queue_seen <= now || queue_seen >= at;
+        }
         self.calm_at().is_some_and(|calm| calm <= now) && queue_seen >= at
     }
 }
@@ -58,10 +65,13 @@ pub(super) fn turn(attempt: &TaskAttempt, agent: &AgentView) -> Turn {
     let Some(taken) = attempt.taken_at else { return Turn::NotTaken };
     let idle_since = agent.activity_since.filter(|since| *since > taken);
     let ended = agent.turn_ended_at.filter(|ended| *ended > taken);
+    if let Some(cut) = attempt.cut_off_at.filter(|cut| ended.is_none_or(|ended| ended < *cut)) {
+        return Turn::CutOff(idle_since.map_or(cut, |since| since.max(cut)), attempt.resumed);
+    }
     match (ended, idle_since) {
         // Both are of the same end; the later one is when the agent came to rest.
         (Some(ended), since) => Turn::Over(since.map_or(ended, |since| since.max(ended))),
-        // At rest without a word of an end: a failure, a limit or a person cut it off, or the agent was replaced.
+        // At rest without a word of an end: a person cut it off, or the agent was replaced.
         (None, Some(since)) => Turn::Interrupted(since),
         (None, None) => Turn::Unclear,
     }
@@ -102,19 +112,21 @@ impl<'a> TaskGrounds<'a> {
         }
     }
 
+    pub(super) fn is_quarantined(&self, session: &SessionName) -> bool {
+        self.memory.attempts.get(&ObjectRef::Session(session.clone())).is_some_and(|attempts| attempts.quarantined)
+    }
+
     fn down(&self, attempt: &TaskAttempt, declared: bool) -> Holder<'a> {
         let record = self.memory.sessions.get(&attempt.session);
-        let quarantined = || {
-            let object = ObjectRef::Session(attempt.session.clone());
-            self.memory.attempts.get(&object).is_some_and(|attempts| attempts.quarantined)
-        };
         match record {
             _ if !declared => Holder::Lost("it is not declared any more".to_owned()),
             None => Holder::Lost("it is not ours any more".to_owned()),
             Some(record) if record.conversation != attempt.conversation => {
                 Holder::Lost(format!("it is bound to another conversation, {}", record.conversation))
             }
-            Some(_) if quarantined() => Holder::Lost("its agent ends too often and is not started again".to_owned()),
+            Some(_) if self.is_quarantined(&attempt.session) => {
+                Holder::Lost("its agent ends too often and is not started again".to_owned())
+            }
             Some(_) => Holder::Down,
         }
     }

@@ -25,6 +25,8 @@ mod recognise;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod untyped;
+mod wait;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,12 +36,14 @@ pub use absorb::absorb_tasks;
 pub use due::next_task_deadline;
 pub use gate::{Gate, GateGrounds, Hold, gate};
 pub use holder::may_be_at_it;
-pub use planner::plan_tasks;
-pub use prompt::{follow_up_text, prompt_text, quote_path};
+pub use planner::{plan_tasks, task_waits};
+pub use prompt::{follow_up_text, prompt_text};
+pub use untyped::Untyped;
+pub use wait::{Predecessor, TaskWait};
 
-use super::{MAX_FACT_AGE, Memory, TaskRecord};
+use super::{MAX_FACT_AGE, Memory, TaskRecord, backoff::MAX_EXITS};
 use crate::{
-    model::{Now, ProjectName, SessionName, TaskName},
+    model::{Now, ProjectName, SessionName, TaskName, later},
     observed::{InboxView, QueueView, Snapshot},
     spec::{Project, Spec},
 };
@@ -50,12 +54,20 @@ pub const MAX_TYPED: u32 = 3;
 pub const PROOF: Duration = Duration::from_secs(10);
 /// How long a task is kept for a session that cannot be asked after all.
 pub const UNTYPED: Duration = Duration::from_mins(1);
+/// How often in a row a session may refuse to be typed into before its task is given to another one.
+const MAX_REFUSALS: u32 = 3;
 /// How often an agent is asked once more about a task that it left undone.
 const MAX_FOLLOW_UPS: u32 = 1;
 /// How long an agent must have been idle before its turn counts as over: some work begins by itself right behind a turn.
 const CALM: Duration = Duration::from_secs(3);
 /// The same when its process was replaced in the middle of the turn: the CLI goes on by itself some time after its start.
 const CONTINUATION: Duration = Duration::from_secs(20);
+/// How often an agent that is quarantined must have ended while it was at a task, for the task to be the likely reason.
+const EXITS_AT_IT: usize = 2;
+/// The longest pause between two words to go on, while turns are cut off again and again.
+const MAX_OUTAGE: Duration = Duration::from_mins(10);
+/// How far ahead of the present an agent's word may be dated: what is further ahead was said before the clock was set back.
+const AHEAD: Duration = Duration::from_secs(5);
 /// Between the two looks that must find a task nowhere.
 const GONE: Duration = Duration::from_secs(1);
 /// How soon a file that has not come to rest is looked at again.
@@ -97,18 +109,14 @@ impl<'a> TaskGrounds<'a> {
 }
 
 /// How long one attempt at a task may take.
-fn timeout(project: &Project, file: &InboxView) -> Duration {
-    file.header.as_ref().ok().and_then(|header| header.timeout).unwrap_or(project.timeout)
+fn timeout(project: &Project, file: Option<&InboxView>) -> Duration {
+    file.and_then(|file| file.header.as_ref().ok()).and_then(|header| header.timeout).unwrap_or(project.timeout)
 }
 
-/// Whether a task has had all its attempts.
-fn is_used_up(project: &Project, file: &InboxView, record: &TaskRecord) -> bool {
-    let limit = file.header.as_ref().ok().and_then(|header| header.attempts).unwrap_or(project.attempts);
-    record.used() >= usize::try_from(limit.max(1)).unwrap_or(usize::MAX)
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+/// Whether a task has had all its attempts, or is to have no more.
+fn is_used_up(project: &Project, file: Option<&InboxView>, record: &TaskRecord) -> bool {
+    let limit = file.and_then(|file| file.header.as_ref().ok()).and_then(|header| header.attempts).unwrap_or(project.attempts);
+    record.ends_agents() || record.used() >= usize::try_from(limit.max(1)).unwrap_or(usize::MAX)
 }
 
 /// What is known of a session beside the pool's files, in words for a prompt: git's state, the last tool call.

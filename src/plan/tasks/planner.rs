@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Gate, GroundTruth, Records, TaskGrounds};
+use super::{Gate, GroundTruth, Records, TaskGrounds, TaskWait};
 use crate::{
     model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
     observed::{PaneView, QueueView, Seen},
-    plan::{Action, Disruption, Effect, MAX_FACT_AGE, Phase, Planned, QueueChange, TaskRecord, Verb, Waiting},
+    plan::{Action, Attempts, Disruption, Effect, MAX_FACT_AGE, Phase, Planned, QueueChange, TaskRecord, Verb, Waiting},
     spec::Project,
 };
 
@@ -16,7 +16,30 @@ pub fn plan_tasks(grounds: &TaskGrounds<'_>, gate: &Gate, truth: &GroundTruth, p
     if grounds.spec.projects.is_empty() {
         return;
     }
-    let mut tasks = Tasks::new(grounds, gate, truth, planned);
+    let Tasks { actions, waiting, warnings, .. } = go_through(grounds, gate, truth, planned, None);
+    let idle = actions.is_empty();
+    planned.plan.actions.extend(actions);
+    planned.report.waiting.extend(waiting);
+    planned.report.warnings.extend(warnings);
+    if !idle {
+        // Stable: inside a phase the planners' own order is kept.
+        planned.plan.actions.sort_by_key(|(phase, _)| *phase);
+    }
+}
+
+/// What each task in an inbox waits for that nobody has. `planned` is what was planned, with or without the tasks.
+pub fn task_waits(grounds: &TaskGrounds<'_>, gate: &Gate, planned: &Planned) -> BTreeMap<TaskId, TaskWait> {
+    go_through(grounds, gate, &GroundTruth::new(), planned, Some(BTreeMap::new())).waits.unwrap_or_default()
+}
+
+fn go_through<'a>(
+    grounds: &'a TaskGrounds<'a>,
+    gate: &'a Gate,
+    truth: &'a GroundTruth,
+    planned: &Planned,
+    waits: Option<BTreeMap<TaskId, TaskWait>>,
+) -> Tasks<'a> {
+    let mut tasks = Tasks { waits, ..Tasks::new(grounds, gate, truth, planned) };
     let mut candidates = Vec::new();
     for (index, project) in grounds.spec.projects.iter().enumerate() {
         if let Some(queue) = tasks.plan_queue(project) {
@@ -26,15 +49,7 @@ pub fn plan_tasks(grounds: &TaskGrounds<'_>, gate: &Gate, truth: &GroundTruth, p
         }
     }
     tasks.claim(candidates);
-    let Tasks { actions, waiting, warnings, .. } = tasks;
-    let idle = actions.is_empty();
-    planned.plan.actions.extend(actions);
-    planned.report.waiting.extend(waiting);
-    planned.report.warnings.extend(warnings);
-    if !idle {
-        // Stable: inside a phase the planners' own order is kept.
-        planned.plan.actions.sort_by_key(|(phase, _)| *phase);
-    }
+    tasks
 }
 
 /// The inputs, and what has been planned so far.
@@ -48,7 +63,9 @@ pub(super) struct Tasks<'a> {
     /// Sessions with which something else is to be done, or that wait for something.
     unsettled: BTreeSet<SessionName>,
     /// Tasks whose last action failed a short while ago.
-    backing_off: BTreeSet<&'a TaskId>,
+    pub backing_off: BTreeMap<&'a TaskId, &'a Attempts>,
+    /// What each task waits for, if somebody wants to know.
+    pub waits: Option<BTreeMap<TaskId, TaskWait>>,
     actions: Vec<(Phase, Action)>,
     waiting: Vec<Waiting>,
     warnings: Vec<Waiting>,
@@ -62,7 +79,9 @@ impl<'a> Tasks<'a> {
         let session = |object: &ObjectRef| if let ObjectRef::Session(name) = object { Some(name.clone()) } else { None };
         let engaged = grounds.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
         let failing = grounds.memory.attempts.iter().filter(|(_, attempts)| attempts.waits_until(grounds.now).is_some());
-        let backing_off = failing.filter_map(|(object, _)| if let ObjectRef::Task(task) = object { Some(task) } else { None }).collect();
+        let backing_off = failing
+            .filter_map(|(object, attempts)| if let ObjectRef::Task(task) = object { Some((task, attempts)) } else { None })
+            .collect();
         Self {
             grounds,
             gate,
@@ -71,6 +90,7 @@ impl<'a> Tasks<'a> {
             engaged,
             unsettled: acted.chain(waits).filter_map(session).collect(),
             backing_off,
+            waits: None,
             actions: Vec::new(),
             waiting: Vec::new(),
             warnings: Vec::new(),
@@ -98,8 +118,11 @@ impl<'a> Tasks<'a> {
         self.records.get(project)?.get(task).copied()
     }
 
-    pub fn is_backing_off(&self, task: &TaskId) -> bool {
-        !self.backing_off.is_empty() && self.backing_off.contains(task)
+    /// Notes what a task waits for.
+    pub fn note(&mut self, project: &Project, task: &TaskName, wait: TaskWait) {
+        if let Some(waits) = &mut self.waits {
+            waits.insert(TaskId { project: project.name.clone(), name: task.clone() }, wait);
+        }
     }
 
     /// The queue to work on, if it is known and complete; what is missing is made.
@@ -158,6 +181,9 @@ impl<'a> Tasks<'a> {
         }
         if self.unsettled.contains(session) {
             return Err("waiting for something else");
+        }
+        if grounds.untyped(session).is_some() {
+            return Err("not to be typed into");
         }
         // Somebody may be about to type there.
         if pane.attached > 0 { Err("attached to by a person") } else { Ok(pane) }

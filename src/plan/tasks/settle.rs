@@ -45,10 +45,7 @@ impl Tasks<'_> {
             Some(end) => {
                 let given_up = record.open().is_none() && self.give_up(project, queue, name, record, Some(&marker.claim));
                 if !given_up {
-                    let what = match end.how {
-                        AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished => "take its marker away",
-                        _ => "offer it again",
-                    };
+                    let what = if end.how.ends_task() { "take its marker away" } else { "offer it again" };
                     let effect = release(project, name, Some(marker.claim.clone()));
                     self.act(Phase::Settle, task, Verb::Settle, what, end.message.clone(), effect);
                 }
@@ -58,19 +55,27 @@ impl Tasks<'_> {
 
     /// Puts a task aside that had all its attempts. Answers whether it did.
     fn give_up(&mut self, project: &Project, queue: &QueueView, name: &TaskName, record: &TaskRecord, claim: Option<&ClaimId>) -> bool {
-        if !queue.inbox.get(name).is_some_and(|file| is_used_up(project, file, record)) {
+        if !queue.inbox.get(name).is_some_and(|file| is_used_up(project, Some(file), record)) {
             return false;
         }
         let Some(end) = record.attempts.last().and_then(|attempt| attempt.end.as_ref()) else { return false };
-        if matches!(end.how, AttemptVerdict::Done | AttemptVerdict::GivenUp | AttemptVerdict::Vanished | AttemptVerdict::Cancelled) {
+        if end.how.ends_task() || end.how == AttemptVerdict::Cancelled {
             return false;
         }
         let tried = record.attempts.iter().enumerate().filter_map(|(number, attempt)| {
             let end = attempt.end.as_ref()?;
             Some(format!("attempt {} by session {}, {:.0}: {}", number + 1, attempt.session, end.at, end.message))
         });
-        let reason = format!("it was not done in {} attempts\n{}", record.used(), tried.collect::<Vec<_>>().join("\n"));
-        let why = format!("it was not done in {} attempts; the last one: {}", record.used(), end.message);
+        let said = if record.ends_agents() {
+            format!(
+                "session {} lost its agent again and again while it was at it",
+                record.attempts.last().map_or("", |last| last.session.as_str())
+            )
+        } else {
+            format!("it was not done in {} attempts", record.used())
+        };
+        let reason = format!("{said}\n{}", tried.collect::<Vec<_>>().join("\n"));
+        let why = format!("{said}; the last one: {}", end.message);
         let effect = QueueChange::Fail { task: name.clone(), claim: claim.cloned(), reason }.at(&project.path);
         let task = TaskId { project: project.name.clone(), name: name.clone() };
         self.act(Phase::Settle, task, Verb::Settle, "put it into failed/", why, effect);

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     model::{Activity, EventReason, ObjectRef, Pid, ProcessId},
-    observed::{Death, LinkView, RootView, ScreenView, Seen, Shown},
+    observed::{ActivitySign, ActivitySource, Death, LinkView, RootView, ScreenView, Seen, Shown},
 };
 
 fn reasons(absorbed: &Absorbed) -> Vec<(String, EventReason)> {
@@ -185,10 +185,77 @@ fn a_screen_that_is_not_known_is_told_once_whatever_it_shows() {
 
 #[test]
 fn an_agent_that_asks_nothing_is_not_told_of() {
+    for (activity, shows) in
+        [(Activity::LimitHit, Shown::LimitWait { until: None }), (Activity::Starting, Shown::Trust { directory: None })]
+    {
+        let mut world = World::converged(1);
+        asks(&mut world, shows, &[]);
+        world.agent("s-0").activity = activity;
+        world.agent("s-0").register.as_mut().expect("registered").status_since = Some(at(-3_600).wall);
+        assert!(world.absorb().is_empty(), "{activity}");
+    }
+}
+
+#[test]
+fn a_limit_or_a_login_is_told_of_once_when_the_pool_has_not_left_it_by_itself() {
+    let menu = || Shown::LimitMenu { limit: Some("You've hit your weekly limit".to_owned()) };
+    for (activity, shows, expected) in [
+        (
+            Activity::LimitHit,
+            menu(),
+            "it waits for a person: it asks what to do about a limit: You've hit your weekly limit; answer with `claude-failover attach s-0`",
+        ),
+        // Before its record of the limit was read.
+        (
+            Activity::NeedsInput,
+            menu(),
+            "it waits for a person: it asks what to do about a limit: You've hit your weekly limit; answer with `claude-failover attach s-0`",
+        ),
+        (
+            Activity::LoggedOut,
+            Shown::LoginExpired,
+            "it waits for a login: its login has expired; run `CLAUDE_CONFIG_DIR=/homes/primary claude auth login`",
+        ),
+        (
+            Activity::LoggedOut,
+            Shown::InputBox { draft: false },
+            "it waits for a login: its login is no longer accepted; run `CLAUDE_CONFIG_DIR=/homes/primary claude auth login`",
+        ),
+    ] {
+        let mut world = World::converged(1);
+        asks(&mut world, shows, &[]);
+        world.agent("s-0").activity = activity;
+        world.agent("s-0").home = Some("/homes/primary".into());
+        let since = |world: &mut World, ago: i64| {
+            world.agent("s-0").register.as_mut().expect("registered").status_since = Some(at(-ago).wall);
+        };
+        since(&mut world, 119);
+        assert!(world.absorb().is_empty(), "{activity}: the pool may leave the account by itself");
+        since(&mut world, 120);
+        let absorbed = world.absorb();
+        assert_eq!(reasons(&absorbed), [("session/s-0".to_owned(), EventReason::InputNeeded)], "{activity}");
+        assert_eq!(absorbed.events[0].message, expected);
+        world.learn();
+        assert!(world.absorb().is_empty(), "{activity}: once");
+    }
+}
+
+#[test]
+fn a_dialog_at_the_start_is_told_of_once_whatever_it_is_known_by() {
     let mut world = World::converged(1);
-    asks(&mut world, Shown::LimitMenu { limit: None }, &[]);
-    world.agent("s-0").activity = Activity::LimitHit;
-    assert!(world.absorb().is_empty());
+    world.agent("s-0").register = None;
+    asks(&mut world, Shown::Trust { directory: Some("/work".to_owned()) }, &[]);
+    let sign = |source, activity| ActivitySign { source, activity, says: String::new(), at: None };
+    world.agent("s-0").evidence =
+        vec![sign(ActivitySource::Pane, Activity::NeedsInput), sign(ActivitySource::Register, Activity::Starting)];
+    let absorbed = world.absorb();
+    assert_eq!(reasons(&absorbed), [("session/s-0".to_owned(), EventReason::InputNeeded)]);
+    assert!(absorbed.events[0].message.contains("it asks whether /work is trusted"), "{}", absorbed.events[0].message);
+    world.learn();
+    world.agent("s-0").evidence[1].activity = Activity::NeedsInput;
+    assert!(world.absorb().is_empty(), "it is still the same when its start has taken long");
+    asks(&mut world, Shown::Bypass, &[]);
+    assert_eq!(world.absorb().events.len(), 1, "the next one is another");
 }
 
 #[test]

@@ -86,15 +86,14 @@ fn a_session_that_is_not_known_is_not_asked_about() {
     let mut unknown = world();
     unknown.seen.agents.insert(session("s-0"), crate::plan::tests::world::unseen());
     assert_eq!(signs(&unknown.seen, &unknown.memory, &OpenAttempts::of(&unknown.memory), &session("s-0")), None);
-    assert!(draft(&unknown.spec, &unknown.seen, &unknown.memory, &session("s-0"), CheckpointCause::ByHand, at(0)).is_some());
-    assert!(draft(&unknown.spec, &unknown.seen, &unknown.memory, &session("s-9"), CheckpointCause::ByHand, at(0)).is_none());
+    assert!(unknown.draft("s-0", CheckpointCause::ByHand, 0).is_some());
+    assert!(unknown.draft("s-9", CheckpointCause::ByHand, 0).is_none());
 }
 
 #[test]
 fn the_ground_truth_says_what_is_known_and_what_is_not_and_may_be_typed() {
     let world = world();
-    let mut checkpoint =
-        draft(&world.spec, &world.seen, &world.memory, &session("s-0"), CheckpointCause::TurnEnded, at(0)).expect("it is ours");
+    let mut checkpoint = world.draft("s-0", CheckpointCause::TurnEnded, 0).expect("it is ours");
     assert_eq!(ground_truth(&checkpoint), "Last tool call: none.");
     let project = ProjectName::new("api").expect("a name");
     checkpoint.task = Some(TaskAtHand {
@@ -126,7 +125,7 @@ fn the_open_attempt_is_what_a_session_is_at() {
     world.memory.tasks.insert(task.clone(), TaskRecord { attempts: vec![attempt], ..TaskRecord::default() });
     assert_ne!(signs_of(&world), before);
     let of = |name: &str| {
-        let draft = draft(&world.spec, &world.seen, &world.memory, &session(name), CheckpointCause::ByHand, at(0));
+        let draft = world.draft(name, CheckpointCause::ByHand, 0);
         draft.expect("it is ours").task.map(|task| task.task)
     };
     assert_eq!((of("s-0"), of("s-1")), (Some(task), None));

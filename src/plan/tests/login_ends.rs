@@ -49,6 +49,18 @@ fn each_end_is_warned_of_once_at_seven_three_and_one_days() {
 }
 
 #[test]
+fn a_warning_says_when_and_what_to_do() {
+    let mut world = World::converged(1);
+    let until = world.now.wall + DAY * 3;
+    let login = LoginView::Valid { expires_at: Some(until) };
+    world.seen.homes.insert(account("primary"), Seen::known(HomeView { login, ..HomeView::default() }, world.now));
+    let events = absorb(&world.spec, &world.seen, &world.memory, world.now).events;
+    let home = world.spec.accounts[0].home.display();
+    let expected = format!("its login ends in 3 days, at {until:.0}; run `CLAUDE_CONFIG_DIR={home} claude auth login` before");
+    assert_eq!(events.iter().map(|event| event.message.as_str()).collect::<Vec<_>>(), [expected]);
+}
+
+#[test]
 fn an_end_that_moves_a_little_is_the_same_and_a_new_login_is_another() {
     let mut world = World::converged(1);
     let soon = world.now.wall + DAY * 3;

@@ -2,17 +2,13 @@ use super::*;
 use crate::{
     model::ConversationId,
     observed::{CheckpointCause, CheckpointId, CheckpointsView},
-    plan::{
-        checkpoints::draft,
-        tests::world::{World, at, session, unseen},
-    },
+    plan::tests::world::{World, at, session, unseen},
 };
 
 /// A world that has lost all memory of its first session, and its tmux session; a checkpoint of it is there.
 fn world() -> World {
     let mut world = World::converged(2);
-    let checkpoint =
-        draft(&world.spec, &world.seen, &world.memory, &session("s-0"), CheckpointCause::Periodic, at(-60)).expect("it is ours");
+    let checkpoint = world.draft("s-0", CheckpointCause::Periodic, -60).expect("it is ours");
     let id = CheckpointId::new(checkpoint.taken_at, "0123456789ab");
     let newest = FoundCheckpoint { id: id.clone(), checkpoint, resumable: true, refused: vec!["a torn one".to_owned()] };
     let view = CheckpointsView { taken: vec![id], newest: Some(newest) };

@@ -1,13 +1,10 @@
 //! What is old is planned to go, once.
 
 use super::{world::at, *};
-use std::time::Duration;
-
 use crate::{
     model::{ProjectName, TaskName},
-    observed::{CheckpointId, CheckpointsView, QueueView, Seen},
+    observed::{CheckpointId, CheckpointsView, Seen},
     plan::QueueChange,
-    spec::{Completion, Project},
 };
 
 fn put_checkpoints(world: &mut World, name: &str, seconds: &[i64]) {
@@ -41,20 +38,10 @@ fn checkpoints_over_the_number_or_the_age_go_and_the_newest_stays() {
 fn what_was_done_long_ago_is_archived_by_month() {
     let mut world = World::converged(1);
     let project = ProjectName::new("api").expect("a name");
-    world.spec.projects.push(Project {
-        name: project.clone(),
-        path: "/src/api".into(),
-        priority: 0,
-        sessions: [].into(),
-        max_in_flight: None,
-        completion: Completion::File,
-        attempts: 3,
-        timeout: Duration::from_hours(4),
-        lease: Duration::from_mins(10),
-    });
+    world.put_project(project.clone());
     let done = |days: i64| (TaskName::new(format!("t{days}.md")).expect("a name"), at(-86_400 * days).wall);
-    let queue = QueueView { project_exists: true, exists: true, done: [done(1), done(8), done(9)].into(), ..QueueView::default() };
-    world.seen.queues.insert(project.clone(), Seen::known(queue, at(0)));
+    let queue = world.seen.queues.get_mut(&project).and_then(Seen::value_mut).expect("known");
+    queue.done = [done(1), done(8), done(9)].into();
     let planned = world.plan();
     assert_eq!(world.lint(&planned.plan), [""; 0]);
     let tasks = |action: &Action| {

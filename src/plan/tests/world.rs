@@ -8,17 +8,18 @@ use uuid::Uuid;
 use crate::{
     model::{
         AccountName, AccountUsage, Activity, ConversationId, Generation, LinkName, Monotonic, Now, ObjectRef, PaneId, Percent, Pid, PoolId,
-        PoolName, ProcessId, ReadingSource, SessionName, StartDigest, SwapId, TmuxSessionId, WindowKind, WindowReading,
+        ProcessId, ProjectName, ReadingSource, SessionName, StartDigest, SwapId, TmuxSessionId, WindowKind, WindowReading,
     },
     observed::{
-        AgentView, HomeView, LinkView, LoginView, Mark, PaneView, RegisterStatus, RegisterView, RootView, Seen, ServerView, Snapshot,
-        TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
+        AgentView, Checkpoint, CheckpointCause, HomeView, LinkView, LoginView, Mark, PaneView, QueueView, RegisterStatus, RegisterView,
+        RootView, Seen, ServerView, Snapshot, TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
     },
-    plan::{Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb, link_needs, lint, plan},
-    spec::{
-        Account, AdoptMode, Agent, Failback, PermissionMode, Quota, QuotaSource, Restart, Session, Shared, SocketSpec, Spec, SwapPolicy,
-        Thresholds, Tmux,
+    plan::{
+        Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb,
+        checkpoints::{OpenAttempts, draft},
+        link_needs, lint, plan,
     },
+    spec::{Restart, Session, Spec, fixture},
     swap::{Bound, SwapCause, SwapPlan, SwapRecord},
 };
 
@@ -61,50 +62,10 @@ pub const ACTIVE_LINK: &str = "/people/.claude";
 
 /// Two accounts, three links, the sessions `s-0` to `s-(n-1)`.
 pub fn spec(sessions: usize) -> Spec {
-    let thresholds = Thresholds { five_hour: Percent::whole(85), weekly: Percent::whole(95), headroom: Percent::whole(15) };
-    let declared = |number: usize| {
-        let name = session(&format!("s-{number}"));
-        (name.clone(), Session { name, workdir: "/work".into(), restart: Restart::Always, adopt: false, dispatch: false })
-    };
-    Spec {
-        pool: PoolName::new("agents").expect("a name"),
-        accounts: ["primary", "backup"]
-            .map(|name| Account { name: account(name), home: home(name), thresholds: thresholds.clone() })
-            .into(),
-        active_link: Some(ACTIVE_LINK.into()),
-        shared: Shared { root: "/shared".into(), links: ["projects", "tasks", "history.jsonl"].map(link).into(), adopt: AdoptMode::Never },
-        quota: Quota {
-            sources: vec![QuotaSource::Cli],
-            poll_every: Duration::from_mins(5),
-            stale_after: Duration::from_mins(15),
-            file: None,
-            command: Vec::new(),
-        },
-        swap: SwapPolicy {
-            drain: Duration::from_mins(10),
-            hard_drain: Duration::from_mins(1),
-            canary: 1,
-            batch: 4,
-            prove_within: Duration::from_mins(1),
-            min_dwell: Duration::from_mins(45),
-            failback: Failback::OnReset,
-        },
-        agent: Agent {
-            command: vec!["claude".to_owned()],
-            permission_mode: PermissionMode::AcceptEdits,
-            trust_workdirs: true,
-            environment: BTreeMap::new(),
-            status_line: Vec::new(),
-            stop_grace: Duration::from_secs(10),
-        },
-        sessions: (0..sessions).map(declared).collect(),
-        tmux: Tmux { socket: SocketSpec::Name("agents".to_owned()), width: 200, height: 50, history_limit: 2_000 },
-        prune: false,
-        max_prune: 1,
-        projects: Vec::new(),
-        checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
-        janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
-    }
+    let mut spec = fixture::agents(sessions);
+    spec.active_link = Some(ACTIVE_LINK.into());
+    spec.shared.links = ["projects", "tasks", "history.jsonl"].map(link).into();
+    spec
 }
 
 /// What is wanted, seen and remembered at one instant.
@@ -214,6 +175,7 @@ impl World {
             context_tokens: Some(42_000),
             prompts: Vec::new(),
             turn_ended_at: None,
+            turn_cut_off_at: None,
             screen: None,
             evidence: Vec::new(),
         };
@@ -232,6 +194,13 @@ impl World {
             asked: None,
         };
         self.memory.sessions.insert(name, record);
+    }
+
+    /// A registered project with an empty queue.
+    pub fn put_project(&mut self, name: ProjectName) {
+        self.spec.projects.push(fixture::project(name.clone()));
+        let queue = QueueView { project_exists: true, exists: true, ..QueueView::default() };
+        self.seen.queues.insert(name, Seen::known(queue, self.now));
     }
 
     /// What every session is started with.
@@ -258,6 +227,12 @@ impl World {
 
     pub fn declared(&mut self, name: &str) -> &mut Session {
         self.spec.sessions.get_mut(&session(name)).expect("declared")
+    }
+
+    /// The checkpoint that would be taken of a session so many seconds from the beginning.
+    pub fn draft(&self, name: &str, why: CheckpointCause, seconds: i64) -> Option<Checkpoint> {
+        let open = OpenAttempts::of(&self.memory);
+        draft(&self.spec, &self.seen, &self.memory, &open, &session(name), why, at(seconds))
     }
 
     pub fn record(&mut self, name: &str) -> &mut SessionRecord {

@@ -7,7 +7,6 @@ mod reconcile;
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     future::Future,
     path::{Path, PathBuf},
     pin::pin,
@@ -21,13 +20,10 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     host::{Host as _, Look},
-    model::{AccountName, ConversationId, LinkName, Percent, PoolId, PoolName, ProcessId, SessionName, StartDigest},
+    model::{AccountName, ConversationId, LinkName, Percent, PoolId, ProcessId, SessionName, StartDigest},
     observed::{AgentView, Mark, PaneView, Snapshot},
     plan::{Effect, Launch, LaunchMode, Memory, Outcome, link_needs},
-    spec::{
-        Account, AdoptMode, Agent as AgentSpec, Failback, PermissionMode, Quota, QuotaSource, Restart, Session as SessionSpec, Shared,
-        SocketSpec, Spec, SwapPolicy, Thresholds, Tmux as TmuxSpec,
-    },
+    spec::{AdoptMode, QuotaSource, Shared, Spec, fixture},
 };
 
 const POOL: PoolId = PoolId(Uuid::from_u128(7));
@@ -46,53 +42,11 @@ fn conversation(number: u128) -> ConversationId {
 
 /// Two accounts, three links, the sessions `s-0` to `s-(n-1)`.
 fn spec(sessions: usize) -> Spec {
-    let thresholds = Thresholds { five_hour: Percent::whole(85), weekly: Percent::whole(95), headroom: Percent::whole(15) };
-    let home = |name: &str| Account { name: account(name), home: format!("/accounts/{name}").into(), thresholds: thresholds.clone() };
-    let declared = |number: usize| {
-        let name = session(&format!("s-{number}"));
-        (name.clone(), SessionSpec { name, workdir: "/work".into(), restart: Restart::Always, adopt: false, dispatch: false })
-    };
-    Spec {
-        pool: PoolName::new("agents").expect("a name"),
-        accounts: vec![home("primary"), home("backup")],
-        active_link: Some("/people/.claude".into()),
-        shared: Shared {
-            root: "/data/shared".into(),
-            links: ["projects", "tasks", "history.jsonl"].map(|name| LinkName::new(name).expect("a name")).into(),
-            adopt: AdoptMode::Merge,
-        },
-        quota: Quota {
-            sources: vec![QuotaSource::Statusline, QuotaSource::Cli],
-            poll_every: Duration::from_mins(5),
-            stale_after: Duration::from_mins(15),
-            file: None,
-            command: Vec::new(),
-        },
-        swap: SwapPolicy {
-            drain: Duration::from_mins(10),
-            hard_drain: Duration::from_mins(1),
-            canary: 1,
-            batch: 4,
-            prove_within: Duration::from_mins(1),
-            min_dwell: Duration::from_mins(45),
-            failback: Failback::OnReset,
-        },
-        agent: AgentSpec {
-            command: vec!["claude".to_owned()],
-            permission_mode: PermissionMode::AcceptEdits,
-            trust_workdirs: true,
-            environment: BTreeMap::new(),
-            status_line: Vec::new(),
-            stop_grace: Duration::from_secs(10),
-        },
-        sessions: (0..sessions).map(declared).collect(),
-        tmux: TmuxSpec { socket: SocketSpec::Name("agents".to_owned()), width: 200, height: 50, history_limit: 2_000 },
-        prune: false,
-        max_prune: 1,
-        projects: Vec::new(),
-        checkpoints: crate::spec::Checkpoints { every: Duration::from_mins(1), keep: 20, max_age: Duration::from_hours(168) },
-        janitor: crate::spec::Janitor { archive_done_after: Duration::from_hours(168), stale_marker_after: Duration::from_mins(30) },
-    }
+    let mut spec = fixture::agents(sessions);
+    spec.active_link = Some("/people/.claude".into());
+    let links = ["projects", "tasks", "history.jsonl"].map(|name| LinkName::new(name).expect("a name"));
+    spec.shared = Shared { root: "/data/shared".into(), links: links.into(), adopt: AdoptMode::Merge };
+    spec
 }
 
 /// A world with a host of the first process.

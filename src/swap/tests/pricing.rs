@@ -23,6 +23,7 @@ fn the_price_counts_what_is_known_and_says_what_is_not() {
                 context_tokens,
                 prompts: Vec::new(),
                 turn_ended_at: None,
+                turn_cut_off_at: None,
                 screen: None,
                 evidence: Vec::new(),
             },

@@ -6,12 +6,11 @@ use AttemptVerdict as V;
 
 type Case = (&'static str, fn(&mut Board), Option<AttemptVerdict>, &'static [EventReason]);
 
-fn untaken(board: &mut Board, typed: u32, seconds: i64) {
-    let attempt = board.attempt("a");
-    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
-    (attempt.delivered_at, attempt.taken_at) = (None, None);
-    board.world.agent("s-0").prompts.clear();
-    board.rest("s-0", 200);
+/// The agent of `s-0` ended by itself at these times.
+fn exits(board: &mut Board, times: &[i64], quarantined: bool) {
+    let exits = times.iter().map(|time| at(*time).wall).collect();
+    let attempts = crate::plan::Attempts { exits, quarantined, ..crate::plan::Attempts::default() };
+    board.world.memory.attempts.insert(ObjectRef::Session(session("s-0")), attempts);
 }
 
 #[test]
@@ -85,6 +84,27 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
             &[],
         ),
         (
+            "being written into, and seen as gone before",
+            |board| {
+                board.rest("s-0", 2);
+                board.queue().inbox.clear();
+                board.queue().restless.insert(name("a"));
+                board.record("a").gone_since = Some(at(-2).wall);
+            },
+            None,
+            &[],
+        ),
+        (
+            "being written into, with an older one in done",
+            |board| {
+                board.queue().inbox.clear();
+                board.queue().restless.insert(name("a"));
+                board.queue().done.insert(name("a"), at(-1).wall);
+            },
+            None,
+            &[],
+        ),
+        (
             "the queue is not known",
             |board| {
                 board.queue().inbox.clear();
@@ -102,6 +122,17 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
             },
             Some(V::Undone),
             &[TaskReleased],
+        ),
+        (
+            "asked once more, and cut off",
+            |board| {
+                board.rest("s-0", 40);
+                board.attempt("a").follow_ups = 1;
+                let agent = board.world.agent("s-0");
+                (agent.turn_ended_at, agent.turn_cut_off_at) = (None, Some(at(-40).wall));
+            },
+            None,
+            &[],
         ),
         (
             "asked once more, over a moment ago",
@@ -213,6 +244,55 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
             &[TaskReleased],
         ),
         (
+            "ended for good, and twice while it was at it",
+            |board| {
+                board.world.end_agent("s-0");
+                exits(board, &[-45, -20], true);
+            },
+            Some(V::Crashed),
+            &[TaskReleased],
+        ),
+        (
+            "ended for good, and once while it was at it",
+            |board| {
+                board.world.end_agent("s-0");
+                exits(board, &[-300, -200, -20], true);
+            },
+            Some(V::SessionLost),
+            &[TaskReleased],
+        ),
+        ("ended four times while it was at it", |board| exits(board, &[-40, -30, -20, -10], false), None, &[]),
+        ("ended five times while it was at it, and at it again", |board| exits(board, &[-40, -30, -20, -10, -5], false), None, &[]),
+        (
+            "ended five times while it was at it, and idle",
+            |board| {
+                exits(board, &[-40, -30, -20, -10, -5], false);
+                board.rest("s-0", 1);
+            },
+            Some(V::Crashed),
+            &[TaskReleased],
+        ),
+        (
+            "refused to be typed into",
+            |board| {
+                untaken(board, 0, 0);
+                board.attempt("a").claimed_at = at(-20).wall;
+                board.refuse_typing(MAX_REFUSALS);
+            },
+            Some(V::Undelivered),
+            &[TaskReleased],
+        ),
+        (
+            "refused to be typed into for the first time",
+            |board| {
+                untaken(board, 0, 0);
+                board.attempt("a").claimed_at = at(-20).wall;
+                board.refuse_typing(1);
+            },
+            None,
+            &[],
+        ),
+        (
             "the agent is not known, lease over",
             |board| {
                 board.world.seen.agents.insert(session("s-0"), crate::plan::tests::world::unseen());
@@ -256,6 +336,72 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_holds_nothing_up() {
+    let mut board = Board::new(1);
+    board.put_taken("a", "s-0");
+    untaken(&mut board, 1, -5_000);
+    let attempt = board.attempt("a");
+    (attempt.claimed_at, attempt.lease_until) = (at(4_990).wall, at(5_600).wall);
+    board.learn();
+    let attempt = board.attempt("a");
+    let times = (attempt.claimed_at, attempt.typed_at, attempt.lease_until);
+    assert_eq!(times, (at(0).wall, Some(at(0).wall), at(600).wall));
+    assert_eq!(board.deadline(), Some(at(10).wall), "it is asked again when the proof is due");
+    // The turn was over before the clock was set back.
+    let mut board = Board::new(1);
+    board.put_taken("a", "s-0").taken_at = Some(at(4_000).wall);
+    board.rest("s-0", -4_100);
+    board.learn();
+    assert_eq!(board.told(), ["Dispatch task/api/a.md: ask session s-0 once more"]);
+    // It pauses no longer than any task does.
+    board.attempt("a").follow_ups = 1;
+    assert_eq!(board.learn(), [EventReason::TaskReleased]);
+    board.record("a").not_before = Some(at(9_000).wall);
+    board.learn();
+    assert_eq!(board.record("a").not_before, Some(at(600).wall));
+}
+
+#[test]
+fn a_session_is_typed_into_again_once_its_agent_shows_something_new() {
+    type Change = fn(&mut Board);
+    let cases: [(&str, Change, bool); 6] = [
+        ("nothing new", |_| {}, true),
+        ("not to be seen", |board| drop(board.world.seen.agents.insert(session("s-0"), crate::plan::tests::world::unseen())), true),
+        ("at work", |board| board.world.agent("s-0").activity = Activity::Working, false),
+        ("idle again", |board| board.rest("s-0", 1), false),
+        ("another agent", |board| board.world.end_agent("s-0"), false),
+        ("left out until long after any time", |board| refused(board).until = at(700).wall, false),
+    ];
+    for (what, change, holds) in cases {
+        let mut board = Board::new(1);
+        board.rest("s-0", 30);
+        board.refuse_typing(2);
+        change(&mut board);
+        board.learn();
+        assert_eq!(board.world.memory.untyped.contains_key(&session("s-0")), holds, "{what}");
+    }
+}
+
+fn refused(board: &mut Board) -> &mut Untyped {
+    board.world.memory.untyped.get_mut(&session("s-0")).expect("it refused")
+}
+
+#[test]
+fn a_session_that_goes_on_refusing_is_left_out_for_longer() {
+    let mut board = Board::new(1);
+    board.rest("s-0", 30);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let process = board.world.agent("s-0").process.expect("it lives");
+        let World { seen, memory, now, .. } = &board.world;
+        let next = Untyped::after(memory, seen, &session("s-0"), process, "a draft".to_owned(), *now);
+        waits.push(now.wall.duration_until(next.until).as_secs());
+        board.world.memory.untyped.insert(session("s-0"), next);
+    }
+    assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
+}
+
+#[test]
 fn what_is_accounted_for_is_forgotten() {
     let mut board = Board::new(1);
     board.put_taken("a", "s-0");
@@ -265,6 +411,22 @@ fn what_is_accounted_for_is_forgotten() {
     assert_eq!(board.told(), ["Settle task/api/a.md: take its marker away"]);
     board.queue().markers.clear();
     assert_eq!(board.absorb().changes, [MemoryChange::RemoveTask(task("a"))]);
+}
+
+#[test]
+fn what_is_being_written_into_is_not_forgotten() {
+    let mut board = Board::new(1);
+    board.put_taken("a", "s-0").follow_ups = 1;
+    board.rest("s-0", 30);
+    assert_eq!(board.learn(), [EventReason::TaskReleased]);
+    let attempts = crate::plan::Attempts { failures: 1, not_before: Some(at(5).wall), ..crate::plan::Attempts::default() };
+    board.world.memory.attempts.insert(ObjectRef::Task(task("b")), attempts);
+    board.queue().inbox.clear();
+    board.queue().markers.clear();
+    board.queue().restless.extend([name("a"), name("b")]);
+    assert!(board.absorb().is_empty(), "{:?}", board.absorb());
+    board.queue().restless.clear();
+    assert_eq!(board.absorb().changes, [MemoryChange::RemoveTask(task("a")), MemoryChange::ClearAttempts(ObjectRef::Task(task("b")))]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    observed::{ActivitySign, ActivitySource},
     plan::{Attempts, Cordon, QueueChange, Suspension},
     spec::Session,
 };
@@ -18,7 +19,21 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
         ("working", |board| board.world.agent("s-0").activity = Activity::Working, &["waits project/api NoIdleSession"]),
         ("not known", |board| board.world.agent("s-0").activity = Activity::Unknown, &["waits project/api NoIdleSession"]),
         ("waits for a person", |board| board.world.agent("s-0").activity = Activity::NeedsInput, &["waits project/api NoIdleSession"]),
+        ("limited", |board| board.world.agent("s-0").activity = Activity::LimitHit, &["waits project/api NoIdleSession"]),
+        ("logged out", |board| board.world.agent("s-0").activity = Activity::LoggedOut, &["waits project/api NoIdleSession"]),
+        ("starting", |board| board.world.agent("s-0").activity = Activity::Starting, &["waits project/api NoIdleSession"]),
+        (
+            "idle by its screen alone",
+            |board| {
+                let agent = board.world.agent("s-0");
+                (agent.activity, agent.register) = (Activity::Unknown, None);
+                let sign = |source, activity| ActivitySign { source, activity, says: String::new(), at: None };
+                agent.evidence = vec![sign(ActivitySource::Pane, Activity::Idle), sign(ActivitySource::Register, Activity::Unknown)];
+            },
+            &["waits project/api NoIdleSession"],
+        ),
         ("a person is there", |board| board.world.pane("s-0").attached = 1, &["waits project/api SessionAttached"]),
+        ("a draft stands in its box", |board| board.refuse_typing(1), &["waits project/api NoIdleSession"]),
         ("takes no tasks", |board| board.world.declared("s-0").dispatch = false, &["warns project/api NoSession"]),
         (
             "cordoned",
@@ -68,7 +83,16 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
             },
             &[CLAIM],
         ),
-        ("for nobody", |board| board.put("a", 9).session = Some(session("s-7")), &["warns project/api NoSuchSession"]),
+        (
+            "behind one that was done and is put in again",
+            |board| {
+                board.put("a", 9).after.push(name("b"));
+                board.queue().done.insert(name("b"), at(-9).wall);
+                board.queue().restless.insert(name("b"));
+            },
+            &["waits project/api AfterOthers"],
+        ),
+        ("for nobody", |board| board.put("a", 9).session = Some(session("s-7")), &["waits task/api/a.md NoSuchSession"]),
         (
             "paused",
             |board| {
@@ -76,6 +100,16 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
                 board.world.memory.tasks.insert(task("a"), record);
             },
             &["waits project/api TaskPause"],
+        ),
+        (
+            "to be marked again, and failed a moment ago",
+            |board| {
+                board.put_taken("a", "s-0");
+                board.queue().markers.clear();
+                let attempts = Attempts { failures: 1, not_before: Some(at(5).wall), ..Attempts::default() };
+                board.world.memory.attempts.insert(ObjectRef::Task(task("a")), attempts);
+            },
+            &["waits task/api/a.md BackingOff"],
         ),
         (
             "failed a moment ago",
@@ -202,6 +236,7 @@ fn nothing_is_begun_while_the_pool_is_suspended_or_swaps() {
         memory: &board.world.memory,
         choice: &crate::plan::target::Choice::Stay,
         reaches: None,
+        was_tight: false,
         now: board.world.now,
     };
     board.gate = gate(&grounds);
@@ -215,5 +250,134 @@ fn nothing_is_begun_while_the_pool_is_suspended_or_swaps() {
 
 fn grounds_of(board: &Board) -> GateGrounds<'_> {
     let World { spec, memory, now, .. } = &board.world;
-    GateGrounds { spec, memory, choice: &crate::plan::target::Choice::Stay, reaches: None, now: *now }
+    GateGrounds { spec, memory, choice: &crate::plan::target::Choice::Stay, reaches: None, was_tight: false, now: *now }
 }
+
+/// What a task waits for, and its words, after one change of a board with two sessions and this task, which is older than any other.
+#[test]
+fn each_task_says_what_it_waits_for() {
+    type Change = fn(&mut Board);
+    let busy = |board: &mut Board| {
+        for name in ["s-0", "s-1"] {
+            board.world.agent(name).activity = Activity::Working;
+        }
+    };
+    let cases: &[(&str, Change, &str)] = &[
+        ("free", |_| {}, "it is given to session s-0"),
+        ("busy", busy, "behind 1 other, until a session that serves it is idle (2 working)"),
+        (
+            "all refuse to be typed into",
+            |board| {
+                board.world.declared("s-1").dispatch = false;
+                board.refuse_typing(4);
+            },
+            "behind 1 other, until a session that serves it is idle (1 not to be typed into); the next one is tried again at 2027-01-15T08:00:20Z",
+        ),
+        (
+            "its session refuses to be typed into",
+            |board| {
+                board.put("a", 300).session = Some(session("s-0"));
+                board.refuse_typing(4);
+            },
+            "for session s-0, which is not to be typed into: a draft stands in its box; it is tried again at 2027-01-15T08:00:20Z",
+        ),
+        (
+            "its session works",
+            |board| {
+                board.put("a", 300).session = Some(session("s-0"));
+                board.world.agent("s-0").activity = Activity::Working;
+            },
+            "for session s-0, which is working",
+        ),
+        (
+            "its session is given another task",
+            |board| {
+                board.put("a", 300).session = Some(session("s-0"));
+                board.put("urgent", 500).session = Some(session("s-0"));
+                board.put("urgent", 500).priority = Some(9);
+            },
+            "for session s-0, which is given a task",
+        ),
+        (
+            "its session is not declared",
+            |board| board.put("a", 300).session = Some(session("s-7")),
+            "for session s-7, which the spec does not declare; declare it with `dispatch: true`, or change the task",
+        ),
+        ("after one that is nowhere", |board| board.put("a", 300).after = vec![name("urgent"), name("x")], NOWHERE),
+        (
+            "after one that failed",
+            |board| {
+                board.put("a", 300).after.push(name("x"));
+                board.queue().failed.insert(name("x"), at(-9).wall);
+            },
+            "after x.md, which failed",
+        ),
+        ("after one that waits", |board| board.put("a", 300).after.push(name("urgent")), "after urgent.md, which waits itself"),
+        (
+            "after one that is under way",
+            |board| {
+                board.put_taken("b", "s-1");
+                board.put("a", 300).after.push(name("b"));
+            },
+            "after b.md, which is under way",
+        ),
+        (
+            "paused",
+            |board| {
+                let record = TaskRecord { not_before: Some(at(5).wall), ..TaskRecord::default() };
+                board.world.memory.tasks.insert(task("a"), record);
+            },
+            "its last attempt ended; it is offered again at 2027-01-15T08:00:05Z",
+        ),
+        (
+            "failed a moment ago",
+            |board| {
+                let attempts =
+                    Attempts { failures: 1, not_before: Some(at(5).wall), last_error: Some("disk full".to_owned()), ..Attempts::default() };
+                board.world.memory.attempts.insert(ObjectRef::Task(task("a")), attempts);
+            },
+            "tried again at 2027-01-15T08:00:05Z; the last try failed: disk full",
+        ),
+        (
+            "none may be under way",
+            |board| board.world.spec.projects[0].max_in_flight = Some(0),
+            "as many tasks of its project are under way as maxInFlight allows (0)",
+        ),
+        (
+            "nobody serves it",
+            |board| board.world.spec.sessions.values_mut().for_each(|session| session.dispatch = false),
+            "no session serves its project; declare one with `dispatch: true`",
+        ),
+        (
+            "held",
+            |board| {
+                let until = Some(at(60).wall);
+                board.gate.hold = Some(Hold { reason: "Exhausted".to_owned(), message: "no account has room".to_owned(), until });
+            },
+            "until 2027-01-15T08:01:00Z: no account has room",
+        ),
+        ("let out slowly", |board| board.gate = Gate { hold: None, room: 1, more_at: Some(at(10).wall) }, SLOWLY),
+    ];
+    for (what, change, words) in cases {
+        let mut board = Board::new(2);
+        board.put("a", 300);
+        board.put("urgent", 400);
+        board.put("urgent", 400).priority = Some(1);
+        if !matches!(
+            *what,
+            "busy" | "all refuse to be typed into" | "let out slowly" | "after one that waits" | "its session is given another task"
+        ) {
+            board.queue().inbox.remove(&name("urgent"));
+        }
+        change(&mut board);
+        let World { spec, seen, memory, now } = &board.world;
+        let planned = board.plan();
+        let waits = task_waits(&TaskGrounds { spec, seen, memory, now: *now }, &board.gate, &planned);
+        assert_eq!(waits.get(&task("a")).map(ToString::to_string).as_deref(), Some(*words), "{what}");
+        let warned: Vec<_> = planned.report.warnings.iter().filter(|entry| entry.reason == "NoSuchSession").collect();
+        assert!(warned.is_empty(), "{what}: a mistake in a task is nothing wrong with the pool: {warned:?}");
+    }
+}
+
+const NOWHERE: &str = "after urgent.md, which is nowhere: not in the inbox, not in done/ and not in failed/";
+const SLOWLY: &str = "room came back a short while ago, and tasks are let out slowly; more at 2027-01-15T08:00:10Z";

@@ -3,17 +3,17 @@
 use super::*;
 
 const ASK: &str = "Dispatch task/api/a.md: ask session s-0";
+const GO_ON: &str = "Dispatch task/api/a.md: tell session s-0 to go on";
 const ASK_AGAIN: &str = "Dispatch task/api/a.md: ask session s-0 once more";
 
 type Case = (&'static str, fn(&mut Board), &'static [&'static str]);
 
-/// The prompt was never typed, or did not arrive; the agent is idle all the while.
-fn untaken(board: &mut Board, typed: u32, seconds: i64) {
-    let attempt = board.attempt("a");
-    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
-    (attempt.delivered_at, attempt.taken_at) = (None, None);
-    board.world.agent("s-0").prompts.clear();
-    board.rest("s-0", 200);
+/// The turn was cut off so many seconds ago, after it had been told to go on so often.
+fn cut_off(board: &mut Board, seconds: i64, resumed: u32) {
+    let agent = board.world.agent("s-0");
+    (agent.activity, agent.activity_since, agent.turn_cut_off_at) = (Activity::Idle, Some(at(-seconds).wall), Some(at(-seconds).wall));
+    board.attempt("a").resumed = resumed;
+    assert_eq!(board.learn(), []);
 }
 
 #[test]
@@ -29,6 +29,14 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 untaken(board, 0, 0);
                 board.world.pane("s-0").attached = 1;
+            },
+            &["waits task/api/a.md SessionNotFree"],
+        ),
+        (
+            "a draft stands in its box",
+            |board| {
+                untaken(board, 0, 0);
+                board.refuse_typing(1);
             },
             &["waits task/api/a.md SessionNotFree"],
         ),
@@ -99,6 +107,33 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             },
             &[ASK_AGAIN],
         ),
+        ("cut off a moment ago", |board| cut_off(board, 19, 0), &["waits task/api/a.md TurnCutOff"]),
+        ("cut off", |board| cut_off(board, 20, 0), &[GO_ON]),
+        (
+            "cut off, and a turn is enough",
+            |board| {
+                cut_off(board, 20, 0);
+                board.world.spec.projects[0].completion = Completion::Turn;
+            },
+            &[GO_ON],
+        ),
+        ("cut off for the third time", |board| cut_off(board, 48, 2), &["waits task/api/a.md TurnCutOff"]),
+        (
+            "cut off after it was asked once more",
+            |board| {
+                cut_off(board, 20, 0);
+                board.attempt("a").follow_ups = 1;
+            },
+            &[GO_ON],
+        ),
+        (
+            "cut off, and over since then",
+            |board| {
+                cut_off(board, 20, 0);
+                board.rest("s-0", 10);
+            },
+            &[ASK_AGAIN],
+        ),
         ("idle since before the prompt", |board| board.rest("s-0", 100), &[]),
         (
             "the queue was looked at before the end",
@@ -114,8 +149,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 15);
                 board.world.agent("s-0").turn_ended_at = None;
-                board.attempt("a").process = None;
-                board.attempt("a").process = board.world.agent("s-1").process;
             },
             &[],
         ),
@@ -124,7 +157,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 25);
                 board.world.agent("s-0").turn_ended_at = None;
-                board.attempt("a").process = board.world.agent("s-1").process;
             },
             &[ASK_AGAIN],
         ),
@@ -150,7 +182,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 25);
                 board.world.agent("s-0").turn_ended_at = None;
-                board.attempt("a").process = board.world.agent("s-1").process;
                 board.world.spec.projects[0].completion = Completion::Turn;
             },
             &[ASK_AGAIN],

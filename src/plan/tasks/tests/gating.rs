@@ -11,7 +11,7 @@ fn held(change: impl FnOnce(&mut World) -> (Choice, Option<Timestamp>)) -> Optio
     let mut board = Board::new(1);
     let (choice, reaches) = change(&mut board.world);
     let World { spec, memory, now, .. } = &board.world;
-    gate(&GateGrounds { spec, memory, choice: &choice, reaches, now: *now }).hold.map(|hold| hold.reason)
+    gate(&GateGrounds { spec, memory, choice: &choice, reaches, was_tight: false, now: *now }).hold.map(|hold| hold.reason)
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn after_room_came_back_tasks_are_let_out_slowly() {
     board.put_taken("a", "s-0");
     let room = |board: &Board, seconds| {
         let World { spec, memory, .. } = &board.world;
-        let gate = gate(&GateGrounds { spec, memory, choice: &Choice::Stay, reaches: None, now: at(seconds) });
+        let gate = gate(&GateGrounds { spec, memory, choice: &Choice::Stay, reaches: None, was_tight: false, now: at(seconds) });
         (gate.room, gate.more_at)
     };
     board.world.memory.room_since = Some(at(0).wall);
@@ -69,4 +69,47 @@ fn after_room_came_back_tasks_are_let_out_slowly() {
     assert_eq!(room(&board, 10), (7, Some(at(20).wall)));
     assert_eq!(room(&board, 600), (usize::MAX, None));
     assert_eq!(room(&board, -5), (usize::MAX, None), "a clock that jumped back holds nothing");
+}
+
+#[test]
+fn in_the_moment_in_which_room_comes_back_no_more_begins_than_later() {
+    let mut board = Board::new(6);
+    board.put_taken("a", "s-0");
+    let World { spec, memory, now, .. } = &board.world;
+    let grounds = GateGrounds { spec, memory, choice: &Choice::Stay, reaches: None, was_tight: true, now: *now };
+    let gate = gate(&grounds);
+    assert_eq!((gate.hold.is_none(), gate.room, gate.more_at), (true, 3, Some(at(10).wall)));
+}
+
+#[test]
+fn a_hold_says_until_when_as_far_as_that_is_known() {
+    let until = |change: &dyn Fn(&mut World), choice: Choice, reaches| {
+        let mut board = Board::new(1);
+        change(&mut board.world);
+        let World { spec, memory, now, .. } = &board.world;
+        let gate = gate(&GateGrounds { spec, memory, choice: &choice, reaches, was_tight: false, now: *now });
+        let hold = gate.hold.clone().expect("held");
+        (hold.until, gate.is_tight())
+    };
+    let none = |_: &mut World| {};
+    let blocked = |until| Choice::Blocked { reason: crate::plan::target::BlockReason::MinDwell, until, message: "m".to_owned() };
+    let exhausted = Choice::Exhausted { until: Some(at(900).wall), why: BTreeMap::new() };
+    assert_eq!(until(&none, Choice::Stay, Some(at(500).wall)), (Some(at(500).wall), true), "near its threshold");
+    assert_eq!(until(&none, exhausted, None), (Some(at(900).wall), true));
+    assert_eq!(until(&none, blocked(Some(at(70).wall)), None), (Some(at(70).wall), true));
+    let swap = |world: &mut World| world.open_swap(&["s-0"]);
+    let board = {
+        let mut board = Board::new(1);
+        swap(&mut board.world);
+        board
+    };
+    let plan = &board.world.memory.swap.as_ref().expect("open").plan;
+    let end = plan.drain_until + plan.prove_within;
+    let told = until(&swap, Choice::Stay, None);
+    assert_eq!(told, (Some(end).filter(|end| *end > at(0).wall), false), "a swap");
+    let suspend = |world: &mut World| {
+        world.memory.suspended =
+            Some(crate::plan::Suspension { reason: "r".to_owned(), actor: "a".to_owned(), since: at(0).wall, until: Some(at(60).wall) });
+    };
+    assert_eq!(until(&suspend, Choice::Stay, None), (Some(at(60).wall), false));
 }

@@ -15,7 +15,7 @@ use crate::{
     model::{Activity, ClaimId, Event, EventReason, ObjectRef, TaskId},
     observed::{FileIdentity, Marker, MarkerView, PromptView, Seen, TaskHeader},
     plan::{
-        Absorbed, AttemptVerdict, Effect, Memory, MemoryChange, Plan, Planned, QueueChange, TaskAttempt, lint, plan,
+        Absorbed, AttemptVerdict, Effect, Memory, MemoryChange, Plan, Planned, QueueChange, TaskAttempt, filter, lint, plan,
         tests::world::{World, at, session, tell},
     },
     spec::Completion,
@@ -39,23 +39,20 @@ fn task(text: &str) -> TaskId {
     TaskId { project: project_name(), name: name(text) }
 }
 
+/// The prompt of task `a` was never typed, or did not arrive; the agent is idle all the while.
+fn untaken(board: &mut Board, typed: u32, seconds: i64) {
+    let attempt = board.attempt("a");
+    (attempt.typed, attempt.typed_at) = (typed, (typed > 0).then(|| at(-seconds).wall));
+    (attempt.delivered_at, attempt.taken_at) = (None, None);
+    board.world.agent("s-0").prompts.clear();
+    board.rest("s-0", 200);
+}
+
 impl Board {
     fn new(sessions: usize) -> Self {
         let mut world = World::converged(sessions);
         world.spec.sessions.values_mut().for_each(|session| session.dispatch = true);
-        world.spec.projects.push(Project {
-            name: project_name(),
-            path: "/src/api".into(),
-            priority: 0,
-            sessions: [].into(),
-            max_in_flight: None,
-            completion: Completion::File,
-            attempts: 3,
-            timeout: Duration::from_hours(4),
-            lease: Duration::from_mins(10),
-        });
-        let queue = QueueView { project_exists: true, exists: true, ..QueueView::default() };
-        world.seen.queues.insert(project_name(), Seen::known(queue, world.now));
+        world.put_project(project_name());
         Self { world, gate: Gate::OPEN }
     }
 
@@ -75,12 +72,10 @@ impl Board {
     fn put_taken(&mut self, text: &str, by: &str) -> &mut TaskAttempt {
         self.put(text, 300);
         let claim = ClaimId::of(&task(text), &session(by), 1, "");
-        let process = self.world.agent(by).process;
         let marker = Marker { session: session(by), attempt: 1, claim: claim.clone(), claimed_at: at(-60).wall, lease_until: at(540).wall };
         let attempt = TaskAttempt {
             typed: 1,
             typed_at: Some(at(-50).wall),
-            process,
             delivered_at: Some(at(-49).wall),
             taken_at: Some(at(-49).wall),
             ..TaskAttempt::begun(&marker, World::conversation(by))
@@ -112,7 +107,15 @@ impl Board {
         let mut planned = plan(spec, seen, memory, *now);
         let grounds = TaskGrounds { spec, seen, memory, now: *now };
         plan_tasks(&grounds, &self.gate, &GroundTruth::new(), &mut planned);
-        planned
+        filter(planned, memory, *now)
+    }
+
+    /// What keeps us from typing into `s-0`, so often until now.
+    fn refuse_typing(&mut self, times: u32) {
+        let agent = self.world.agent("s-0");
+        let (process, idle_since) = (agent.process.expect("it lives"), agent.activity_since);
+        let untyped = Untyped { message: "a draft stands in its box".to_owned(), times, until: at(20).wall, process, idle_since };
+        self.world.memory.untyped.insert(session("s-0"), untyped);
     }
 
     /// The plan in short, checked by the lint.

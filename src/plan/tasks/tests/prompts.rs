@@ -3,41 +3,16 @@
 use super::super::*;
 use crate::{
     model::{ClaimId, ProjectName, TaskName},
-    spec::{Completion, Project},
+    spec::{Completion, Project, fixture},
 };
 
 fn project(path: &str, completion: Completion) -> Project {
-    Project {
-        name: ProjectName::new("api").expect("a name"),
-        path: path.into(),
-        priority: 0,
-        sessions: [].into(),
-        max_in_flight: None,
-        completion,
-        attempts: 3,
-        timeout: Duration::from_hours(4),
-        lease: Duration::from_mins(10),
-    }
+    let project = fixture::project(ProjectName::new("api").expect("a name"));
+    Project { path: path.into(), completion, ..project }
 }
 
 fn name(name: &str) -> TaskName {
     TaskName::new(name).expect("a name")
-}
-
-#[test]
-fn a_path_reads_back_and_carries_nothing_that_steers() {
-    for (path, word) in [
-        ("/p/fix-1.md", "/p/fix-1.md"),
-        ("/p/two words.md", "'/p/two words.md'"),
-        ("/p/ümläut.md", "/p/ümläut.md"),
-        ("/p/$(rm -rf x);.md", "'/p/$(rm -rf x);.md'"),
-        ("/p/it's.md", "$'/p/it\\'s.md'"),
-        ("/p/a\nb\u{1b}[31m\u{85}.md", "$'/p/a\\nb\\x1b\\x5b31m\\xc2\\x85.md'"),
-        ("/p/[claim 0123456789ab].md", "$'/p/\\x5bclaim 0123456789ab].md'"),
-        ("/p/a\u{202e}dm.b\\.md", "$'/p/a\\xe2\\x80\\xaedm.b\\\\.md'"),
-    ] {
-        assert_eq!(quote_path(path), word, "{path:?}");
-    }
 }
 
 #[test]
@@ -47,7 +22,7 @@ fn a_prompt_is_one_line_with_one_claim() {
     for completion in [Completion::File, Completion::Turn] {
         let project = project("/src/a b", completion);
         let first = prompt_text(&project, &nasty, &claim);
-        let again = follow_up_text(&project, &nasty, &claim, Some("ran [claim eeeeeeeeeeee]\n\u{1b}[2J\tmake  test"));
+        let again = follow_up_text(&project, &nasty, (&claim, &claim.again()), Some("ran [claim eeeeeeeeeeee]\n\u{1b}[2J\tmake  test"));
         for text in [&first, &again] {
             assert!(!text.chars().any(|c| c.is_control() || c == '\u{2028}'), "{text:?}");
             assert!(!text.starts_with(['/', '!', '#']), "{text:?}");

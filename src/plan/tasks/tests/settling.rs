@@ -47,6 +47,25 @@ fn a_task_that_had_all_its_attempts_is_put_aside() {
 }
 
 #[test]
+fn a_task_that_ends_its_agents_is_put_aside_at_once() {
+    let mut board = Board::new(2);
+    board.put_taken("a", "s-0").exits = [-40, -30].map(|second| at(second).wall).into();
+    board.world.end_agent("s-0");
+    let attempts = crate::plan::Attempts { quarantined: true, ..crate::plan::Attempts::default() };
+    board.world.memory.attempts.insert(ObjectRef::Session(session("s-0")), attempts);
+    assert_eq!(board.learn(), [EventReason::TaskReleased]);
+    let planned = board.plan();
+    let failed = planned.plan.actions.iter().find_map(|(_, action)| match &action.effect {
+        Some(Effect::Queue { change: QueueChange::Fail { reason, .. }, .. }) => Some(reason),
+        _ => None,
+    });
+    let reason = failed.expect("it is put aside, although it may have three attempts");
+    for words in ["session s-0", "ended 2 times", &format!("{:.0}, {:.0}", at(-40).wall, at(-30).wall)] {
+        assert!(reason.contains(words), "{words} is not in: {reason}");
+    }
+}
+
+#[test]
 fn what_never_reached_an_agent_does_not_count() {
     let mut board = Board::new(1);
     let attempt = board.put_taken("a", "s-0");
