@@ -6,8 +6,9 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    pool::{Pool, condition, wait_until},
+    pool::{Pool, condition},
     tasks::{asked, assert_each_done_once, drop_task, names, task, working},
+    waiting::wait_until,
 };
 
 /// Moves the state aside, as an operator does with a damaged one.

@@ -83,7 +83,7 @@ fn what_does_not_exist_is_refused_with_what_there_is() {
 
     // A task is named as `task ls` shows it, or in full; one that is done is explained still.
     crate::tasks::drop_task(&pool, "a.md", "Say hello.\n");
-    crate::pool::wait_until("the task to be done", || pool.count("TaskDone") == 1);
+    crate::waiting::wait_until("the task to be done", || pool.count("TaskDone") == 1);
     for name in ["api/a.md", "task/api/a.md"] {
         pool.cli(&["explain", name]).expect(0).says("task/api/a.md").says("TaskDone");
     }
