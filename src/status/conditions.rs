@@ -65,7 +65,8 @@ pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
     let drift = inputs.planned.report.drift.iter().map(|drift| (&drift.object, drift)).collect();
     let digests = inputs.spec.sessions.values().map(|session| (session.workdir.as_path(), session)).collect::<BTreeMap<_, _>>();
     let digests = digests.into_iter().map(|(workdir, session)| (workdir, inputs.spec.start_digest(session))).collect();
-    let mut maker = Maker { inputs, previous, waiting, actions, drift, digests, made: Conditions::new() };
+    let room = inputs.spec.sessions.len() * OF_A_SESSION;
+    let mut maker = Maker { inputs, waiting, actions, drift, digests, made: Vec::with_capacity(room) };
     maker.pool();
     for account in &inputs.spec.accounts {
         maker.account(account);
@@ -74,33 +75,43 @@ pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
         maker.session(name);
     }
     maker.links();
-    maker.made
+    let mut made: Conditions = maker.made.into_iter().collect();
+    // Both are sorted: there may be thousands, and they are compared in every pass.
+    let mut previous = previous.iter().peekable();
+    for (key, condition) in &mut made {
+        while previous.next_if(|(before, _)| *before < key).is_some() {}
+        if let Some((_, before)) = previous.next_if(|(before, old)| *before == key && old.status == condition.status) {
+            condition.last_transition_time = before.last_transition_time;
+        }
+    }
+    made
 }
+
+/// How many conditions a session has.
+const OF_A_SESSION: usize = 6;
 
 struct Maker<'a> {
     inputs: &'a Inputs<'a>,
-    previous: &'a Conditions,
     waiting: BTreeMap<&'a ObjectRef, &'a Waiting>,
     actions: BTreeMap<&'a ObjectRef, &'a Action>,
     drift: BTreeMap<&'a ObjectRef, &'a Drift>,
     /// What sessions are to be started with, by start directory: all that differs between them.
     digests: BTreeMap<&'a Path, StartDigest>,
-    made: Conditions,
+    /// The last one of a kind counts.
+    made: Vec<((ObjectRef, ConditionKind), Condition)>,
 }
 
 impl Maker<'_> {
     fn set(&mut self, object: &ObjectRef, kind: ConditionKind, status: Truth, reason: &str, message: impl Into<String>) {
-        let key = (object.clone(), kind);
-        let before = self.previous.get(&key).filter(|before| before.status == status);
         let condition = Condition {
             kind,
             status,
             reason: reason.to_owned(),
             message: message.into(),
             observed_generation: self.inputs.memory.generation,
-            last_transition_time: before.map_or(self.inputs.now.wall, |before| before.last_transition_time),
+            last_transition_time: self.inputs.now.wall,
         };
-        self.made.insert(key, condition);
+        self.made.push(((object.clone(), kind), condition));
     }
 
     fn set_if(&mut self, object: &ObjectRef, kind: ConditionKind, holds: bool, reasons: (&str, &str), message: impl Into<String>) {

@@ -15,6 +15,9 @@ use crate::model::PoolId;
 /// The write-ahead log is cut back to this many bytes after a checkpoint.
 const LOG_LIMIT: i64 = 4 << 20;
 
+/// How much of a file is held in memory, in KiB as SQLite counts it. What is read is mostly read once, at start.
+const CACHE: i64 = -512;
+
 /// An open file of a known schema.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -82,6 +85,7 @@ impl Database {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags).map_err(classify(&path, "open"))?;
         connection.busy_timeout(schema.patience).map_err(classify(&path, "open"))?;
+        connection.pragma_update(None, "cache_size", CACHE).map_err(classify(&path, "open"))?;
         Ok(Self { connection, path })
     }
 
