@@ -30,6 +30,8 @@ pub(super) struct Checkpointing {
     states: BTreeMap<SessionName, CheckpointState>,
     /// Since when this process looks.
     begun: Now,
+    /// Those that will be due, as of the last look.
+    due: BTreeMap<SessionName, (Now, CheckpointCause)>,
     /// When the next one is due.
     next: Option<Timestamp>,
     /// Whose last one could not be kept: it is said of the first of them, and not again before all can be kept.
@@ -38,7 +40,7 @@ pub(super) struct Checkpointing {
 
 impl Checkpointing {
     pub const fn new(begun: Now) -> Self {
-        Self { states: BTreeMap::new(), begun, next: None, failing: BTreeSet::new() }
+        Self { states: BTreeMap::new(), begun, due: BTreeMap::new(), next: None, failing: BTreeSet::new() }
     }
 }
 
@@ -67,37 +69,53 @@ impl<H: Host> View<H> {
 }
 
 impl<H: Host> Engine<H> {
-    /// Begins every checkpoint that is due.
+    /// Looks when the checkpoint of each session is due, and begins every one that is. It follows a look at the pool.
     pub(super) fn start_checkpoints(&mut self) {
-        let now = self.view.host.now();
-        let mut due = Vec::new();
-        self.checkpointing.next = None;
-        let open = OpenAttempts::of(&self.view.memory);
-        for name in self.view.spec.sessions.keys() {
-            let Some(signs) = signs(&self.view.seen, &self.view.memory, &open, name) else { continue };
-            let state = self.checkpointing.states.get(name);
-            match next_checkpoint(&self.view.spec.checkpoints, state, name, &signs, self.checkpointing.begun) {
-                Some((at, why)) if at.mono <= now.mono => due.extend(self.prepare(&open, name, why).map(|draft| (draft, signs))),
-                Some((at, _)) => self.checkpointing.next = super::pass::earliest(self.checkpointing.next, Some(at.wall)),
-                None => {}
-            }
-        }
-        let grounds = TaskGrounds { spec: &self.view.spec, seen: &self.view.seen, memory: &self.view.memory, now };
-        for (name, ended_at) in wanted_truths(&grounds, &self.view.ground_truth) {
-            // One for each end of a turn: if it fails, what is known has to do.
-            let is_begun = self.checkpointing.states.get(&name).is_some_and(|state| state.is_of(ended_at));
-            if is_begun || due.iter().any(|(draft, _)| draft.session == name) {
-                continue;
-            }
-            let signs = signs(&self.view.seen, &self.view.memory, &open, &name);
-            due.extend(self.prepare(&open, &name, CheckpointCause::TurnEnded).zip(signs));
-        }
         let sessions = &self.view.spec.sessions;
         self.checkpointing.states.retain(|name, _| sessions.contains_key(name));
         self.checkpointing.failing.retain(|name| sessions.contains_key(name));
-        for (draft, signs) in due {
-            self.start_checkpoint(draft, Some(signs));
+        let open = OpenAttempts::of(&self.view.memory);
+        let due = |name: &SessionName| Some((name.clone(), self.checkpoint_due(name, &open)?));
+        self.checkpointing.due = sessions.keys().filter_map(due).collect();
+        let now = self.view.host.now();
+        let grounds = TaskGrounds { spec: &self.view.spec, seen: &self.view.seen, memory: &self.view.memory, now };
+        for (name, ended_at) in wanted_truths(&grounds, &self.view.ground_truth) {
+            // One for each end of a turn: if it fails, what is known has to do.
+            if !self.checkpointing.states.get(&name).is_some_and(|state| state.is_of(ended_at)) {
+                self.checkpointing.due.insert(name, (now, CheckpointCause::TurnEnded));
+            }
         }
+        self.start_due_checkpoints();
+    }
+
+    /// Takes over those that ended and begins those that are due, where nothing was looked at since: a session has nothing new to be asked about.
+    pub(super) fn go_on_with_checkpoints(&mut self) {
+        for ended in self.end_checkpoints() {
+            let name = ended.checkpoint.session;
+            if self.view.spec.sessions.contains_key(&name)
+                && let Some(due) = self.checkpoint_due(&name, &OpenAttempts::of(&self.view.memory))
+            {
+                self.checkpointing.due.insert(name, due);
+            }
+        }
+        self.start_due_checkpoints();
+    }
+
+    fn checkpoint_due(&self, name: &SessionName, open: &OpenAttempts<'_>) -> Option<(Now, CheckpointCause)> {
+        let signs = signs(&self.view.seen, &self.view.memory, open, name)?;
+        next_checkpoint(&self.view.spec.checkpoints, self.checkpointing.states.get(name), name, &signs, self.checkpointing.begun)
+    }
+
+    fn start_due_checkpoints(&mut self) {
+        let now = self.view.host.now().mono;
+        let due: Vec<_> = self.checkpointing.due.extract_if(.., |_, (at, _)| at.mono <= now).collect();
+        let open = OpenAttempts::of(&self.view.memory);
+        let signs = |name| signs(&self.view.seen, &self.view.memory, &open, name);
+        let due: Vec<_> = due.iter().filter_map(|(name, (_, why))| Some((self.prepare(&open, name, *why)?, signs(name)))).collect();
+        for (draft, signs) in due {
+            self.start_checkpoint(draft, signs);
+        }
+        self.checkpointing.next = self.checkpointing.due.values().map(|(at, _)| at.wall).min();
     }
 
     fn prepare(&self, open: &OpenAttempts<'_>, name: &SessionName, why: CheckpointCause) -> Option<Checkpoint> {

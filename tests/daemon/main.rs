@@ -11,6 +11,7 @@ mod edited;
 mod killed;
 mod killed_daemon;
 mod links;
+mod lost;
 mod notices;
 mod orphan;
 mod pool;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A pool with a registered project `api`, whose sessions take any project's tasks, converged and with a daemon.
-fn working(sessions: usize) -> Pool {
+pub fn working(sessions: usize) -> Pool {
     let mut pool = prepared(sessions);
     pool.cli(&["apply", "--yes"]).expect(0);
     pool.start_daemon();
@@ -38,19 +38,19 @@ fn prepared(sessions: usize) -> Pool {
 }
 
 /// Drops a task into the inbox in one step, as a script would.
-fn drop_task(pool: &Pool, name: &str, text: &str) {
+pub fn drop_task(pool: &Pool, name: &str, text: &str) {
     pool.put(&format!("api/.agent-queue/{name}"), text);
     fs::rename(pool.path("api/.agent-queue").join(name), pool.path("api/.agent-queue/inbox").join(name)).expect("renamed");
 }
 
 /// The files of one of the queue's directories.
-fn names(pool: &Pool, directory: &str) -> BTreeSet<String> {
+pub fn names(pool: &Pool, directory: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(pool.path("api/.agent-queue").join(directory)).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Which conversations were asked to do a task, by claim, as their transcripts say.
-fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut claims: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (conversation, bytes) in pool.transcripts() {
         for record in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok()) {
@@ -64,13 +64,13 @@ fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The row of a task in `task ls --all`.
-fn task(pool: &Pool, name: &str) -> Option<Value> {
+pub fn task(pool: &Pool, name: &str) -> Option<Value> {
     let rows = pool.json(&["task", "ls", "--all"]);
     rows.as_array().expect("a list").iter().find(|row| row["task"] == format!("api/{name}")).cloned()
 }
 
 /// Asserts that each task is in `done/` once, that each was asked for under one claim by one conversation, and that nothing is left over.
-fn assert_each_done_once(pool: &Pool, tasks: &[String]) {
+pub fn assert_each_done_once(pool: &Pool, tasks: &[String]) {
     assert_eq!(names(pool, "done"), tasks.iter().cloned().collect(), "all are done, and nothing else is");
     assert_eq!(names(pool, "inbox"), BTreeSet::new(), "neither a task nor a marker is left");
     assert_eq!(names(pool, "failed"), BTreeSet::new());
@@ -121,6 +121,8 @@ fn a_task_goes_along_with_its_session_to_the_next_account() {
     assert_eq!(pool.active(), "backup");
     wait_until("the task to be done", || names(&pool, "done").contains("long.md") && names(&pool, "inbox").is_empty());
     let by = had.as_str().expect("a session had it");
+    // What was seen is written with the intent that follows from it, and can be read once that is done.
+    wait_until("its end to be told", || pool.count("TaskDone") == 1);
     assert!(pool.told("TaskDone").contains(&format!("session {by}")), "the same session did it");
     assert_each_done_once(&pool, &["long.md".to_owned()]);
     pool.assert_whole("b", 2);
@@ -198,13 +200,14 @@ fn an_agent_that_forgets_is_asked_once_more_and_then_another_attempt_is_made() {
     let pool = working(2);
     drop_task(&pool, "once.md", "[[forget once]]\n");
     wait_until("the task to be done", || names(&pool, "done").contains("once.md"));
+    // An effect is told when it is over, and the agent may be quicker than that.
+    wait_until("the second asking to be told", || pool.count("TaskFollowedUp") == 1);
     assert_eq!(pool.count("TaskReleased"), 0, "it was not offered to anybody else");
-    assert_eq!(pool.count("TaskFollowedUp"), 1);
     drop_task(&pool, "never.md", "---\nattempts: 2\n---\n[[forget]]\n");
     wait_until("the task to fail for good", || names(&pool, "failed").contains("never.md"));
     wait_until("its marker to be gone", || names(&pool, "inbox").is_empty());
-    assert_eq!(asked(&pool, "never.md").len(), 4, "two attempts, each asked for twice, each time under a name of its own");
     wait_until("its end to be told", || pool.count("TaskFailed") == 1);
+    assert_eq!(asked(&pool, "never.md").len(), 4, "two attempts, each asked for twice, each time under a name of its own");
 }
 
 #[test]
@@ -279,7 +282,7 @@ fn a_session_with_a_person_at_it_gets_no_task() {
 #[test]
 fn a_task_that_was_taken_back_is_not_offered_again_while_its_session_is_at_it() {
     let pool = working(2);
-    drop_task(&pool, "a.md", "Take your time. [[slow 3]]\n");
+    drop_task(&pool, "a.md", "Take your time. [[slow 8]]\n");
     wait_until("the task to be taken", || pool.count("TaskDelivered") == 1);
     pool.cli(&["task", "cancel", "api/a.md"]).expect(0).says("is not interrupted");
     pool.cli(&["task", "retry", "api/a.md"]).expect(1).says("may still be at");

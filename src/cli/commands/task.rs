@@ -19,10 +19,10 @@ use crate::{
     },
     engine::{Answer, Command},
     host::queue,
-    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
+    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName, error_line},
     spec::Spec,
     status::TaskDetail,
-    store::{EventQuery, Reader, StoredEvent},
+    store::{EventQuery, Reader, StoreError, StoredEvent, past_events},
 };
 
 /// The largest task that is taken in, in bytes; the dispatcher takes no larger one.
@@ -142,21 +142,23 @@ fn list(context: &Context, args: &TaskListArgs) -> Result<Exit, CliError> {
     let only = args.project.as_deref();
     let spec = context.spec_in_force()?.loaded.spec;
     let only = only.map(|name| project(&spec, name)).transpose()?;
-    let tasks: Vec<_> = tasks(context, args.all)?.into_iter().map(|task| task.row).collect();
+    let (tasks, exit) = tasks(context, args.all)?;
+    let tasks: Vec<_> = tasks.into_iter().map(|task| task.row).collect();
     let tasks: Vec<_> = tasks.into_iter().filter(|row| only.as_ref().is_none_or(|only| row.task.project == *only)).collect();
     context.out.show(args.output.output, &tasks, |wide| render::task::list(&tasks, Timestamp::now(), wide))?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
     let task = parse(&args.task)?;
-    let detail = tasks(context, true)?.into_iter().find(|detail| detail.row.task == task);
+    let (tasks, exit) = tasks(context, true)?;
+    let detail = tasks.into_iter().find(|detail| detail.row.task == task);
     let detail =
         detail.ok_or_else(|| CliError::Refused(format!("{task} is in no queue of this pool; see `claude-failover task ls --all`")))?;
     let station = context.station(&context.spec_in_force()?.loaded.spec.pool)?;
     let query = EventQuery { object: Some(ObjectRef::Task(task)), limit: EVENTS, ..EventQuery::default() };
     // The history may be gone; what is known of the task is shown all the same.
-    let events = Reader::attach(&station.state).and_then(|reader| reader.events(&query)).unwrap_or_default();
+    let events = past_events(&station.state, &query).unwrap_or_default();
     let story = Story { detail, events };
     let now = Timestamp::now();
     context.out.show(args.output.output, &story, |_| {
@@ -167,7 +169,7 @@ fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
         }
         text
     })?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 fn cancel(context: &Context, args: &TaskCancelArgs) -> Result<Exit, CliError> {
@@ -193,14 +195,23 @@ fn order(context: &Context, task: &str, output: OutputArgs, command: impl FnOnce
     }
 }
 
-/// The tasks, from the daemon or from a look of our own.
-fn tasks(context: &Context, all: bool) -> Result<Vec<TaskDetail>, CliError> {
+/// The tasks, from the daemon or from a look of our own. While the memory cannot be read they are what the files alone show, and that is said.
+fn tasks(context: &Context, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
     let found = context.spec_in_force()?;
     let spec = &found.loaded.spec;
     let station = context.station(&spec.pool)?;
     if let Some(daemon) = context.daemon(&station)? {
         return match daemon.ask(&request(Command::Tasks { all }), LIST_WITHIN).map_err(CliError::Daemon)? {
-            Answer::Tasks(tasks) => Ok(tasks),
+            Answer::Tasks(tasks) => {
+                let unreadable = Reader::attach(&station.state).err().filter(StoreError::leaves_sight);
+                if let Some(error) = &unreadable {
+                    let why = error_line(error);
+                    context.out.tell(&format!(
+                        "the pool's memory cannot be read: {why}\nonly what the files show is listed (see docs/recovery.md)"
+                    ));
+                }
+                Ok((tasks, if unreadable.is_some() { Exit::Degraded } else { Exit::Ok }))
+            }
             Answer::Refused { message } => Err(CliError::Refused(message)),
             Answer::Status(_) | Answer::Planned(_) | Answer::Done { .. } => {
                 Err(CliError::Internal("the answer is no list of tasks".to_owned()))
@@ -211,7 +222,7 @@ fn tasks(context: &Context, all: bool) -> Result<Vec<TaskDetail>, CliError> {
     block_on(async {
         let mut view = context.view(spec, &station)?;
         let _ = view.preview().await;
-        Ok(view.tasks(all))
+        Ok((view.tasks(all), if view.blindness().is_some() { Exit::Degraded } else { Exit::Ok }))
     })?
 }
 

@@ -35,6 +35,9 @@ pub(super) struct Tracks {
     starts: BTreeMap<ProcessId, StartReport>,
     /// What is known of the turns of processes; for the same reason.
     turns: BTreeMap<ProcessId, Turns>,
+    /// Where processes said that their transcripts are, and how large their context is. A status line says it once, perhaps before its process
+    /// was first looked at.
+    told: BTreeMap<ProcessId, Told>,
     /// What hooks said last of what their agents do, by process.
     words: BTreeMap<ProcessId, Word>,
     /// Where status files may be: in the start directories, and in the registered projects.
@@ -56,13 +59,19 @@ pub(super) struct Tracks {
     pub limits: Vec<(PathBuf, AccountUsage)>,
 }
 
+/// What a process said of itself.
+#[derive(Debug, Default)]
+struct Told {
+    transcript: Option<PathBuf>,
+    context_tokens: Option<u64>,
+}
+
 /// One agent.
 #[derive(Debug, Clone)]
 struct Track {
     pane_pid: Option<Pid>,
     process: Option<ProcessId>,
     home: Option<PathBuf>,
-    transcript: Option<PathBuf>,
     limit_until: Option<Timestamp>,
     login_dead: bool,
     context_tokens: Option<u64>,
@@ -107,6 +116,7 @@ impl Tracks {
     pub fn died(&mut self, exits: &[Exit]) {
         for exit in exits {
             self.ended.insert(exit.process, exit.death);
+            self.told.remove(&exit.process);
             self.dirty.insert(exit.process.pid);
         }
         while self.ended.len() > REMEMBERED {
@@ -216,12 +226,17 @@ impl Tracks {
     /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
     /// behind a status line only when it said something new.
     pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>, hook: bool) -> bool {
+        if !self.told.contains_key(&process) && self.told.len() >= REMEMBERED {
+            self.told.pop_first();
+        }
+        let told = self.told.entry(process).or_default();
+        if transcript.is_some() && transcript != told.transcript.as_deref() {
+            told.transcript = transcript.map(Path::to_owned);
+        }
+        told.context_tokens = context_tokens.or(told.context_tokens);
         let track = self.sessions.get(&process).and_then(|name| self.by_session.get_mut(name));
         let Some(track) = track.filter(|track| track.process == Some(process)) else { return hook };
         let news = context_tokens.is_some() && context_tokens != track.context_tokens;
-        if let Some(path) = transcript {
-            track.transcript = Some(path.to_owned());
-        }
         track.context_tokens = context_tokens.or(track.context_tokens);
         if hook || news {
             self.dirty.insert(process.pid);
@@ -319,13 +334,13 @@ impl Tracks {
             Some(home) => Some(home),
             None => process::environment_value(process, crate::host::agent::launch::HOME_VARIABLE).map_err(failed)?.map(PathBuf::from),
         };
+        let told = self.told.get(&process);
         let mut track = Track {
             pane_pid: Some(pid),
             process: Some(process),
-            transcript: before.and_then(|track| track.transcript.clone()),
             limit_until: before.and_then(|track| track.limit_until),
             login_dead: before.is_some_and(|track| track.login_dead),
-            context_tokens: before.and_then(|track| track.context_tokens),
+            context_tokens: before.map_or_else(|| told.and_then(|told| told.context_tokens), |track| track.context_tokens),
             view: AgentView {
                 process: Some(process),
                 death: None,
@@ -344,7 +359,7 @@ impl Tracks {
             home,
             timed: false,
         };
-        let (limit, heard) = track.read_transcript(process, now);
+        let (limit, heard) = track.read_transcript(told.and_then(|told| told.transcript.as_deref()), process, now);
         self.limits.extend(limit);
         // A second proof: the report of a hook may be lost.
         if let Some((claims, at)) = heard.prompt {
@@ -403,7 +418,6 @@ impl Track {
             pane_pid,
             process: None,
             home: None,
-            transcript: None,
             limit_until: None,
             login_dead: false,
             context_tokens: None,
@@ -428,8 +442,8 @@ impl Track {
 
     /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
     /// whoever took it.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Heard) {
-        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else {
+    fn read_transcript(&mut self, path: Option<&Path>, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Heard) {
+        let Some(facts) = path.and_then(|path| tail::tail(path).ok().flatten()) else {
             return (None, Heard::default());
         };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);

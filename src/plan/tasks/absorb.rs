@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{
     EXITS_AT_IT, GONE, MAX_EXITS, MAX_FOLLOW_UPS, MAX_REFUSALS, MAX_TYPED, PROOF, TaskGrounds, UNTYPED,
     holder::{Holder, Turn, may_be_at_it, turn},
-    is_used_up, later, timeout,
+    is_used_up, later,
+    recognise::recognise,
+    timeout,
     untyped::absorb_untyped,
 };
 use crate::{
@@ -34,6 +36,7 @@ pub fn absorb_tasks(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
             absorbed.changes.push(MemoryChange::PutTask(task.clone(), next));
         }
     }
+    recognise(grounds, absorbed);
     forget_failures(grounds, absorbed);
     absorb_untyped(grounds, absorbed);
 }

@@ -21,6 +21,7 @@ mod gate;
 mod holder;
 mod planner;
 mod prompt;
+mod recognise;
 mod settle;
 #[cfg(test)]
 mod tests;

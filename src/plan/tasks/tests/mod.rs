@@ -7,6 +7,7 @@ mod gating;
 mod linting;
 mod prompts;
 mod properties;
+mod recognising;
 mod settling;
 
 use super::*;
