@@ -258,12 +258,13 @@ impl<'a> Tasks<'a> {
         let attempt = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
         let claim = claim_of(self.grounds.memory.pool, &task, session, attempt, now);
         let marker = Marker { session: session.clone(), attempt, claim, claimed_at: now, lease_until: later(now, project.lease) };
-        let stands = |queue: &QueueView| {
-            [("done", &queue.done), ("failed", &queue.failed)].map(|(name, tasks)| (name, tasks.contains_key(&task.name)))
+        let stands = |queue: &QueueView| match (queue.done.contains_key(&task.name), queue.failed.contains_key(&task.name)) {
+            (false, false) => "",
+            (true, false) => "; the older one in done/ gets another name",
+            (false, true) => "; the older one in failed/ gets another name",
+            (true, true) => "; the older ones in done/ and failed/ get other names",
         };
-        let older = self.grounds.queue(&project.name).map(|(queue, _)| stands(queue)).into_iter().flatten();
-        let older: String =
-            older.filter(|(_, stands)| *stands).map(|(name, _)| format!("; the older one in {name}/ gets another name")).collect();
+        let older = self.grounds.queue(&project.name).map_or("", |(queue, _)| stands(queue));
         let why = format!("session {session} is idle; attempt {attempt}{older}");
         let effect = QueueChange::Claim { task: task.name.clone(), expect: candidate.identity, marker }.at(&project.path);
         self.act(Phase::Dispatch, task, Verb::Dispatch, format!("claim it for session {session}"), why, effect);
