@@ -20,7 +20,7 @@ use crate::{
     observed::Snapshot,
     plan::{Memory, tasks::Hold},
     spec::{LoadPlace, Loaded, SourceText, Spec, load, render_effective},
-    store::{AcceptedSpec, Lock, Reader, StateDir, Store, StoreError},
+    store::{AcceptedSpec, Lock, Reader, StateDir, Store, StoreError, former_identity},
 };
 
 /// The command's surroundings.
@@ -213,7 +213,9 @@ impl Context {
             Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
             // The identity is given with the store. Until then one that is the same for every look: a saved plan is compared with a second one.
             Err(StoreError::Missing { .. }) => {
-                return Ok(View::new(host, spec.clone(), Memory::new(PoolId(uuid::Uuid::nil())), Snapshot::default()));
+                let former = former_identity(&station.state);
+                let memory = Memory { renewed: former.is_some(), ..Memory::new(former.unwrap_or(PoolId(uuid::Uuid::nil()))) };
+                return Ok(View::new(host, spec.clone(), memory, Snapshot::default()));
             }
             Err(error) => return Err(CliError::Store(error)),
         };

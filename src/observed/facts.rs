@@ -158,9 +158,10 @@ impl AgentView {
         };
         let words = self.screen.as_ref().map(ScreenView::words);
         let words = match (need, shows) {
-            (Need::Login, Some(Shown::Login | Shown::LoginExpired | Shown::NotLoggedIn)) => words,
-            (Need::Login, _) => Some("its login is no longer accepted".to_owned()),
-            (Need::LimitMenu | Need::Answer, _) => words,
+            (Need::Login, shows) if !matches!(shows, Some(Shown::Login | Shown::LoginExpired | Shown::NotLoggedIn)) => {
+                Some("its login is no longer accepted".to_owned())
+            }
+            _ => words,
         };
         let waits_for = self.register.as_ref().and_then(|register| register.waiting_for.as_deref());
         Some((need, [waits_for, words.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ")))

@@ -25,6 +25,9 @@ use crate::{
 pub struct Memory {
     /// The identity of this state directory.
     pub pool: PoolId,
+    /// Whether another memory of this identity was there before and was lost.
+    #[serde(default)]
+    pub renewed: bool,
     /// The present generation.
     pub generation: Generation,
     /// Digest of the spec of that generation.
@@ -95,6 +98,7 @@ impl Memory {
     pub fn new(pool: PoolId) -> Self {
         Self {
             pool,
+            renewed: false,
             generation: Generation::default(),
             spec: None,
             active: None,

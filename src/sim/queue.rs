@@ -319,6 +319,14 @@ impl World {
         }
     }
 
+    /// A faulty effect of ours loses a task.
+    #[cfg(test)]
+    pub(super) fn mislay_task(&mut self, project: &Path, task: &TaskName) {
+        if let Some(queue) = self.queues.places.get_mut(project) {
+            queue.view.inbox.remove(task);
+        }
+    }
+
     /// A person puts a marker beside a task, or takes one away.
     pub(super) fn put_marker(&mut self, project: &Path, task: &TaskName, marker: Option<MarkerView>) {
         let queue = self.queues.places.entry(project.to_owned()).or_default();

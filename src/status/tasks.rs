@@ -179,7 +179,6 @@ pub fn task_rows(
     rows
 }
 
-#[expect(clippy::too_many_arguments, reason = "the facts that bear on one task; a struct would only rename them")]
 fn inbox_row(
     project: &Project,
     queue: &QueueView,

@@ -26,6 +26,7 @@ const LOGINS_WARNED: &str = "logins-warned";
 const SERVER: &str = "server";
 const REFUSED_LOGINS: &str = "refused-logins";
 const UNTYPED: &str = "untyped";
+pub(super) const RENEWED: &str = "renewed";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {
@@ -39,6 +40,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
         memory.generation = generation;
         memory.spec = Some(digest);
     }
+    memory.renewed = fact(connection, RENEWED)?.unwrap_or_default();
     memory.active = fact(connection, ACTIVE)?;
     memory.suspended = fact(connection, SUSPENDED)?;
     memory.exhausted_since = fact(connection, EXHAUSTED)?;

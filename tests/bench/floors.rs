@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this program is for")]
 
 mod agent;
+mod enduring;
 mod figures;
 mod hooking;
 mod idling;
@@ -84,6 +85,9 @@ fn benchmark(arguments: &[String]) -> Fallible<()> {
     }
     if chosen("tasks") {
         add(working::rows()?);
+    }
+    if chosen("endure") {
+        add(enduring::rows()?);
     }
     if chosen("hook") {
         add(hooking::rows()?);

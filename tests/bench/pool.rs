@@ -173,13 +173,19 @@ impl Pool {
 
     /// Starts the daemon and waits until every session runs.
     pub fn start(&mut self) -> Fallible<()> {
+        self.launch()?;
+        self.settle()
+    }
+
+    /// Starts the daemon.
+    pub fn launch(&mut self) -> Fallible<()> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.root().join("log/daemon.log"))?;
         let mut command = self.program(&["run"]);
         if let Ok(more) = std::env::var("BENCH_VERBOSE") {
             command.arg(more);
         }
         self.daemon = Some(command.stdout(Stdio::null()).stderr(log).spawn()?);
-        self.settle()
+        Ok(())
     }
 
     /// Waits until the daemon has nothing left to do.
@@ -208,8 +214,17 @@ impl Pool {
 
     /// Ends the daemon; the sessions run on.
     pub fn stop(&mut self) -> Fallible<()> {
+        self.end(Signal::TERM)
+    }
+
+    /// Ends the daemon where it stands.
+    pub fn kill(&mut self) -> Fallible<()> {
+        self.end(Signal::KILL)
+    }
+
+    fn end(&mut self, signal: Signal) -> Fallible<()> {
         if let Some(mut daemon) = self.daemon.take() {
-            raw::signal(&[raw::open(i32::try_from(daemon.id())?)?], Signal::TERM)?;
+            raw::signal(&[raw::open(i32::try_from(daemon.id())?)?], signal)?;
             daemon.wait()?;
         }
         Ok(())

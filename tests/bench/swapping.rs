@@ -112,7 +112,7 @@ impl Twin {
 
     /// Waits for the next report, and keeps which agent has started, or has shown its status line.
     fn take_report(&self, started: &mut BTreeSet<ProcessId>, shown: &mut BTreeSet<ProcessId>) -> Fallible<()> {
-        let mut report = [0; MESSAGE_LIMIT];
+        let mut report = vec![0; MESSAGE_LIMIT];
         let length = self.hooks.recv(&mut report)?;
         let Some(message) = Message::decode(&report[..length]) else { return Err("a report that is none".into()) };
         match message.kind {

@@ -88,7 +88,7 @@ fn throughput(pool: &Pool) -> Fallible<Row> {
 }
 
 /// Puts a task into the inbox in one step; when.
-fn drop_task(queue: &Path, name: &str) -> Fallible<Timestamp> {
+pub fn drop_task(queue: &Path, name: &str) -> Fallible<Timestamp> {
     let temporary = queue.join(name);
     fs::write(&temporary, "Do it.\n")?;
     let at = Timestamp::now();
@@ -96,12 +96,15 @@ fn drop_task(queue: &Path, name: &str) -> Fallible<Timestamp> {
     Ok(at)
 }
 
+/// The transcripts of all conversations.
+pub fn transcripts(pool: &Pool) -> Fallible<Vec<PathBuf>> {
+    let folders = fs::read_dir(pool.shared().join("projects"))?.flatten();
+    Ok(folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten().flatten().map(|entry| entry.path()).collect())
+}
+
 /// When a prompt with that word was taken, as the transcripts say.
 fn prompted(pool: &Pool, word: &str) -> Fallible<Timestamp> {
-    let folders = fs::read_dir(pool.shared().join("projects"))?.flatten();
-    let files: Vec<PathBuf> =
-        folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten().flatten().map(|entry| entry.path()).collect();
-    for file in files {
+    for file in transcripts(pool)? {
         let text = fs::read_to_string(file)?;
         let records =
             text.lines().rev().filter(|line| line.contains(word)).filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());

@@ -118,6 +118,8 @@ fn a_prompt_that_stands_in_the_box_already_is_only_submitted() {
         put_draft(&stage, "web1", &format!("{} say something", claim().tag()));
         stage.done(&effect).await;
         until_taken(&mut stage, "web1").await;
+        // The agent says that it took it before it writes it down.
+        stage.bench.wait_records("web1", "assistant", 1);
         assert_eq!(stage.bench.records("web1", "user"), 1);
     });
 }
@@ -132,6 +134,7 @@ fn an_agent_at_work_is_not_disturbed() {
         let effect = prompt(&mut stage, "web1").await;
         stage.done(&effect).await;
         until_taken(&mut stage, "web1").await;
+        stage.bench.wait_records("web1", "user", 1);
         let outcome = stage.perform(&effect).await;
         assert_refused(&outcome);
         assert!(outcome.failure().is_some_and(|failure| failure.message().contains("not idle")), "{outcome:?}");

@@ -95,6 +95,11 @@ impl Real {
         texts.map(records).sum()
     }
 
+    /// Waits until the conversation has so many records of that type.
+    pub fn wait_records(&self, session: &str, kind: &str, count: usize) {
+        wait_until("the record to be written", || self.records(session, kind) >= count);
+    }
+
     /// Whether the register shows a living agent of the conversation as idle.
     fn is_idle(&self, session: &str) -> bool {
         let conversation = conversation(session).to_string();

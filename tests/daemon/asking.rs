@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    pool::{Pool, condition, row},
+    pool::{Pool, condition, epoch, row},
     waiting::wait_until,
 };
 
@@ -50,5 +50,31 @@ fn a_first_start_says_what_it_asks() {
     pool.cli(&["apply", "--yes"]);
     pool.start_daemon();
     let session = pool.panes().into_keys().next().expect("a session");
-    wait_until("a long start to be explained", || pool.cli(&["explain", &format!("session/{session}")]).stdout.contains("is trusted"));
+    // Well before its start has taken so long that a dialog is taken for granted.
+    wait_until("its dialog to be told", || pool.count("InputNeeded") == 1);
+    let told = pool.told("InputNeeded");
+    assert!(told.contains("is trusted") && told.contains(&format!("attach {session}")), "{told}");
+    assert_eq!(condition(row(&pool.status(), &session), "NeedsInput"), "True");
+    assert!(message(&pool, &session).contains("is trusted"));
+    let explained = pool.cli(&["explain", &format!("session/{session}")]).expect(0).stdout;
+    assert!(explained.contains("its pane says \"it asks whether ") && explained.contains("needs input (decides)"), "{explained}");
+    pool.cli(&["reconcile"]).expect(0);
+    assert_eq!(pool.count("InputNeeded"), 1, "once");
+    assert_eq!(pool.agents().len(), 1, "nothing was typed: the answer that stands first ends it");
+}
+
+#[test]
+fn the_menu_of_a_limit_is_named_and_calls_nobody_at_once() {
+    let pool = Pool::running(1);
+    // No account has room, so that the session stays where it is.
+    pool.usage(99.0, 99.0);
+    wait_until("no account to have room", || pool.count("PoolExhausted") == 1);
+    pool.behave("a", &json!({"limit": {"window": "seven_day", "resetsAt": epoch() + 172_800}}));
+    pool.send("s-0", "go on");
+    wait_until("the menu to be named", || condition(row(&pool.status(), "s-0"), "NeedsInput") == "True");
+    assert!(message(&pool, "s-0").contains("it asks what to do about a limit"), "{}", message(&pool, "s-0"));
+    let status = pool.status();
+    let conditions = row(&status, "s-0")["conditions"].as_array().expect("a list");
+    assert!(conditions.iter().any(|condition| condition["type"] == "NeedsInput" && condition["reason"] == "LimitMenu"), "{conditions:?}");
+    assert_eq!(pool.count("InputNeeded"), 0, "the pool may still leave the account");
 }

@@ -95,9 +95,7 @@ fn a_torn_one_is_passed_over_with_a_reason() {
     pool.talk();
     pool.cli(&["checkpoint", "take", "s-0"]).expect(0);
     let first = pool.checkpoint_files("s-0").remove(0);
-    pool.send("s-0", "more");
-    wait_until("the answer", || pool.transcripts().values().any(|bytes| crate::pool::contains(bytes, "more")));
-    wait_until("the agent to be idle", || pool.register_statuses() == ["idle"]);
+    pool.ask("s-0", "more");
     pool.cli(&["checkpoint", "take", "s-0"]).expect(0);
     let newest = pool.checkpoint_files("s-0").pop().expect("two");
     assert_ne!(newest, first);
@@ -145,7 +143,7 @@ fn with_its_state_lost_the_pool_goes_on_with_the_conversations_of_its_checkpoint
     let conversations = ["s-0", "s-1"].map(|name| pool.conversation(name));
     pool.cli(&["checkpoint", "take", "--all"]).expect(0);
     reboot(&pool);
-    for name in ["state.db", "state.db-wal", "state.db-shm", "history.db", "history.db-wal", "history.db-shm"] {
+    for name in ["identity", "state.db", "state.db-wal", "state.db-shm", "history.db", "history.db-wal", "history.db-shm"] {
         let _ = fs::remove_file(pool.state_dir().join(name));
     }
     pool.start_daemon();
@@ -242,8 +240,7 @@ fn a_kill_while_one_is_written_leaves_the_one_before_it() {
     let mut kills = 0;
     for (call, at) in [("renameat2", 1), ("fsync", 1), ("fsync", 2), ("fsync", 3), ("fsync", 4), ("openat", 0)] {
         let before = pool.checkpoint_files("s-0");
-        pool.send("s-0", "more");
-        wait_until("the agent to be idle", || pool.register_statuses() == ["idle"]);
+        pool.ask("s-0", "more");
         let mut command = Command::new("timeout");
         command.args(["-k", "5", "60", "strace", "-f", "-qq", "-e", "signal=none", "-o", "/dev/null", "-e", &format!("trace={call}")]);
         if at > 0 {
@@ -268,12 +265,7 @@ fn what_is_over_the_number_is_planned_and_removed() {
     pool.talk();
     for _ in 0..3 {
         pool.cli(&["checkpoint", "take", "s-0"]).expect(0);
-        let lines = pool.transcripts().into_values().map(|bytes| bytes.len()).sum::<usize>();
-        pool.send("s-0", "more");
-        wait_until("the answer", || {
-            let now = pool.transcripts().into_values().map(|bytes| bytes.len()).sum::<usize>();
-            now > lines && pool.register_statuses() == ["idle"]
-        });
+        pool.ask("s-0", "more");
     }
     let files = pool.checkpoint_files("s-0");
     assert_eq!(files.len(), 3);

@@ -3,19 +3,23 @@
 //! Each test has a pool of its own below a temporary directory, asserts on what the world looks like afterwards (panes, processes, links,
 //! transcripts byte by byte, the store through the CLI, exit codes), and leaves no process behind, also when it fails.
 
+mod activity;
 mod apply;
 mod asking;
 mod blind;
 mod checkpoints;
 mod edited;
+mod hooks;
 mod killed;
 mod killed_daemon;
 mod links;
+mod lost;
 mod notices;
 mod orphan;
 mod pool;
 mod rollback;
 mod run;
+mod screens;
 mod swap;
 mod task_verbs;
 mod tasks;

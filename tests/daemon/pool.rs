@@ -378,6 +378,11 @@ pub fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
+/// How many turns have ended, as a transcript says.
+pub fn turns(transcript: &[u8]) -> usize {
+    transcript.windows(8).filter(|window| window == b"end_turn").count()
+}
+
 /// The status word of one of the conditions of something that has conditions.
 #[track_caller]
 pub fn condition(of: &Value, kind: &str) -> String {

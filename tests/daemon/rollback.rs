@@ -22,6 +22,7 @@ fn break_behind_the_flip(pool: &Pool, homes: &'static [&'static str]) -> JoinHan
         let until = Instant::now() + DEADLINE;
         while std::fs::read_link(root.join("active")).ok().as_deref() != Some(&root.join("b") as &Path) {
             assert!(Instant::now() < until, "the active link was never flipped");
+            // Not in the shared wait: what is waited for is over in a moment.
             thread::sleep(Duration::from_micros(100));
         }
         for home in homes {

@@ -70,7 +70,7 @@ pub fn task(pool: &Pool, name: &str) -> Option<Value> {
 }
 
 /// Asserts that each task is in `done/` once, that each was asked for under one claim by one conversation, and that nothing is left over.
-fn assert_each_done_once(pool: &Pool, tasks: &[String]) {
+pub fn assert_each_done_once(pool: &Pool, tasks: &[String]) {
     assert_eq!(names(pool, "done"), tasks.iter().cloned().collect(), "all are done, and nothing else is");
     assert_eq!(names(pool, "inbox"), BTreeSet::new(), "neither a task nor a marker is left");
     assert_eq!(names(pool, "failed"), BTreeSet::new());
@@ -121,6 +121,8 @@ fn a_task_goes_along_with_its_session_to_the_next_account() {
     assert_eq!(pool.active(), "backup");
     wait_until("the task to be done", || names(&pool, "done").contains("long.md") && names(&pool, "inbox").is_empty());
     let by = had.as_str().expect("a session had it");
+    // What was seen is written with the intent that follows from it, and can be read once that is done.
+    wait_until("its end to be told", || pool.count("TaskDone") == 1);
     assert!(pool.told("TaskDone").contains(&format!("session {by}")), "the same session did it");
     assert_each_done_once(&pool, &["long.md".to_owned()]);
     pool.assert_whole("b", 2);
@@ -134,6 +136,35 @@ fn a_killed_agent_goes_on_with_its_task() {
     kill(Pid::from_raw(pool.agents()[0].pid), Signal::SIGKILL).expect("it lives");
     wait_until("the task to be done", || names(&pool, "done").contains("a.md") && names(&pool, "inbox").is_empty());
     assert_each_done_once(&pool, &["a.md".to_owned()]);
+}
+
+/// The prompts about a task, in the order in which they were taken.
+fn prompts(pool: &Pool, task: &str) -> Vec<String> {
+    let transcripts = pool.transcripts();
+    let records = transcripts.values().flat_map(|bytes| bytes.split(|byte| *byte == b'\n'));
+    let records = records.filter_map(|line| serde_json::from_slice::<Value>(line).ok()).filter(|record| record["type"] == "user");
+    let texts = records.filter_map(|record| record["message"]["content"].as_str().map(ToOwned::to_owned));
+    texts.filter(|text| text.contains("[claim ") && text.contains(&format!("/inbox/{task}"))).collect()
+}
+
+/// The agent is killed in the middle of the turn and the daemon with it. The agent goes on by itself, forgets to move the file, and is asked once
+/// more: it is told what is known of it, although the daemon that asks has not seen the turn begin.
+#[test]
+fn an_interrupted_task_is_followed_up_once_with_what_is_known() {
+    let mut pool = working(1);
+    drop_task(&pool, "a.md", "Take your time. [[tool 3]] [[forget once]]\n");
+    wait_until("the task to be taken", || pool.count("TaskDelivered") == 1);
+    pool.stop_daemon(Signal::SIGKILL);
+    kill(Pid::from_raw(pool.agents()[0].pid), Signal::SIGKILL).expect("it lives");
+    pool.start_daemon();
+    wait_until("the task to be done", || names(&pool, "done").contains("a.md") && names(&pool, "inbox").is_empty());
+    assert_eq!((pool.count("TaskFollowedUp"), pool.count("TaskReleased"), pool.count("TaskClaimed")), (1, 0, 1));
+    let prompts = prompts(&pool, "a.md");
+    let followed_up: Vec<_> = prompts.iter().filter(|prompt| prompt.contains("is not done")).collect();
+    assert_eq!(followed_up.len(), 1, "{prompts:#?}");
+    for words in ["What is known: Task: api/a.md", "Last tool call: Bash"] {
+        assert!(followed_up[0].contains(words), "{words:?} is not in {:?}", followed_up[0]);
+    }
 }
 
 #[test]
@@ -169,13 +200,14 @@ fn an_agent_that_forgets_is_asked_once_more_and_then_another_attempt_is_made() {
     let pool = working(2);
     drop_task(&pool, "once.md", "[[forget once]]\n");
     wait_until("the task to be done", || names(&pool, "done").contains("once.md"));
+    // An effect is told when it is over, and the agent may be quicker than that.
+    wait_until("the second asking to be told", || pool.count("TaskFollowedUp") == 1);
     assert_eq!(pool.count("TaskReleased"), 0, "it was not offered to anybody else");
-    assert_eq!(pool.count("TaskFollowedUp"), 1);
     drop_task(&pool, "never.md", "---\nattempts: 2\n---\n[[forget]]\n");
     wait_until("the task to fail for good", || names(&pool, "failed").contains("never.md"));
     wait_until("its marker to be gone", || names(&pool, "inbox").is_empty());
-    assert_eq!(asked(&pool, "never.md").len(), 4, "two attempts, each asked for twice, each time under a name of its own");
     wait_until("its end to be told", || pool.count("TaskFailed") == 1);
+    assert_eq!(asked(&pool, "never.md").len(), 4, "two attempts, each asked for twice, each time under a name of its own");
 }
 
 #[test]
@@ -250,7 +282,7 @@ fn a_session_with_a_person_at_it_gets_no_task() {
 #[test]
 fn a_task_that_was_taken_back_is_not_offered_again_while_its_session_is_at_it() {
     let pool = working(2);
-    drop_task(&pool, "a.md", "Take your time. [[slow 3]]\n");
+    drop_task(&pool, "a.md", "Take your time. [[slow 8]]\n");
     wait_until("the task to be taken", || pool.count("TaskDelivered") == 1);
     pool.cli(&["task", "cancel", "api/a.md"]).expect(0).says("is not interrupted");
     pool.cli(&["task", "retry", "api/a.md"]).expect(1).says("may still be at");

@@ -46,7 +46,7 @@ fn a_limit_is_recorded_and_the_session_looks_idle() {
 #[test]
 fn a_session_that_waits_for_its_reset_goes_on_by_itself() {
     let place = Place::new();
-    place.behave("a", &json!({"limit": {"window": "five_hour", "resetsAt": seconds_from_now(2)}}));
+    place.behave("a", &json!({"limit": {"window": "five_hour", "resetsAt": seconds_from_now(5)}}));
     let mut agent = place.start("a", &["--session-id", ID]);
     agent.wait_status("idle");
     agent.say("one");

@@ -242,11 +242,21 @@ impl Agent {
         kill(Pid::from_raw(self.raw_pid()), signal).expect("it lives");
     }
 
-    /// Whether it has blocked a signal (`SigBlk` of proc_pid_status(5)).
+    /// Whether it has blocked a signal.
     pub fn blocks(&self, signal: Signal) -> bool {
+        self.status("SigBlk:").is_some_and(|mask| has(&mask, signal))
+    }
+
+    /// Whether it has taken a signal that was sent, has done what it does at once, and waits again.
+    pub fn has_taken(&self, signal: Signal) -> bool {
+        // In this order: it may be sent while somebody looks, and never the other way round.
+        self.status("ShdPnd:").is_some_and(|mask| !has(&mask, signal)) && self.status("State:").is_some_and(|state| state.starts_with('S'))
+    }
+
+    /// A field of proc_pid_status(5).
+    fn status(&self, name: &str) -> Option<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
+        status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
     }
 
     /// Whether it still runs.
@@ -310,6 +320,11 @@ pub fn read_until(terminal: &Agent, found: &str) -> String {
         }
         assert!(Instant::now() < until, "never shown: {found:?} in {text:?}");
     }
+}
+
+/// Whether a mask of signals, as /proc shows it, has one.
+fn has(mask: &str, signal: Signal) -> bool {
+    u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }
 
 /// Whether a process of that number lives and is no zombie.

@@ -4,7 +4,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::agent::{Place, lives};
+use crate::{
+    agent::{Place, lives},
+    waiting::wait_until,
+};
 
 const ID: &str = "22222222-0000-4000-8000-000000000001";
 
@@ -94,9 +97,11 @@ fn a_slow_end_takes_its_time() {
     let mut agent = place.start("a", &[]);
     agent.wait_status("idle");
     agent.signal(Signal::SIGTERM);
+    wait_until("the end to begin", || agent.has_taken(Signal::SIGTERM));
     place.behave("a", &json!({}));
     // A second signal changes nothing: the end has begun.
     agent.signal(Signal::SIGTERM);
+    wait_until("the second signal to be taken", || agent.has_taken(Signal::SIGTERM));
     assert!(agent.is_alive());
     assert!(agent.entry_path().exists());
 

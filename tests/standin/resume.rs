@@ -54,15 +54,15 @@ fn an_idle_conversation_stays_idle() {
 fn an_unanswered_prompt_is_sent_again_as_it_was() {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let place = Place::new();
-        let mut agent = begun(&place, "second [[slow 0.6]]");
+        let mut agent = begun(&place, "second [[slow 1.5]]");
         wait_until("the record", || texts(&place.transcript(ID)).len() == 2);
         agent.signal(signal);
         agent.wait_end();
         let records = place.transcript(ID);
         let interrupted = records.iter().rfind(|record| record["type"] == "user").expect("it was written");
         let added = gone_on_after_stop(&place);
-        assert_eq!(texts(&added), ["second [[slow 0.6]]"]);
-        assert_eq!(place.wait_told("UserPromptSubmit", 3).input["prompt"], "second [[slow 0.6]]");
+        assert_eq!(texts(&added), ["second [[slow 1.5]]"]);
+        assert_eq!(place.wait_told("UserPromptSubmit", 3).input["prompt"], "second [[slow 1.5]]");
         let repeated = added.iter().find(|record| record["type"] == "user").expect("it was repeated");
         assert_eq!(repeated["parentUuid"], interrupted["parentUuid"]);
         assert_ne!(repeated["uuid"], interrupted["uuid"]);
@@ -123,11 +123,11 @@ fn the_resume_prompt_replaces_the_default_one() {
 #[test]
 fn a_tool_that_died_with_its_agent_falls_back_to_the_prompt() {
     let place = Place::new();
-    let mut agent = begun(&place, "second [[tool 0.4]]");
+    let mut agent = begun(&place, "second [[tool 2]]");
     place.wait_told("PreToolUse", 1);
     agent.signal(Signal::SIGKILL);
     agent.wait_end();
-    assert_eq!(texts(&gone_on_after_stop(&place))[0], "second [[tool 0.4]]");
+    assert_eq!(texts(&gone_on_after_stop(&place))[0], "second [[tool 2]]");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn without_the_variable_nothing_goes_on() {
 #[test]
 fn a_prompt_argument_is_given_to_an_idle_conversation_and_dropped_for_an_interrupted_one() {
     let place = Place::new();
-    let mut agent = begun(&place, "second [[slow 0.6]]");
+    let mut agent = begun(&place, "second [[slow 1.5]]");
     wait_until("the record", || texts(&place.transcript(ID)).len() == 2);
     agent.stop();
     let mut agent = place.start_with("b", &["--resume", ID, "third"], &GOES_ON);
@@ -178,7 +178,7 @@ fn a_prompt_argument_is_given_to_an_idle_conversation_and_dropped_for_an_interru
     place.wait_told("Stop", 3);
     agent.stop();
     let records = place.transcript(ID);
-    assert_eq!(texts(&records), ["remember the heron", "second [[slow 0.6]]", "second [[slow 0.6]]", "fourth"]);
+    assert_eq!(texts(&records), ["remember the heron", "second [[slow 1.5]]", "second [[slow 1.5]]", "fourth"]);
     let answer = place.wait_told("Stop", 3).input["last_assistant_message"].clone();
     assert!(answer.as_str().is_some_and(|text| text.starts_with("Prompt 3 of this conversation")), "{answer}");
 }

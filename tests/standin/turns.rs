@@ -15,10 +15,10 @@ fn a_prompt_becomes_a_turn_in_hooks_register_and_transcript() {
     let place = Place::new();
     let mut agent = place.start("a", &["--session-id", ID]);
     agent.wait_status("idle");
-    agent.say("remember the heron [[slow 0.2]]");
+    agent.say("remember the heron [[slow 0.6]]");
     agent.wait_status("busy");
     let submitted = place.wait_told("UserPromptSubmit", 1);
-    assert_eq!(submitted.input["prompt"], "remember the heron [[slow 0.2]]");
+    assert_eq!(submitted.input["prompt"], "remember the heron [[slow 0.6]]");
     agent.wait_status("idle");
     let stopped = place.wait_told("Stop", 1);
     assert_eq!(stopped.input["prompt_id"], submitted.input["prompt_id"]);
@@ -114,7 +114,7 @@ fn a_background_shell_keeps_the_status_and_wakes_the_session() {
     let place = Place::new();
     let mut agent = place.start("a", &["--session-id", ID]);
     agent.wait_status("idle");
-    agent.say("[[shell 0.3]]");
+    agent.say("[[shell 0.8]]");
     agent.wait_status("shell");
     let stopped = place.wait_told("Stop", 1);
     assert_eq!(stopped.input["background_tasks"].as_array().map(Vec::len), Some(1));

@@ -1,5 +1,7 @@
 //! Listing, and what a listing must never be taken for.
 
+use std::time::Instant;
+
 use claude_failover::{host::tmux::TmuxError, model::PaneId, observed::Death, plan::Outcome};
 use nix::sys::signal::Signal;
 
@@ -94,7 +96,9 @@ async fn a_screen_is_text_and_cannot_break_the_connection() {
     assert_eq!(perform(&mut server, create("a", shell(script))).await, Outcome::Changed);
     let pane = pane(&mut server, "a").await;
     let mut screen = String::new();
+    let deadline = Instant::now() + PATIENCE;
     while !screen.contains("two") {
+        assert!(Instant::now() < deadline, "it was never shown: {screen:?}");
         screen = soon(server.capture(&pane.pane)).await.expect("a screen");
     }
     assert_eq!(screen.lines().take(4).collect::<Vec<_>>(), ["one", "%end 1 1 1", "%exit", "two"]);

@@ -19,10 +19,10 @@ use crate::{
     },
     engine::{Answer, Command},
     host::queue::{self, EndedTask, QueueError},
-    model::{NameError, ObjectRef, ProjectName, SessionName, TaskId, TaskName},
+    model::{NameError, ObjectRef, ProjectName, SessionName, TaskId, TaskName, error_line},
     spec::{Project, Spec},
     status::{TaskDetail, TaskState},
-    store::{EventQuery, Reader, StoredEvent},
+    store::{EventQuery, Reader, StoreError, StoredEvent, past_events},
 };
 
 /// The largest task that is taken in, in bytes; the dispatcher takes no larger one.
@@ -162,22 +162,24 @@ fn list(context: &Context, args: &TaskListArgs) -> Result<Exit, CliError> {
     let only = args.project.as_deref();
     let spec = context.spec_in_force()?.loaded.spec;
     let only = only.map(|name| project(&spec, name)).transpose()?.map(|project| project.name.clone());
-    let tasks: Vec<_> = tasks(context, &spec, args.all)?.into_iter().map(|task| task.row).collect();
+    let (tasks, exit) = tasks(context, &spec, args.all)?;
+    let tasks: Vec<_> = tasks.into_iter().map(|task| task.row).collect();
     let tasks: Vec<_> = tasks.into_iter().filter(|row| only.as_ref().is_none_or(|only| row.task.project == *only)).collect();
     context.out.show(args.output.output, &tasks, |wide| render::task::list(&tasks, Timestamp::now(), wide))?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
     let task = parse(&args.task)?;
     let spec = context.spec_in_force()?.loaded.spec;
-    let detail = tasks(context, &spec, true)?.into_iter().find(|detail| detail.row.task == task);
+    let (tasks, exit) = tasks(context, &spec, true)?;
+    let detail = tasks.into_iter().find(|detail| detail.row.task == task);
     let detail =
         detail.ok_or_else(|| CliError::Refused(format!("{task} is in no queue of this pool; see `claude-failover task ls --all`")))?;
     let station = context.station(&spec.pool)?;
     let query = EventQuery { object: Some(ObjectRef::Task(task)), limit: EVENTS, ..EventQuery::default() };
     // The history may be gone; what is known of the task is shown all the same.
-    let events = Reader::attach(&station.state).and_then(|reader| reader.events(&query)).unwrap_or_default();
+    let events = past_events(&station.state, &query).unwrap_or_default();
     let story = Story { detail, events };
     let now = Timestamp::now();
     context.out.show(args.output.output, &story, |_| {
@@ -188,7 +190,7 @@ fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
         }
         text
     })?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 fn cancel(context: &Context, args: &TaskCancelArgs) -> Result<Exit, CliError> {
@@ -214,9 +216,9 @@ fn order(context: &Context, task: &str, output: OutputArgs, command: impl FnOnce
     }
 }
 
-/// The tasks, from the daemon or from a look of our own; of those that are over, with what stands in their files.
-fn tasks(context: &Context, spec: &Spec, all: bool) -> Result<Vec<TaskDetail>, CliError> {
-    let mut tasks = seen_tasks(context, spec, all)?;
+/// The tasks; of those that are over, with what stands in their files.
+fn tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
+    let (mut tasks, exit) = seen_tasks(context, spec, all)?;
     for (state, directory) in [(TaskState::Done, queue::DONE), (TaskState::Failed, queue::FAILED)] {
         for project in &spec.projects {
             let of = |detail: &&mut TaskDetail| detail.row.state == state && detail.row.task.project == project.name;
@@ -229,7 +231,7 @@ fn tasks(context: &Context, spec: &Spec, all: bool) -> Result<Vec<TaskDetail>, C
             }
         }
     }
-    Ok(tasks)
+    Ok((tasks, exit))
 }
 
 /// Adds what stands in a task's file and beside it.
@@ -246,11 +248,21 @@ fn fill(detail: &mut TaskDetail, ended: EndedTask) {
     }
 }
 
-fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<Vec<TaskDetail>, CliError> {
+/// From the daemon or from a look of our own. While the memory cannot be read they are what the files alone show, and that is said.
+fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
     let station = context.station(&spec.pool)?;
     if let Some(daemon) = context.daemon(&station)? {
         return match daemon.ask(&request(Command::Tasks { all }), LIST_WITHIN).map_err(CliError::Daemon)? {
-            Answer::Tasks(tasks) => Ok(tasks),
+            Answer::Tasks(tasks) => {
+                let unreadable = Reader::attach(&station.state).err().filter(StoreError::leaves_sight);
+                if let Some(error) = &unreadable {
+                    let why = error_line(error);
+                    context.out.tell(&format!(
+                        "the pool's memory cannot be read: {why}\nonly what the files show is listed (see docs/recovery.md)"
+                    ));
+                }
+                Ok((tasks, if unreadable.is_some() { Exit::Degraded } else { Exit::Ok }))
+            }
             Answer::Refused { message } => Err(CliError::Refused(message)),
             Answer::Status(_) | Answer::Planned(_) | Answer::Done { .. } => {
                 Err(CliError::Internal("the answer is no list of tasks".to_owned()))
@@ -261,7 +273,7 @@ fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<Vec<TaskDetai
     block_on(async {
         let mut view = context.view(spec, &station)?;
         let _ = view.preview().await;
-        Ok(view.tasks(all))
+        Ok((view.tasks(all), if view.blindness().is_some() { Exit::Degraded } else { Exit::Ok }))
     })?
 }
 

@@ -8,7 +8,7 @@
 //! included, and a thousand of them would be opened for each agent that is started.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
@@ -101,6 +101,11 @@ impl Stamp {
 }
 
 impl Shelf {
+    /// Forgets all processes but these.
+    pub fn keep(&mut self, processes: &BTreeSet<ProcessId>) {
+        self.0.retain(|_, (_, entry)| processes.contains(&entry.process));
+    }
+
     /// As [`read`].
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 //! # Does not
 //! Decide. It remembers only what spares it a look: which processes it has seen, and what they said.
 
+mod agent_files;
 mod ground;
 mod hear;
 mod observe;
@@ -17,6 +18,7 @@ mod perform;
 mod queues;
 mod readings;
 mod screens;
+mod status_files;
 mod track;
 mod turns;
 mod typing;
@@ -31,7 +33,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::{ground::Ground, queues::Queues, readings::Readings, screens::Screens, track::Tracks};
+use self::{agent_files::AgentFiles, ground::Ground, queues::Queues, readings::Readings, screens::Screens, track::Tracks};
 use super::{
     Host, Look, Wake,
     checkpoint::{Checkpoints, files::Shelf},
@@ -136,6 +138,7 @@ pub struct RealHost {
     intake: Option<Intake>,
     watch: Option<Watch<Place>>,
     tracks: Tracks,
+    agent_files: AgentFiles,
     screens: Screens,
     readings: Readings,
     checkpoints: Checkpoints,
@@ -163,6 +166,7 @@ impl RealHost {
             intake: None,
             watch: None,
             tracks: Tracks::default(),
+            agent_files: AgentFiles::default(),
             screens: Screens::default(),
             readings: Readings::default(),
             checkpoints: Checkpoints::default(),
@@ -226,7 +230,7 @@ impl Host for RealHost {
                 }
             }
         }
-        self.tracks.look_for_status_files(ground.queues.iter().map(|(_, path)| path).chain(&ground.workdirs).cloned());
+        self.tracks.status_files.look_in(ground.queues.iter().map(|(_, path)| path).chain(&ground.workdirs).cloned());
         self.ground = Some(Arc::new(ground));
         self.watch_places();
     }

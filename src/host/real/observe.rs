@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long files may take to answer. A local file system needs milliseconds; one that hangs must not hold up a look.
-const FILES_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const FILES_WITHIN: Duration = Duration::from_secs(5);
 
 impl RealHost {
     pub(super) async fn look(&mut self, memory: &Memory, look: &Look, seen: &mut Snapshot) {
@@ -109,7 +109,7 @@ impl RealHost {
             seen.transcripts.extend(transcripts);
         }
         if look.agents || look.everything {
-            self.look_at_agents(memory, look.everything, now, seen);
+            self.look_at_agents(memory, look.everything, now, seen).await;
             self.look_at_screens(look.everything, now, seen).await;
             self.tell_pool(seen);
         }
@@ -157,7 +157,7 @@ impl RealHost {
         }
     }
 
-    fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
+    async fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
         let panes = match &seen.tmux {
             Seen::Known(fact) => &fact.value.panes,
             Seen::Unknown(why) => {
@@ -172,6 +172,7 @@ impl RealHost {
         let is_there = |name: &SessionName| memory.sessions.contains_key(name) || panes.contains_key(name.as_str());
         self.tracks.retain(is_there);
         seen.agents.retain(|name, _| is_there(name));
+        let mut living = Vec::new();
         for name in memory.sessions.keys().chain(&strangers) {
             let pane = panes.get(name.as_str());
             let recorded = memory.sessions.get(name).and_then(|record| record.process);
@@ -181,6 +182,10 @@ impl RealHost {
             }
             let view = match self.tracks.look(name, pane, recorded, everything, &mut self.deaths, now) {
                 Looked::Read(view) => *view,
+                Looked::Living(agent) => {
+                    living.push((name.clone(), *agent));
+                    continue;
+                }
                 Looked::AsBefore => match (seen.agents.get_mut(name), self.tracks.view(name)) {
                     (Some(Seen::Known(fact)), _) => {
                         fact.at = now;
@@ -193,6 +198,16 @@ impl RealHost {
             seen.agents.insert(name.clone(), view);
         }
         self.tracks.clean();
+        let mut wanted: BTreeMap<PathBuf, Vec<_>> = BTreeMap::new();
+        for (home, process) in living.iter().filter_map(|(_, agent)| agent.wanted()) {
+            wanted.entry(home).or_default().push(process);
+        }
+        let mut files = self.agent_files.read(wanted, everything).await;
+        for (name, agent) in living {
+            let found = files.remove(&agent.process());
+            let view = self.tracks.finish(&name, agent, found, now);
+            seen.agents.insert(name, view);
+        }
         for (home, usage) in std::mem::take(&mut self.tracks.limits) {
             if let Some(account) = self.ground.as_ref().and_then(|ground| ground.account_of(&home)).cloned() {
                 seen.usage.entry(account).or_default().merge(&usage);
@@ -203,10 +218,19 @@ impl RealHost {
 
 /// Runs blocking work on a thread of its own, at most for [`FILES_WITHIN`]. A thread that hangs longer is left behind.
 pub(super) async fn within<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unseen> {
-    match tokio::time::timeout(FILES_WITHIN, tokio::task::spawn_blocking(work)).await {
+    within_time(what, FILES_WITHIN, work).await
+}
+
+/// The same, with a deadline of its own.
+pub(super) async fn within_time<T: Send + 'static>(
+    what: &str,
+    after: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Unseen> {
+    match tokio::time::timeout(after, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Unseen::Failed { source_name: what.to_owned(), message: error.to_string() }),
-        Err(_) => Err(Unseen::TimedOut { source_name: what.to_owned(), after: FILES_WITHIN }),
+        Err(_) => Err(Unseen::TimedOut { source_name: what.to_owned(), after }),
     }
 }
 
@@ -288,8 +312,12 @@ async fn look_at_checkpoints(
     memory: &Memory,
     now: Now,
 ) -> BTreeMap<SessionName, Seen<CheckpointsView>> {
-    let unknown: Vec<SessionName> = ground.sessions.iter().filter(|name| !memory.sessions.contains_key(*name)).cloned().collect();
-    let asked = unknown.clone();
+    // While the active account is not known either, the newest checkpoint of all may tell it.
+    let is_asked = |name: &&SessionName| memory.active.is_none() || !memory.sessions.contains_key(*name);
+    let asked: Vec<SessionName> = ground.sessions.iter().filter(is_asked).cloned().collect();
+    // A session that is asked once more about its task is told what its newest checkpoint says.
+    let at_a_task = memory.open_attempts().map(|(_, attempt)| attempt.session.clone());
+    let unknown: Vec<SessionName> = asked.iter().cloned().chain(at_a_task).collect();
     let ground = Arc::clone(ground);
     let work = move || {
         checkpoint::look(&mut lock(&shelf), &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)

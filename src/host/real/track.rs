@@ -9,13 +9,18 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::turns::Turns;
+use super::{
+    agent_files::{Files, Wanted},
+    status_files::StatusFiles,
+    turns::Turns,
+};
 use crate::{
     host::{
         agent::{
             AgentError,
             activity::{Judgement, Register, Signs, Word, judge},
-            register, tail,
+            register,
+            tail::TailFacts,
         },
         process::{self, DeathWatch, Exit, ProcessState},
     },
@@ -35,25 +40,30 @@ pub(super) struct Tracks {
     starts: BTreeMap<ProcessId, StartReport>,
     /// What is known of the turns of processes; for the same reason.
     turns: BTreeMap<ProcessId, Turns>,
+    /// Where processes said that their transcripts are, and how large their context is. A status line says it once, perhaps before its process
+    /// was first looked at.
+    told: BTreeMap<ProcessId, Told>,
     /// What hooks said last of what their agents do, by process.
     words: BTreeMap<ProcessId, Word>,
-    /// Where status files may be: in the start directories, and in the registered projects.
-    status_places: Vec<PathBuf>,
-    /// What they said last, and when they were read.
-    status_words: BTreeMap<SessionName, Word>,
-    status_read: Option<Now>,
-    /// Whether one has changed since.
-    status_changed: bool,
+    /// What the status files say, in the start directories and in the registered projects.
+    pub status_files: StatusFiles,
     /// Processes whose register or transcript is to be read again.
     dirty: BTreeSet<Pid>,
     /// Whether ends are waited for. A host that only looks once opens no handles.
     pub watches: bool,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
-    /// What the registers said last. It is shared with the checks before a start, which run on a thread of their own.
+    /// What the registers said last, for the checks before a start, which run on a thread of their own.
     pub shelf: Arc<Mutex<register::Shelf>>,
     /// Limits that agents ran into, by the home under which they did, that nobody has taken over yet.
     pub limits: Vec<(PathBuf, AccountUsage)>,
+}
+
+/// What a process said of itself.
+#[derive(Debug, Default)]
+struct Told {
+    transcript: Option<PathBuf>,
+    context_tokens: Option<u64>,
 }
 
 /// One agent.
@@ -62,7 +72,6 @@ struct Track {
     pane_pid: Option<Pid>,
     process: Option<ProcessId>,
     home: Option<PathBuf>,
-    transcript: Option<PathBuf>,
     limit_until: Option<Timestamp>,
     login_dead: bool,
     context_tokens: Option<u64>,
@@ -77,6 +86,28 @@ pub(super) enum Looked {
     AsBefore,
     /// It was read.
     Read(Box<Seen<AgentView>>),
+    /// It lives, and its files are to be read: see [`Tracks::finish`].
+    Living(Box<Living>),
+}
+
+/// An agent that lives, before its files were read.
+pub(super) struct Living {
+    track: Track,
+    process: ProcessId,
+    /// Where it said that its transcript is.
+    transcript: Option<PathBuf>,
+}
+
+impl Living {
+    /// Whose files are to be read, and under which home; `None` while its home is not known.
+    pub fn wanted(&self) -> Option<(PathBuf, Wanted)> {
+        Some((self.track.home.clone()?, (self.process, self.transcript.clone())))
+    }
+
+    /// Its process.
+    pub const fn process(&self) -> ProcessId {
+        self.process
+    }
 }
 
 /// What a transcript says of the turns of the process that runs now.
@@ -93,12 +124,6 @@ pub(super) const UNSETTLED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many ends and start reports are remembered.
 const REMEMBERED: usize = 20_000;
-/// How many status files are read in one look.
-const STATUS_FILES: usize = 64;
-/// How long what they said is good for: while many sessions start, looks follow each other closely.
-const STATUS_PAUSE: Duration = Duration::from_secs(1);
-/// The same, once one is known to have changed.
-const STATUS_NEWS_PAUSE: Duration = Duration::from_millis(100);
 /// How long a process that cannot be made out is looked at again and again; then the regular looks have to do.
 const SETTLES: Duration = Duration::from_mins(2);
 
@@ -107,6 +132,7 @@ impl Tracks {
     pub fn died(&mut self, exits: &[Exit]) {
         for exit in exits {
             self.ended.insert(exit.process, exit.death);
+            self.told.remove(&exit.process);
             self.dirty.insert(exit.process.pid);
         }
         while self.ended.len() > REMEMBERED {
@@ -138,28 +164,15 @@ impl Tracks {
         }
     }
 
-    /// Notes where status files may be; those that come first count when there are too many.
-    pub fn look_for_status_files(&mut self, places: impl IntoIterator<Item = PathBuf>) {
-        let mut seen = BTreeSet::new();
-        self.status_places = places.into_iter().filter(|place| seen.insert(place.clone())).take(STATUS_FILES).collect();
-        self.status_read = None;
-    }
-
-    /// The status files to read before this look: they are asked only where a register is silent, and not again and again.
+    /// The status files to read before this look: they are asked only where a register is silent.
     pub fn wanted_status_files(&mut self, everything: bool, now: Now) -> Option<Vec<PathBuf>> {
         let is_wanted = self.has_silent() || (everything && self.by_session.is_empty());
-        let pause = if self.status_changed { STATUS_NEWS_PAUSE } else { STATUS_PAUSE };
-        let is_due = self.status_read.is_none_or(|at| now.since(at) >= pause);
-        if self.status_places.is_empty() || !is_wanted || !is_due {
-            return None;
-        }
-        (self.status_read, self.status_changed) = (Some(now), false);
-        Some(self.status_places.clone())
+        if is_wanted { self.status_files.due(now) } else { None }
     }
 
     /// Notes that a status file changed. Answers whether anybody is asked about by it.
     pub fn status_file_changed(&mut self) -> bool {
-        self.status_changed = true;
+        self.status_files.change();
         self.has_silent()
     }
 
@@ -168,21 +181,12 @@ impl Tracks {
         self.by_session.values().any(|track| track.process.is_some() && track.view.register.is_none())
     }
 
-    /// Takes what they say; the newest word of each session counts. Whoever has another word now than before is looked at again.
+    /// Takes what the status files say. Whoever has another word now than before is looked at again.
     pub fn status_files_said(&mut self, said: Vec<(SessionName, Word)>) {
-        let mut words: BTreeMap<SessionName, Word> = BTreeMap::new();
-        for (name, word) in said {
-            if words.get(&name).is_none_or(|held| held.at < word.at) {
-                words.insert(name, word);
-            }
+        for name in self.status_files.take(said) {
+            let silent = self.by_session.get(&name).filter(|track| track.view.register.is_none());
+            self.dirty.extend(silent.and_then(|track| track.process).map(|process| process.pid));
         }
-        for (name, track) in &self.by_session {
-            let is_silent = track.view.register.is_none();
-            if is_silent && words.get(name) != self.status_words.get(name) {
-                self.dirty.extend(track.process.map(|process| process.pid));
-            }
-        }
-        self.status_words = words;
     }
 
     /// Notes what a hook said of a prompt that its process took.
@@ -216,12 +220,17 @@ impl Tracks {
     /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
     /// behind a status line only when it said something new.
     pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>, hook: bool) -> bool {
+        if !self.told.contains_key(&process) && self.told.len() >= REMEMBERED {
+            self.told.pop_first();
+        }
+        let told = self.told.entry(process).or_default();
+        if transcript.is_some() && transcript != told.transcript.as_deref() {
+            told.transcript = transcript.map(Path::to_owned);
+        }
+        told.context_tokens = context_tokens.or(told.context_tokens);
         let track = self.sessions.get(&process).and_then(|name| self.by_session.get_mut(name));
         let Some(track) = track.filter(|track| track.process == Some(process)) else { return hook };
         let news = context_tokens.is_some() && context_tokens != track.context_tokens;
-        if let Some(path) = transcript {
-            track.transcript = Some(path.to_owned());
-        }
         track.context_tokens = context_tokens.or(track.context_tokens);
         if hook || news {
             self.dirty.insert(process.pid);
@@ -269,13 +278,14 @@ impl Tracks {
             return Looked::AsBefore;
         }
         self.unsettled.remove(name);
-        match self.read(name, pid, pane.is_some(), death, recorded, deaths, now) {
-            Ok(track) => {
-                let view = track.view.clone();
-                self.sessions.extend(track.process.map(|process| (process, name.clone())));
-                self.by_session.insert(name.clone(), track);
-                Looked::Read(Box::new(Seen::known(view, now)))
-            }
+        match self.begin(name, pid, pane.is_some(), death, recorded, deaths) {
+            Ok(track) => match track.process {
+                Some(process) => {
+                    let transcript = self.told.get(&process).and_then(|told| told.transcript.clone());
+                    Looked::Living(Box::new(Living { track, process, transcript }))
+                }
+                None => Looked::Read(Box::new(self.keep(name, track, now))),
+            },
             Err(why) => {
                 self.by_session.remove(name);
                 Looked::Read(Box::new(Seen::Unknown(why)))
@@ -283,13 +293,20 @@ impl Tracks {
         }
     }
 
+    fn keep(&mut self, name: &SessionName, track: Track, now: Now) -> Seen<AgentView> {
+        let view = track.view.clone();
+        self.sessions.extend(track.process.map(|process| (process, name.clone())));
+        self.by_session.insert(name.clone(), track);
+        Seen::known(view, now)
+    }
+
     /// The agent of a session as it was last read.
     pub fn view(&self, name: &SessionName) -> Option<&AgentView> {
         self.by_session.get(name).map(|track| &track.view)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts that bear on one agent; a struct would only rename them")]
-    fn read(
+    /// All that can be told of the agent of a session without a file.
+    fn begin(
         &mut self,
         name: &SessionName,
         pid: Option<Pid>,
@@ -297,7 +314,6 @@ impl Tracks {
         death: Option<Death>,
         recorded: Option<ProcessId>,
         deaths: &mut DeathWatch,
-        now: Now,
     ) -> Result<Track, Unseen> {
         let failed = |error: process::ProcessError| Unseen::Failed { source_name: "process".to_owned(), message: error_line(&error) };
         let Some(pid) = pid else { return Ok(Track::ended(None, death)) };
@@ -319,13 +335,13 @@ impl Tracks {
             Some(home) => Some(home),
             None => process::environment_value(process, crate::host::agent::launch::HOME_VARIABLE).map_err(failed)?.map(PathBuf::from),
         };
-        let mut track = Track {
+        let told = self.told.get(&process);
+        Ok(Track {
             pane_pid: Some(pid),
             process: Some(process),
-            transcript: before.and_then(|track| track.transcript.clone()),
             limit_until: before.and_then(|track| track.limit_until),
             login_dead: before.is_some_and(|track| track.login_dead),
-            context_tokens: before.and_then(|track| track.context_tokens),
+            context_tokens: before.map_or_else(|| told.and_then(|told| told.context_tokens), |track| track.context_tokens),
             view: AgentView {
                 process: Some(process),
                 death: None,
@@ -343,8 +359,22 @@ impl Tracks {
             },
             home,
             timed: false,
+        })
+    }
+
+    /// Looks at an agent that lives by what its files say; `None` while its home is not known. What cannot be read in time is read again with the
+    /// next look.
+    pub fn finish(&mut self, name: &SessionName, living: Living, files: Option<Result<Files, Unseen>>, now: Now) -> Seen<AgentView> {
+        let Living { mut track, process, .. } = living;
+        let (entry, tail) = match files {
+            Some(Ok(files)) => (Some(files.entry), files.tail),
+            Some(Err(why)) => {
+                self.dirty.insert(process.pid);
+                return Seen::Unknown(why);
+            }
+            None => (None, None),
         };
-        let (limit, heard) = track.read_transcript(process, now);
+        let (limit, heard) = track.take_transcript(tail, process, now);
         self.limits.extend(limit);
         // A second proof: the report of a hook may be lost.
         if let Some((claims, at)) = heard.prompt {
@@ -358,15 +388,14 @@ impl Tracks {
             track.view.turn_ended_at = turns.ended_at;
             track.view.turn_cut_off_at = turns.cut_off_at;
         }
-        let entry = track.home.as_deref().map(|home| lock(&self.shelf).read(home, process));
         let silent = !matches!(entry, Some(Ok(Some(_))));
-        let status_file = self.status_words.get(name).filter(|_| silent);
+        let status_file = self.status_files.word(name).filter(|_| silent);
         track.take_register(entry, self.words.get(&process), status_file, process, now);
         let unclear = track.home.is_none() || matches!(track.view.activity, Activity::Starting | Activity::Unknown);
         if unclear && age(process, now) < SETTLES {
             self.unsettled.insert(name.clone());
         }
-        Ok(track)
+        self.keep(name, track, now)
     }
 
     /// The living process behind a number, or the track of one that has ended.
@@ -403,7 +432,6 @@ impl Track {
             pane_pid,
             process: None,
             home: None,
-            transcript: None,
             limit_until: None,
             login_dead: false,
             context_tokens: None,
@@ -428,10 +456,8 @@ impl Track {
 
     /// Limits and refusals count only when they are of this very process: a transcript outlives accounts. The claims of the last prompt count
     /// whoever took it.
-    fn read_transcript(&mut self, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Heard) {
-        let Some(facts) = self.transcript.as_ref().and_then(|path| tail::tail(path).ok().flatten()) else {
-            return (None, Heard::default());
-        };
+    fn take_transcript(&mut self, facts: Option<TailFacts>, process: ProcessId, now: Now) -> (Option<(PathBuf, AccountUsage)>, Heard) {
+        let Some(facts) = facts else { return (None, Heard::default()) };
         let since = now.wall.saturating_sub(age(process, now)).unwrap_or(Timestamp::MIN);
         let limit = facts.limit.filter(|limit| limit.at >= since);
         self.limit_until = limit.as_ref().and_then(|limit| limit.resets_at);

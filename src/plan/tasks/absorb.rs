@@ -7,6 +7,7 @@ use super::{
     holder::{Holder, Turn, may_be_at_it, turn},
     is_used_up, later,
     past::{close_task, forget_past},
+    recognise::recognise,
     timeout,
     untyped::absorb_untyped,
 };
@@ -36,6 +37,7 @@ pub fn absorb_tasks(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
             absorbed.changes.push(MemoryChange::PutTask(task.clone(), next));
         }
     }
+    recognise(grounds, absorbed);
     forget_failures(grounds, absorbed);
     forget_past(grounds, absorbed);
     absorb_untyped(grounds, absorbed);

@@ -159,6 +159,17 @@ impl Pool {
         self.transcripts()
     }
 
+    /// Types a line into a session and waits until it has answered and is idle again.
+    #[track_caller]
+    pub fn ask(&self, session: &str, text: &str) {
+        let conversation = self.conversation(session);
+        let ended = || self.transcripts().get(&conversation).map_or(0, |bytes| turns(bytes));
+        let before = ended();
+        self.send(session, text);
+        wait_until("the answer", || ended() > before);
+        wait_until("every agent to be idle", || self.register_statuses().iter().all(|status| status == "idle"));
+    }
+
     /// The status word of every live agent's register entry.
     pub fn register_statuses(&self) -> Vec<String> {
         let word = |agent: &Agent| {
