@@ -149,7 +149,7 @@ pub(super) fn told(action: &Action, effect: &Effect, memory: &Memory) -> Option<
             }
             QueueChange::Release { .. } => format!("its marker was taken away ({why})"),
             QueueChange::Finish { claim, .. } => {
-                let by = open.map(|open| format!("session {} (", open.session)).unwrap_or_else(|| "(".to_owned());
+                let by = open.map_or_else(|| "(".to_owned(), |open| format!("session {} (", open.session));
                 format!("done by {by}claim {claim}): its turn ended, and its file was moved to done/")
             }
             QueueChange::Fail { .. } if record.is_none() => format!("refused, and put into failed/ ({why})"),

@@ -8,7 +8,11 @@ use super::{
     header,
     place::{Queue, task_file},
 };
-use crate::{host::links::dir::Dir, model::TaskName, observed::TaskHeader};
+use crate::{
+    host::links::{Stamp, dir::Dir},
+    model::TaskName,
+    observed::TaskHeader,
+};
 
 /// What can be read of one task. What cannot is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +46,7 @@ fn header_of(dir: &Dir, task: &TaskName) -> Option<TaskHeader> {
 
 fn reason_of(dir: &Dir, task: &TaskName) -> Option<String> {
     let name = format!("{}{REASON}", task.as_str());
-    dir.stamp(name.as_ref()).ok()?.filter(|found| found.is_file())?;
+    dir.stamp(name.as_ref()).ok()?.filter(Stamp::is_file)?;
     let bytes = beginning(dir, &name, MAX_REASON).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim_end().to_owned()).filter(|text| !text.is_empty())
 }
