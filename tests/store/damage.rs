@@ -90,7 +90,7 @@ fn a_newer_state_file_is_not_touched() {
     let path = place.state().join("state.db");
     version(&path, 99);
     let before = fs::read(&path).expect("the file");
-    assert!(matches!(place.try_store(), Err(StoreError::Newer { found: 99, supported: 2, .. })));
+    assert!(matches!(place.try_store(), Err(StoreError::Newer { found: 99, supported: 3, .. })));
     assert!(matches!(Reader::attach(&place.state()), Err(StoreError::Newer { found: 99, .. })));
     assert_eq!(fs::read(&path).expect("the file"), before);
 }

@@ -8,7 +8,7 @@ use crate::{
     cli::{CliError, Context, Exit, args::ExplainArgs, render},
     engine::{Answer, Command, Missing},
     host::queue,
-    model::{AccountName, Condition, ObjectRef, SessionName, TaskName},
+    model::{AccountName, Condition, ObjectRef, SessionName, TaskId, TaskName},
     spec::Spec,
     store::{EventQuery, StoredEvent, past_events},
 };
@@ -99,12 +99,16 @@ pub fn object(spec: &Spec, text: &str) -> Result<ObjectRef, CliError> {
     if let Some(name) = AccountName::new(text).ok().filter(|name| spec.account(name).is_some()) {
         return Ok(ObjectRef::Account(name));
     }
-    let has_ending = !text.starts_with("task/") || text.ends_with(TaskName::ENDING);
-    let whole = if has_ending { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
-    let refused = match whole.parse::<ObjectRef>() {
+    // A task is taken without the ending of its name too.
+    let is_task = text.contains('/') && !text.ends_with(TaskName::ENDING);
+    let with_ending = is_task.then(|| format!("{text}{}", TaskName::ENDING));
+    let refused = match text.parse::<ObjectRef>() {
         Ok(object) => return Ok(object),
         Err(error) => CliError::Usage(error.to_string()),
     };
-    let task = super::task::parse(text).ok().filter(|task| spec.project(&task.project).is_some());
+    if let Some(object @ ObjectRef::Task(_)) = with_ending.as_ref().and_then(|text| text.parse().ok()) {
+        return Ok(object);
+    }
+    let task = with_ending.as_deref().unwrap_or(text).parse::<TaskId>().ok().filter(|task| spec.project(&task.project).is_some());
     task.map(ObjectRef::Task).ok_or(refused)
 }

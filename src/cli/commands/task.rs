@@ -216,7 +216,7 @@ fn order(context: &Context, task: &str, output: OutputArgs, command: impl FnOnce
     }
 }
 
-/// The tasks, from the daemon or from a look of our own; of those that are over, with what stands in their files.
+/// The tasks; of those that are over, with what stands in their files.
 fn tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
     let (mut tasks, exit) = seen_tasks(context, spec, all)?;
     for (state, directory) in [(TaskState::Done, queue::DONE), (TaskState::Failed, queue::FAILED)] {
@@ -248,7 +248,7 @@ fn fill(detail: &mut TaskDetail, ended: EndedTask) {
     }
 }
 
-/// The same without their files. While the memory cannot be read they are what the files alone show, and that is said.
+/// From the daemon or from a look of our own. While the memory cannot be read they are what the files alone show, and that is said.
 fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
     let station = context.station(&spec.pool)?;
     if let Some(daemon) = context.daemon(&station)? {
@@ -289,7 +289,7 @@ fn project<'a>(spec: &'a Spec, text: &str) -> Result<&'a Project, CliError> {
 }
 
 /// A task as listings show it, with or without the ending of its name.
-pub fn parse(text: &str) -> Result<TaskId, CliError> {
+fn parse(text: &str) -> Result<TaskId, CliError> {
     let is_whole = text.ends_with(TaskName::ENDING) || !text.contains('/');
     let whole = if is_whole { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
     whole.parse().map_err(|error: NameError| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))

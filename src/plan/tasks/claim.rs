@@ -258,13 +258,9 @@ impl<'a> Tasks<'a> {
         let attempt = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
         let claim = claim_of(self.grounds.memory.pool, &task, session, attempt, now);
         let marker = Marker { session: session.clone(), attempt, claim, claimed_at: now, lease_until: later(now, project.lease) };
-        let stands = |queue: &QueueView| match (queue.done.contains_key(&task.name), queue.failed.contains_key(&task.name)) {
-            (false, false) => "",
-            (true, false) => "; the older one in done/ gets another name",
-            (false, true) => "; the older one in failed/ gets another name",
-            (true, true) => "; the older ones in done/ and failed/ get other names",
-        };
-        let older = self.grounds.queue(&project.name).map_or("", |(queue, _)| stands(queue));
+        let stands = |queue: &QueueView| queue.done.contains_key(&task.name) || queue.failed.contains_key(&task.name);
+        let is_older = self.grounds.queue(&project.name).is_some_and(|(queue, _)| stands(queue));
+        let older = if is_older { "; an older one of its name is renamed first" } else { "" };
         let why = format!("session {session} is idle; attempt {attempt}{older}");
         let effect = QueueChange::Claim { task: task.name.clone(), expect: candidate.identity, marker }.at(&project.path);
         self.act(Phase::Dispatch, task, Verb::Dispatch, format!("claim it for session {session}"), why, effect);
