@@ -8,7 +8,7 @@ help:
 	@echo "make test         all tests that need no account and no network"
 	@echo "make demo         the main job in a temporary directory; ends by itself"
 	@echo "make test-claude  the whole story with the real Claude Code CLI against a loopback stand-in of the API (npm, 400 MB)"
-	@echo "make test-kills   the kills of daemon and commands at every point of a swap, not at a sample (strace, half an hour)"
+	@echo "make test-kills   the kills of daemon and commands at every point of a swap, not at a sample (strace, a quarter of an hour)"
 	@echo "make bench        every figure of docs/benchmarks.md beside its floor"
 	@echo "make lint         formatting, lints and documentation, warnings denied"
 	@echo "make generate     write what is generated from the code, or recorded from the demo, anew"
@@ -30,7 +30,7 @@ test-claude:
 
 test-kills:
 	@.ci/need tmux strace
-	CLAUDE_FAILOVER_KILL_ALL=1 cargo test --locked --test daemon killed -- --nocapture
+	CLAUDE_FAILOVER_KILL_ALL=1 cargo test --locked --test daemon -- killed:: killed_daemon:: --nocapture
 
 demo:
 	@.ci/need tmux

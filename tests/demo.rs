@@ -39,7 +39,7 @@ fn block(said: &str) -> String {
         if text.lines().count() > 1 {
             text.push('\n');
         }
-        text.push_str(&format!("# {heading}\n"));
+        text.extend(["# ", heading, "\n"]);
         let mut skip = false;
         // The daemon writes its log in between, whenever it has something to say.
         for line in body.trim_end().lines().filter(|line| !line.starts_with("  | ")) {

@@ -267,7 +267,7 @@ pub struct EventsArgs {
 /// `explain`
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// pool, server, shared-root, active-link, state-dir, account/NAME, link/ACCOUNT/NAME, session/NAME, project/NAME or task/PROJECT/NAME.md; a bare name is a session or an account.
+    /// pool, server, shared-root, active-link, state-dir, account/NAME, link/ACCOUNT/NAME, session/NAME, project/NAME or task/PROJECT/NAME.md; a bare name is a session or an account, PROJECT/NAME.md a task.
     #[arg(value_name = "OBJECT")]
     pub object: String,
     /// The form of the output.
@@ -300,7 +300,7 @@ pub struct SessionArgs {
 /// `adopt`
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// The session, or shared-root.
+    /// The session, shared-root, or account/NAME.
     #[arg(value_name = "OBJECT")]
     pub object: String,
     /// Do not ask.

@@ -18,9 +18,9 @@ use crate::{
     },
     model::{PoolId, PoolName, error_line, sha256_hex},
     observed::Snapshot,
-    plan::Memory,
+    plan::{Memory, tasks::Hold},
     spec::{LoadPlace, Loaded, SourceText, Spec, load, render_effective},
-    store::{AcceptedSpec, Lock, Reader, StateDir, Store, StoreError},
+    store::{AcceptedSpec, Lock, Reader, StateDir, Store, StoreError, former_identity},
 };
 
 /// The command's surroundings.
@@ -199,13 +199,23 @@ impl Context {
     /// # Errors
     /// [`CliError::Store`], [`CliError::Engine`], [`CliError::Host`].
     pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
+        let mut view = self.view_alone(spec, station)?;
+        if matches!(self.daemon(station), Ok(None)) {
+            view.hold_tasks(no_daemon());
+        }
+        Ok(view)
+    }
+
+    fn view_alone(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
         let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         let reader = match Reader::attach(&station.state) {
             Ok(reader) => reader,
             Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
             // The identity is given with the store. Until then one that is the same for every look: a saved plan is compared with a second one.
             Err(StoreError::Missing { .. }) => {
-                return Ok(View::new(host, spec.clone(), Memory::new(PoolId(uuid::Uuid::nil())), Snapshot::default()));
+                let former = former_identity(&station.state);
+                let memory = Memory { renewed: former.is_some(), ..Memory::new(former.unwrap_or(PoolId(uuid::Uuid::nil()))) };
+                return Ok(View::new(host, spec.clone(), memory, Snapshot::default()));
             }
             Err(error) => return Err(CliError::Store(error)),
         };
@@ -225,6 +235,12 @@ impl Context {
             .tell(&format!("{why}\nonly what can be seen is shown, and nothing will be done until it can be read (see docs/recovery.md)"));
         View::blind(host, spec.clone(), why, Snapshot::default())
     }
+}
+
+/// Why a command gives out no tasks: it does not stay to see that they arrive.
+pub fn no_daemon() -> Hold {
+    let message = "tasks are given out by the daemon, and none runs; start it with `claude-failover run`".to_owned();
+    Hold { reason: "NoDaemon".to_owned(), message, until: None }
 }
 
 /// The daemon's socket.

@@ -1,4 +1,5 @@
-//! Takes over what exists already and carries no mark of ours: a tmux session of a declared name, or the shared root.
+//! Takes over what exists already and carries no mark of ours: a tmux session of a declared name, or the shared root; and says which account the
+//! pool is on when that cannot be told.
 
 use super::{
     Answer, Engine, EngineError, Request,
@@ -7,9 +8,9 @@ use super::{
 };
 use crate::{
     host::{Host, Look},
-    model::{EventReason, ObjectRef, SessionName},
+    model::{AccountName, EventReason, ObjectRef, SessionName, Severity},
     observed::{Mark, RootView, Seen},
-    plan::{Effect, Verb},
+    plan::{Active, Effect, MemoryChange, Verb},
 };
 
 impl<H: Host> Engine<H> {
@@ -93,5 +94,30 @@ impl<H: Host> Engine<H> {
             answer: format!("{shown} is this pool's now"),
         };
         self.carry_out(request, order).await
+    }
+
+    /// An operator's word which account the pool is on. Only where nothing remembers it and the facts leave it open: any other change of the account
+    /// is a swap.
+    pub(super) async fn adopt_account(&mut self, request: &Request, name: &AccountName, look_only: bool) -> Result<Answer, EngineError> {
+        let refused = |message| Ok(refused(message));
+        if self.view.spec.account(name).is_none() {
+            return refused(format!("the spec declares no account {name}"));
+        }
+        if let Some(active) = &self.view.memory.active {
+            if active.account == *name {
+                return Ok(done(format!("the pool is on account {name} already"), false));
+            }
+            return refused(format!("the pool is on account {}; `claude-failover swap --to {name}` carries it over", active.account));
+        }
+        self.view.look(&Look::all()).await;
+        if look_only {
+            return Ok(Answer::Done { lines: self.view.evidence(&ObjectRef::Pool), changed: false, degraded: true });
+        }
+        let object = ObjectRef::Account(name.clone());
+        let message = format!("it is the active account by the word of {}", request.actor);
+        let event = self.view.event(object, EventReason::AccountActivated, Severity::Warning, message);
+        let active = Active { account: name.clone(), since: self.view.wall() };
+        let line = format!("the pool is on account {name} now; idle sessions that run under another one are moved there");
+        self.answer(request, done(line, true), vec![MemoryChange::SetActive(active)], vec![event])
     }
 }

@@ -123,6 +123,8 @@ impl<H: Host> View<H> {
         let why = self.blind.clone().unwrap_or_default();
         let answer = match &request.command {
             Command::Status => Answer::Status(Box::new(self.status())),
+            // What the files alone show.
+            Command::Tasks { all } => Answer::Tasks(self.tasks(*all)),
             Command::Plan => Answer::Planned(Box::new(self.planned.clone())),
             Command::Clear { object, look_only: true } => Answer::Done { lines: self.evidence(object), changed: false, degraded: true },
             _ => Answer::Refused { message: format!("{why}; nothing is done until it can be used again (see docs/recovery.md)") },

@@ -12,8 +12,11 @@ use super::{Answer, Engine, EngineError, Request, View};
 use crate::{
     host::{Host, Look},
     model::{EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint},
-    plan::checkpoints::{CheckpointState, OpenAttempts, Signs, draft, ground_truth, next_checkpoint, signs},
+    observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint, Seen},
+    plan::{
+        checkpoints::{CheckpointState, OpenAttempts, Signs, draft, ground_truth, next_checkpoint, signs},
+        tasks::{TaskGrounds, Truth, wanted_truths},
+    },
 };
 
 /// How long a swap waits for the checkpoints of the sessions that it stops.
@@ -27,6 +30,8 @@ pub(super) struct Checkpointing {
     states: BTreeMap<SessionName, CheckpointState>,
     /// Since when this process looks.
     begun: Now,
+    /// Those that will be due, as of the last look.
+    due: BTreeMap<SessionName, (Now, CheckpointCause)>,
     /// When the next one is due.
     next: Option<Timestamp>,
     /// Whose last one could not be kept: it is said of the first of them, and not again before all can be kept.
@@ -35,32 +40,82 @@ pub(super) struct Checkpointing {
 
 impl Checkpointing {
     pub const fn new(begun: Now) -> Self {
-        Self { states: BTreeMap::new(), begun, next: None, failing: BTreeSet::new() }
+        Self { states: BTreeMap::new(), begun, due: BTreeMap::new(), next: None, failing: BTreeSet::new() }
+    }
+}
+
+impl<H: Host> View<H> {
+    /// Keeps what a checkpoint tells of a session that is at a task. One without a transcript could not be gathered, and tells nothing.
+    fn know(&mut self, checkpoint: &Checkpoint) {
+        let (name, at) = (&checkpoint.session, checkpoint.taken_at);
+        if checkpoint.transcript.is_some() && self.ground_truth.get(name).is_none_or(|known| known.at <= at) {
+            self.ground_truth.insert(name.clone(), Truth { text: ground_truth(checkpoint), at });
+        }
+    }
+
+    /// What this process has not seen itself, the newest checkpoint on disk tells. What is known of sessions that are at no task is forgotten.
+    fn know_from_disk(&mut self) {
+        let open: BTreeMap<_, _> = self.memory.open_attempts().map(|(_, attempt)| (&attempt.session, attempt.conversation)).collect();
+        let newest = open.iter().filter(|(name, _)| !self.ground_truth.contains_key(**name)).filter_map(|(name, conversation)| {
+            let found = self.seen.checkpoints.get(*name).and_then(Seen::value)?.newest.as_ref()?;
+            (found.checkpoint.conversation == *conversation).then(|| found.checkpoint.clone())
+        });
+        let newest: Vec<_> = newest.collect();
+        self.ground_truth.retain(|name, _| open.contains_key(name));
+        for checkpoint in &newest {
+            self.know(checkpoint);
+        }
     }
 }
 
 impl<H: Host> Engine<H> {
-    /// Begins every checkpoint that is due.
+    /// Looks when the checkpoint of each session is due, and begins every one that is. It follows a look at the pool.
     pub(super) fn start_checkpoints(&mut self) {
-        let now = self.view.host.now();
-        let mut due = Vec::new();
-        self.checkpointing.next = None;
-        let open = OpenAttempts::of(&self.view.memory);
-        for name in self.view.spec.sessions.keys() {
-            let Some(signs) = signs(&self.view.seen, &self.view.memory, &open, name) else { continue };
-            let state = self.checkpointing.states.get(name);
-            match next_checkpoint(&self.view.spec.checkpoints, state, name, &signs, self.checkpointing.begun) {
-                Some((at, why)) if at.mono <= now.mono => due.extend(self.prepare(&open, name, why).map(|draft| (draft, signs))),
-                Some((at, _)) => self.checkpointing.next = super::pass::earliest(self.checkpointing.next, Some(at.wall)),
-                None => {}
-            }
-        }
         let sessions = &self.view.spec.sessions;
         self.checkpointing.states.retain(|name, _| sessions.contains_key(name));
         self.checkpointing.failing.retain(|name| sessions.contains_key(name));
-        for (draft, signs) in due {
-            self.start_checkpoint(draft, Some(signs));
+        let open = OpenAttempts::of(&self.view.memory);
+        let due = |name: &SessionName| Some((name.clone(), self.checkpoint_due(name, &open)?));
+        self.checkpointing.due = sessions.keys().filter_map(due).collect();
+        let now = self.view.host.now();
+        let grounds = TaskGrounds { spec: &self.view.spec, seen: &self.view.seen, memory: &self.view.memory, now };
+        for (name, ended_at) in wanted_truths(&grounds, &self.view.ground_truth) {
+            // One for each end of a turn: if it fails, what is known has to do.
+            if !self.checkpointing.states.get(&name).is_some_and(|state| state.is_of(ended_at)) {
+                self.checkpointing.due.insert(name, (now, CheckpointCause::TurnEnded));
+            }
         }
+        self.start_due_checkpoints();
+    }
+
+    /// Takes over those that ended and begins those that are due, where nothing was looked at since: a session has nothing new to be asked about.
+    pub(super) fn go_on_with_checkpoints(&mut self) {
+        for ended in self.end_checkpoints() {
+            let name = ended.checkpoint.session;
+            if self.view.spec.sessions.contains_key(&name)
+                && let Some(due) = self.checkpoint_due(&name, &OpenAttempts::of(&self.view.memory))
+            {
+                self.checkpointing.due.insert(name, due);
+            }
+        }
+        self.start_due_checkpoints();
+    }
+
+    fn checkpoint_due(&self, name: &SessionName, open: &OpenAttempts<'_>) -> Option<(Now, CheckpointCause)> {
+        let signs = signs(&self.view.seen, &self.view.memory, open, name)?;
+        next_checkpoint(&self.view.spec.checkpoints, self.checkpointing.states.get(name), name, &signs, self.checkpointing.begun)
+    }
+
+    fn start_due_checkpoints(&mut self) {
+        let now = self.view.host.now().mono;
+        let due: Vec<_> = self.checkpointing.due.extract_if(.., |_, (at, _)| at.mono <= now).collect();
+        let open = OpenAttempts::of(&self.view.memory);
+        let signs = |name| signs(&self.view.seen, &self.view.memory, &open, name);
+        let due: Vec<_> = due.iter().filter_map(|(name, (_, why))| Some((self.prepare(&open, name, *why)?, signs(name)))).collect();
+        for (draft, signs) in due {
+            self.start_checkpoint(draft, signs);
+        }
+        self.checkpointing.next = self.checkpointing.due.values().map(|(at, _)| at.wall).min();
     }
 
     fn prepare(&self, open: &OpenAttempts<'_>, name: &SessionName, why: CheckpointCause) -> Option<Checkpoint> {
@@ -125,14 +180,12 @@ impl<H: Host> Engine<H> {
                 CheckpointEnd::Failed(_) => drop(self.checkpointing.failing.insert(name.clone())),
                 _ => drop(self.checkpointing.failing.remove(name)),
             }
-            self.view.ground_truth.insert(name.clone(), ground_truth(checkpoint));
+            self.view.know(checkpoint);
         }
-        if ended.is_empty() {
-            return ended;
+        self.view.know_from_disk();
+        if !ended.is_empty() {
+            self.learn(Vec::new(), events);
         }
-        let at_a_task: BTreeSet<_> = self.view.memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
-        self.view.ground_truth.retain(|name, _| at_a_task.contains(name));
-        self.learn(Vec::new(), events);
         ended
     }
 

@@ -8,7 +8,7 @@ use crate::{
         Action, Disruption, Phase, Planned, Verb, Waiting,
         burn::{Effective, effective},
         target::{Choice, Decision, Grounds, OperatorRefusal, Standing, choose, guard_operator},
-        tasks::{GateGrounds, TaskGrounds, gate, next_task_deadline, plan_tasks},
+        tasks::{Gate, GateGrounds, TaskGrounds, gate, next_task_deadline, plan_tasks},
     },
     swap::{SwapCause, price},
 };
@@ -45,7 +45,10 @@ impl<H: Host> View<H> {
     /// Adds what is to be done about tasks, and notes when they are to be looked at again.
     pub(super) fn plan_tasks(&mut self, choice: &Choice, planned: &mut Planned, now: Now) {
         let (reaches, was_tight) = (self.active_reaches(now), self.is_tight());
-        let gate = gate(&GateGrounds { spec: &self.spec, memory: &self.memory, choice, reaches, was_tight, now });
+        let mut gate = gate(&GateGrounds { spec: &self.spec, memory: &self.memory, choice, reaches, was_tight, now });
+        if let Some(hold) = &self.tasks_held {
+            gate = Gate { hold: gate.hold.or_else(|| Some(hold.clone())), room: 0, more_at: None };
+        }
         let grounds = TaskGrounds { spec: &self.spec, seen: &self.seen, memory: &self.memory, now };
         plan_tasks(&grounds, &gate, &self.ground_truth, planned);
         self.tasks_due = next_task_deadline(&grounds, &gate);

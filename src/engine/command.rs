@@ -83,6 +83,13 @@ pub enum Command {
         /// Only show what is seen.
         look_only: bool,
     },
+    /// Say which account the pool is on, when nothing remembers it and it cannot be told.
+    AdoptAccount {
+        /// Which.
+        account: AccountName,
+        /// Only show what is seen.
+        look_only: bool,
+    },
     /// Change nothing until resumed.
     Suspend {
         /// Why.
@@ -130,6 +137,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether the last look answers it: nothing is to be looked at for its sake.
+    pub const fn is_answered_by_what_was_seen(&self) -> bool {
+        matches!(self, Self::Status | Self::Plan | Self::Tasks { .. })
+    }
+
     /// Whether it changes nothing, so that it needs no record of having been handled.
     pub const fn is_read(&self) -> bool {
         matches!(

@@ -108,7 +108,6 @@ impl<H: Host> Engine<H> {
                 continue;
             }
             row = 0;
-            look = Look::default();
             let event = loop {
                 let deadline = self.next_look(pass.next, resync_at);
                 let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
@@ -116,10 +115,18 @@ impl<H: Host> Engine<H> {
                 match self.wait(&mut channels, deadline).await {
                     // Nothing that a decision rests on has changed: the next reading or checkpoint is started, and the wait goes on.
                     Event::Woken(wakes) if self.is_about_polls_alone(&wakes, &pass, resync_at) => {
-                        self.end_checkpoints();
+                        self.go_on_with_checkpoints();
                         self.start_polls();
-                        self.start_checkpoints();
                     }
+                    // What is only asked is answered from what was seen last.
+                    Event::Asked(request, reply) if request.command.is_answered_by_what_was_seen() => {
+                        if let Begun::Answered(answer) = self.begin(&request).await? {
+                            // The asker may have gone.
+                            drop(reply.send(answer));
+                        }
+                    }
+                    // It is asked for again and again, since not every change can be heard of.
+                    Event::Signal(Signal::SpecChanged) if !self.reread_spec(&mut channels)? => {}
                     event => break event,
                 }
             };
@@ -130,20 +137,14 @@ impl<H: Host> Engine<H> {
                         // Whoever applies means the spec as it is on disk now.
                         self.reread_spec(&mut channels)?;
                     }
-                    if !request.command.is_read() {
-                        look = Look::all();
-                    }
+                    look = if request.command.is_read() { Look::default() } else { Look::all() };
                     match self.begin(&request).await? {
                         Begun::Answered(answer) => drop(reply.send(answer)),
                         Begun::Converging(ticket) => tickets.push((ticket, reply)),
                     }
                 }
-                Event::Signal(Signal::SpecChanged) => {
-                    if self.reread_spec(&mut channels)? {
-                        look = Look::all();
-                    }
-                }
-                Event::Signal(Signal::Reconcile) => look = Look::all(),
+                // The spec was read, and is another one or is refused now.
+                Event::Signal(Signal::SpecChanged | Signal::Reconcile) => look = Look::all(),
                 Event::Signal(Signal::Stop) => return Ok(()),
             }
             let now = self.view.host.now();
@@ -166,9 +167,8 @@ impl<H: Host> Engine<H> {
         // Whatever else ends a wait is due once its time has come: otherwise the wait would begin again and end at once, for ever.
         let ends = [pass.next, self.view.tasks_due, self.next_checkpoint_at()];
         let due = pass.again || now.mono >= resync_at || ends.into_iter().flatten().any(|at| at <= now.wall);
-        // What was not known, or too old, may be known now.
-        let fresh = self.view.quota.values().all(|(known, _)| *known);
-        !due && fresh && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))
+        // A reading that makes something known, or fresh again, is news, and wakes as such.
+        !due && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))
     }
 
     /// Waits until the state can be used again. Answers whether the loop was told to stop meanwhile.

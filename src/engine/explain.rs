@@ -8,7 +8,7 @@ use crate::{
     model::{AccountName, LinkName, ObjectRef, ProjectName, SessionName, TaskId},
     observed::{AgentView, HomeView, LinkView, LoginView, MarkerView, RootView, Seen, Snapshot},
     plan::{Memory, link_need, login_of, target},
-    spec::Spec,
+    spec::{Spec, format_duration},
 };
 
 impl<H: Host> View<H> {
@@ -146,10 +146,10 @@ impl<H: Host> View<H> {
             return;
         };
         lines.push(format!(
-            "wanted: the tasks of {}, {} attempts of {:.0?} each",
+            "wanted: the tasks of {}, {} attempts of {} each",
             project.path.display(),
             project.attempts,
-            project.timeout
+            format_duration(project.timeout)
         ));
         let serving: Vec<&str> =
             self.spec.sessions.values().filter(|session| self.spec.serves(session, project)).map(|session| session.name.as_str()).collect();
@@ -334,7 +334,11 @@ mod tests {
     use crate::{
         model::Activity,
         observed::{ActivitySign, ActivitySource},
-        plan::tests::world::{World, at},
+        plan::tests::{
+            tasks::{task, with_tasks},
+            world::{World, at},
+        },
+        sim::SimHost,
     };
 
     #[test]
@@ -378,5 +382,20 @@ mod tests {
             "its register says \"idle\": idle (agrees)".to_owned(),
         ];
         assert_eq!(lines(agent), expected);
+    }
+
+    fn explained(object: &ObjectRef) -> String {
+        let World { spec, seen, memory, .. } = with_tasks();
+        let host = SimHost::new(crate::sim::World::shared(&spec));
+        View::new(host, spec, memory, seen).evidence(object).join("\n")
+    }
+
+    #[test]
+    fn a_project_and_its_tasks() {
+        let project = task("login.md").project;
+        insta::assert_snapshot!("explain-project", explained(&ObjectRef::Project(project)));
+        insta::assert_snapshot!("explain-task-working", explained(&ObjectRef::Task(task("login.md"))));
+        insta::assert_snapshot!("explain-task-failed", explained(&ObjectRef::Task(task("bad.md"))));
+        insta::assert_snapshot!("explain-task-unknown", explained(&ObjectRef::Task(task("no-such.md"))));
     }
 }

@@ -18,6 +18,7 @@ mod command;
 pub mod daemon;
 mod error;
 mod execute;
+mod existence;
 mod explain;
 mod observe;
 mod operate;
@@ -38,6 +39,7 @@ pub use blind::Watched;
 pub use command::{Answer, Command, Request};
 pub use daemon::{Asked, Channels, Signal, SpecRead, Witness};
 pub use error::EngineError;
+pub use existence::Missing;
 pub use operate::{Begun, Ticket};
 pub use pass::Pass;
 pub use view::View;
@@ -96,8 +98,20 @@ impl<H: Host> Engine<H> {
             checkpointing: checkpoint::Checkpointing::new(begun),
         };
         engine.accept(accepted)?;
+        engine.tell_of_renewal()?;
         engine.settle_intents()?;
         Ok(engine)
+    }
+
+    /// What was lost with the state and cannot be seen is said: somebody may have relied on it.
+    fn tell_of_renewal(&mut self) -> Result<(), EngineError> {
+        if !self.store.is_renewed() {
+            return Ok(());
+        }
+        let message = "state.db was gone and was made anew; the active account, sessions, tasks and links are taken up from what is seen, and a \
+                       suspension, cordons, a latch, an open swap and failures, if there were any, are forgotten";
+        let event = self.view.event(ObjectRef::StateDir, EventReason::StateRenewed, Severity::Critical, message.to_owned());
+        self.commit("record that the state was lost", &Batch { events: vec![event], ..Batch::default() })
     }
 
     /// Takes the memory from the store anew, after something could not be recorded: what was done in between is found by looking, as after a

@@ -76,6 +76,7 @@ impl<H: Host> Engine<H> {
             Command::Swap { to, dry_run } => return self.operator_swap(request, to.as_ref(), *dry_run).await,
             Command::Adopt { session } => self.adopt(request, session).await,
             Command::AdoptSharedRoot { look_only } => self.adopt_shared_root(request, *look_only).await,
+            Command::AdoptAccount { account, look_only } => self.adopt_account(request, account, *look_only).await,
             Command::Suspend { reason, until } => self.suspend(request, reason, *until),
             Command::Resume => self.resume(request),
             Command::Cordon { object, reason } => self.cordon(request, object, reason),

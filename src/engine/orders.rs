@@ -15,7 +15,7 @@ use crate::{
         tasks::{TaskGrounds, may_be_at_it, task_waits},
     },
     spec::Project,
-    status::{TaskDetail, TaskState, task_rows},
+    status::{TaskDetail, TaskState, record_of, task_rows},
 };
 
 impl<H: Host> View<H> {
@@ -34,7 +34,8 @@ impl<H: Host> View<H> {
                 let project = self.spec.project(&row.task.project).map_or_else(PathBuf::new, |project| project.path.clone());
                 TaskDetail {
                     path: project.join(crate::host::queue::QUEUE).join(directory).join(row.task.name.as_str()),
-                    record: self.memory.tasks.get(&row.task).cloned().unwrap_or_default(),
+                    record: record_of(&self.memory, &row.task, row.state).cloned().unwrap_or_default(),
+                    reason: None,
                     row,
                 }
             })
@@ -140,7 +141,7 @@ impl<H: Host> Engine<H> {
             return Ok(refused(format!("the spec declares no project {to}")));
         };
         // A move to another file system that was cut off is taken to its end.
-        let cut_off = queue.ignored.contains_key(&format!("{}.moving", task.name.as_str()));
+        let cut_off = queue.ignored.contains_key(&format!("{}.moving", task.name));
         if !queue.inbox.contains_key(&task.name) && !cut_off {
             return Ok(refused(format!("{task} is not in the inbox of its project; see `claude-failover task ls`")));
         }

@@ -18,14 +18,24 @@ impl<H: Host> Engine<H> {
         let before = self.view.refresh_conditions();
         let after = &self.view.conditions;
         let since = |condition: &Condition| (condition.status, condition.last_transition_time);
-        let is_told = |(key, condition): &(&Key, &Condition)| before.get(key).map(since) != Some(since(condition));
-        let flipped: Flips = after.iter().filter(is_told).map(|(key, condition)| (key.clone(), since(condition))).collect();
+        let (mut flipped, mut gone) = (Flips::new(), Vec::new());
+        // Both are sorted: there may be thousands, and they are compared in every pass.
+        let mut before = before.into_iter().peekable();
+        for (key, condition) in after {
+            while let Some((old, _)) = before.next_if(|(old, _)| old < key) {
+                gone.push(old);
+            }
+            let same = before.next_if(|(old, _)| old == key).is_some_and(|(_, old)| since(&old) == since(condition));
+            if !same {
+                flipped.insert(key.clone(), since(condition));
+            }
+        }
+        gone.extend(before.map(|(old, _)| old));
         for (object, kind) in flipped.keys() {
             let condition = after.get(&(object.clone(), *kind));
             tracing::debug!(%object, %kind, status = ?condition.map(|condition| condition.status), why = condition.map(|condition| condition.message.as_str()), "condition flipped");
         }
-        let gone = before.keys().filter(|key| !after.contains_key(key)).cloned();
-        self.unwritten_flips.note(flipped, gone);
+        self.unwritten_flips.note(flipped, gone.into_iter());
         if self.unwritten_flips.is_news {
             self.unwritten_flips.is_news = false;
             match self.store.record_flips(&self.unwritten_flips.flipped, &self.unwritten_flips.gone) {

@@ -79,7 +79,7 @@ pub(super) fn interrupted() -> Outcome {
 /// How a change is told; `None` when what it follows from was told already.
 pub(super) fn event(action: &Action, effect: &Effect, memory: &Memory, at: Timestamp) -> Option<Event> {
     let (reason, severity) = tell(action, effect, memory)?;
-    let message = format!("{} ({})", action.what, action.why);
+    let message = tasks::told(action, effect, memory).unwrap_or_else(|| format!("{} ({})", action.what, action.why));
     Some(Event { at, object: action.object.clone(), reason, severity, message })
 }
 

@@ -10,7 +10,7 @@ use crate::{
     observed::{Seen, Snapshot},
     plan::{
         Finding, Memory, Planned, absorb, filter, lint, plan,
-        tasks::{Gate, GroundTruth},
+        tasks::{Gate, GroundTruth, Hold},
         undeclared_sessions, wanted_transcripts,
     },
     spec::Spec,
@@ -41,6 +41,8 @@ pub struct View<H> {
     pub(super) reaches: BTreeMap<AccountName, Timestamp>,
     /// When the tasks are to be looked at again by the clock alone.
     pub(super) tasks_due: Option<Timestamp>,
+    /// Why this process gives out no tasks, if it does not.
+    pub(super) tasks_held: Option<Hold>,
     /// Whether tasks are given out, as of the last plan.
     pub(super) gate: Gate,
     /// Words on what sessions last did, for a prompt that asks once more.
@@ -68,10 +70,16 @@ impl<H: Host> View<H> {
             swap_waits: None,
             reaches: BTreeMap::new(),
             tasks_due: None,
+            tasks_held: None,
             gate: Gate::OPEN,
             ground_truth: GroundTruth::new(),
             blind: None,
         }
+    }
+
+    /// Gives out no tasks. Who gives one out must stay to see that it arrived.
+    pub fn hold_tasks(&mut self, hold: Hold) {
+        self.tasks_held = Some(hold);
     }
 
     /// The same, with the times at which conditions flipped, as `store` remembers them.

@@ -42,6 +42,8 @@ reasons! {
     SpecAccepted,
     /// A spec was refused; the last good one stays in force.
     SpecRejected,
+    /// The state was gone, and a new one was made under the pool's former identity.
+    StateRenewed,
     /// The tmux server was started.
     ServerStarted,
     /// The tmux server is gone, with every pane.

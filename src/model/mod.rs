@@ -37,6 +37,7 @@ pub use month::Month;
 pub use object::{ObjectRef, ObjectRefError};
 pub use percent::{Percent, PercentError};
 pub use shell::{is_printable, shell_word};
+pub(crate) use task::is_plain;
 pub use task::{ClaimId, TaskId, TaskName};
 pub use time::{Monotonic, Now, later};
 pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

@@ -5,13 +5,13 @@ use std::fmt::{self, Write as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{NameError, ProjectName, SessionName, sha256_hex};
+use super::{NameError, ProjectName, SessionName, is_printable, sha256_hex};
 
 /// The file name of a task in a project's inbox, such as `fix-login.md`.
 ///
 /// It was chosen by whoever wrote the task, so it may hold anything that a file name may: spaces, newlines, control characters. Its text form
-/// ([`fmt::Display`], serde) has those escaped as in a URL (RFC 3986, section 2.1), so that it is one word on one line and reads back; only
-/// [`Self::as_str`] gives the name as it is.
+/// ([`fmt::Display`], serde) has those escaped as in a URL (RFC 3986, section 2.1), with everything else that a shell or a terminal takes for more
+/// than itself, so that it is one word on one line and reads back, also from a command line; only [`Self::as_str`] gives the name as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskName(String);
@@ -51,7 +51,6 @@ impl TaskName {
 
 impl fmt::Display for TaskName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '%';
         if self.0.chars().all(is_plain) {
             return f.pad(&self.0);
         }
@@ -67,6 +66,15 @@ impl fmt::Display for TaskName {
             }
         }
         f.pad(&text)
+    }
+}
+
+/// Whether a character of a file name stands for itself in the name's text form: it shows itself, and means nothing to a shell.
+pub(crate) fn is_plain(c: char) -> bool {
+    match c {
+        '.' | '_' | '-' | '+' | '=' | ':' | ',' | '@' | '~' => true,
+        _ if c.is_ascii() => c.is_ascii_alphanumeric(),
+        _ => is_printable(c),
     }
 }
 
@@ -195,9 +203,15 @@ mod tests {
 
     #[test]
     fn a_name_is_one_word_and_reads_back() {
-        for (name, text) in
-            [("a.md", "a.md"), ("two words.md", "two%20words.md"), ("a\n\u{1b}[31m%.md", "a%0A%1B[31m%25.md"), ("ü\u{85}.md", "ü%C2%85.md")]
-        {
+        for (name, text) in [
+            ("a.md", "a.md"),
+            ("a~2.md", "a~2.md"),
+            ("two words.md", "two%20words.md"),
+            ("a\n\u{1b}[31m%.md", "a%0A%1B%5B31m%25.md"),
+            ("ü\u{85}.md", "ü%C2%85.md"),
+            ("\u{202e}gnp.md", "%E2%80%AEgnp.md"),
+            ("$(it's);*.md", "%24%28it%27s%29%3B%2A.md"),
+        ] {
             let task = TaskName::new(name).expect("a name");
             assert_eq!(task.to_string(), text);
             assert_eq!(TaskName::try_from(text.to_owned()).expect("reads back").as_str(), name);

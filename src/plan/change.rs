@@ -57,8 +57,12 @@ pub enum MemoryChange {
     SetRefusedLogins(BTreeMap<AccountName, RefusedLogin>),
     /// A task was claimed, or its attempt went on.
     PutTask(TaskId, TaskRecord),
-    /// A task is accounted for and needs no memory.
+    /// A task is over; what became of it is kept for people.
+    CloseTask(TaskId, TaskRecord),
+    /// A task is none of our business any more, with all that became of it.
     RemoveTask(TaskId),
+    /// What became of a task that is over is of no interest any more.
+    ForgetTask(TaskId),
     /// The sessions that could not be typed into, all of them.
     SetUntyped(BTreeMap<SessionName, Untyped>),
     /// These logins were warned of, and no others.
@@ -95,7 +99,15 @@ impl Memory {
             MemoryChange::SetServer(server) => self.server = Some(server.clone()),
             MemoryChange::SetRefusedLogins(logins) => self.refused_logins.clone_from(logins),
             MemoryChange::PutTask(task, record) => drop(self.tasks.insert(task.clone(), record.clone())),
-            MemoryChange::RemoveTask(task) => drop(self.tasks.remove(task)),
+            MemoryChange::CloseTask(task, record) => {
+                self.tasks.remove(task);
+                self.past_tasks.insert(task.clone(), record.clone());
+            }
+            MemoryChange::RemoveTask(task) => {
+                self.tasks.remove(task);
+                self.past_tasks.remove(task);
+            }
+            MemoryChange::ForgetTask(task) => drop(self.past_tasks.remove(task)),
             MemoryChange::SetUntyped(sessions) => self.untyped.clone_from(sessions),
             MemoryChange::SetLoginsWarned(warned) => self.logins_warned.clone_from(warned),
             MemoryChange::CloseSwap(summary) => self.close_swap(summary),

@@ -27,6 +27,11 @@ pub struct CheckpointState {
 }
 
 impl CheckpointState {
+    /// Whether one is under way, or was begun at that time or later.
+    pub fn is_of(&self, at: Timestamp) -> bool {
+        self.under_way || self.last.as_ref().is_some_and(|(_, begun)| begun.wall >= at)
+    }
+
     /// One is begun.
     pub fn started(&mut self, signs: Option<Signs>, now: Now) {
         self.under_way = true;
@@ -85,7 +90,7 @@ pub fn next_checkpoint(
 ) -> Option<(Now, CheckpointCause)> {
     let Some((last, at)) = state.filter(|state| !state.under_way).and_then(|state| state.last.as_ref()) else {
         let free = state.is_none_or(|state| !state.under_way);
-        return free.then(|| (begun.plus(share_of(policy.every, session.as_str())), CheckpointCause::Periodic));
+        return free.then(|| (begun.plus(step_of(policy.every, session)), CheckpointCause::Periodic));
     };
     let works = |signs: &Signs| signs.activity == Activity::Working;
     let turn_ended = now.turn_ended_at > last.turn_ended_at || (works(last) && !works(now));
@@ -96,6 +101,16 @@ pub fn next_checkpoint(
     } else {
         None
     }
+}
+
+/// In how many steps all sessions are asked about at first: each is one reason to wake up.
+const STEPS: u32 = 24;
+
+/// When a session is asked about first, in whole steps: a thousand sessions are neither asked about at the same moment nor at one of their own.
+fn step_of(span: Duration, session: &SessionName) -> Duration {
+    let step = span / STEPS;
+    let share = share_of(span, session.as_str());
+    step.checked_mul(u32::try_from(share.as_nanos().div_ceil(step.as_nanos().max(1))).unwrap_or(STEPS)).unwrap_or(span)
 }
 
 /// What is known of a session's checkpoint without looking: the host adds transcript, repository and last words. `None` for a session that we

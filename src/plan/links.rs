@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::{
-    Effect, LinkNeed, Phase, TargetKind, Verb, link_need, login_of,
+    ActiveEvidence, Effect, LinkNeed, Phase, TargetKind, Verb, active_evidence,
+    evidence::ACTIVE_UNKNOWN,
+    link_need, login_of,
     planner::{Planner, action, link_is_right},
 };
 use crate::{
@@ -197,7 +199,25 @@ impl<'a> Planner<'a> {
     /// Plans the active account and the link that follows it. Left alone while a swap is open: the swap flips it.
     pub fn plan_active(&mut self) {
         let active = self.memory.active.as_ref().and_then(|active| self.spec.account(&active.account));
-        let Some(account) = active.or_else(|| self.first_fit_account()) else {
+        let evidence = if self.memory.active.is_some() {
+            ActiveEvidence::Nothing
+        } else {
+            active_evidence(self.spec, self.seen, self.memory, self.now)
+        };
+        let (taken_up, by) = match evidence {
+            ActiveEvidence::Nothing => (None, String::new()),
+            ActiveEvidence::Names(name, by) => (self.spec.account(&name), by),
+            ActiveEvidence::Undecided(found) => {
+                let message = format!(
+                    "which account is active is not remembered and cannot be told ({found}); nothing is started, moved or given out; look at the \
+                     sessions, then say it: `claude-failover adopt account/NAME`"
+                );
+                self.warn(ObjectRef::Pool, ACTIVE_UNKNOWN, message);
+                self.undecided = true;
+                return;
+            }
+        };
+        let Some(account) = active.or(taken_up).or_else(|| self.first_fit_account()) else {
             self.warn(ObjectRef::Pool, "NoAccount", "no account is fit to start sessions under; see the accounts");
             return;
         };
@@ -208,8 +228,13 @@ impl<'a> Planner<'a> {
         let fit = !self.unfit.contains_key(&account.name);
         if active.is_none() && fit {
             let effect = Effect::RecordActive { account: account.name.clone(), needs: super::link_needs(self.spec, account) };
-            let why =
-                if self.memory.active.is_some() { "the former account is not declared any more" } else { "the first account that is fit" };
+            let why = if self.memory.active.is_some() {
+                "the former account is not declared any more".to_owned()
+            } else if taken_up.is_some() {
+                by
+            } else {
+                "the first account that is fit".to_owned()
+            };
             let record = action(ObjectRef::Account(account.name.clone()), Verb::Create, "make it the active account", why, effect);
             self.act(Phase::Active, record.relying_on(&account.name));
         }

@@ -25,6 +25,9 @@ use crate::{
 pub struct Memory {
     /// The identity of this state directory.
     pub pool: PoolId,
+    /// Whether another memory of this identity was there before and was lost.
+    #[serde(default)]
+    pub renewed: bool,
     /// The present generation.
     pub generation: Generation,
     /// Digest of the spec of that generation.
@@ -69,6 +72,9 @@ pub struct Memory {
     /// The tasks that were ever claimed and whose file still stands in the inbox, or whose end is not accounted for.
     #[serde(default)]
     pub tasks: BTreeMap<TaskId, TaskRecord>,
+    /// What became of tasks whose file stands in `done/` or `failed/`: for people, no decision rests on it.
+    #[serde(default)]
+    pub past_tasks: BTreeMap<TaskId, TaskRecord>,
     /// Sessions that could not be typed into, though their agents seemed idle.
     #[serde(default)]
     pub untyped: BTreeMap<SessionName, Untyped>,
@@ -92,6 +98,7 @@ impl Memory {
     pub fn new(pool: PoolId) -> Self {
         Self {
             pool,
+            renewed: false,
             generation: Generation::default(),
             spec: None,
             active: None,
@@ -111,6 +118,7 @@ impl Memory {
             server: None,
             refused_logins: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            past_tasks: BTreeMap::new(),
             untyped: BTreeMap::new(),
             logins_warned: BTreeMap::new(),
         }

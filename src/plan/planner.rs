@@ -39,6 +39,8 @@ pub(super) struct Planner<'a> {
     pub now: Now,
     /// The account that sessions are to run under; `None` when none is fit to begin with.
     pub account: Option<&'a Account>,
+    /// Whether that is so because nobody can tell which account is active.
+    pub undecided: bool,
     /// Accounts whose home or links are wrong in a way that this plan does not put right, with the reason.
     pub unfit: BTreeMap<AccountName, String>,
     /// Which sessions have a conversation open, or may have; what this plan starts is added.
@@ -61,6 +63,7 @@ impl<'a> Planner<'a> {
             memory,
             now,
             account: None,
+            undecided: false,
             unfit: BTreeMap::new(),
             open,
             digests,

@@ -1,7 +1,9 @@
 //! Sessions: each declared one exists once, is ours, and runs what the spec says on the active account.
 
 use super::{
-    Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb, link_needs, login_of,
+    Attempts, Disruption, Effect, Launch, LaunchMode, Phase, SessionRecord, Verb,
+    evidence::ACTIVE_UNKNOWN,
+    link_needs, login_of,
     planner::{AgentNow, MAX_FACT_AGE, Planner, action},
     restoring::may_begin,
 };
@@ -108,10 +110,15 @@ impl Planner<'_> {
 
     /// Without a fit account nothing is started; what runs, runs on.
     fn wait_for_account(&mut self) {
+        let (reason, message) = if self.undecided {
+            (ACTIVE_UNKNOWN, "which account is active cannot be told; see the pool")
+        } else {
+            ("NoAccount", "no account is fit to start it under")
+        };
         for name in self.spec.sessions.keys() {
             let runs = matches!(self.agent(name), AgentNow::Seen(agent) if agent.process.is_some());
             if !runs && !self.memory.is_moving(name) {
-                self.wait(ObjectRef::Session(name.clone()), "NoAccount", "no account is fit to start it under");
+                self.wait(ObjectRef::Session(name.clone()), reason, message);
             }
         }
     }
@@ -234,7 +241,7 @@ impl Planner<'_> {
             self.wait(object, "ConversationOpen", message);
             return None;
         }
-        if let (None, Err(message)) = (record, may_begin(self.seen, &session.name)) {
+        if let (None, Err(message)) = (record, may_begin(self.seen, self.memory, &session.name)) {
             self.wait(object, "CheckpointsUnknown", message);
             return None;
         }

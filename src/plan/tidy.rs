@@ -5,10 +5,14 @@ use super::{
     planner::{MAX_FACT_AGE, Planner, action},
 };
 use crate::{
-    model::ObjectRef,
+    model::{ObjectRef, TaskName},
     observed::Seen,
     retention::{Standing, archivable_tasks, expired_checkpoints},
+    spec::format_duration,
 };
+
+/// How many names a plan says before it only counts.
+const NAMED: usize = 3;
 
 impl Planner<'_> {
     /// Plans what is cleaned away.
@@ -23,8 +27,8 @@ impl Planner<'_> {
             let Some(queue) = self.seen.queues.get(&project.name).and_then(|queue| queue.fresh(self.now, MAX_FACT_AGE)) else { continue };
             let age = self.spec.janitor.archive_done_after;
             for (month, tasks) in archivable_tasks(queue, age, self.now.wall) {
-                let what = format!("archive {} done tasks of {month}", tasks.len());
-                let why = format!("done more than {} hours ago", age.as_secs() / 3_600);
+                let what = format!("archive {} done in {month}: {}", count(tasks.len(), "task"), few(&tasks));
+                let why = format!("done more than {} ago", format_duration(age));
                 let effect = QueueChange::Archive { month, tasks }.at(&project.path);
                 self.act(Phase::Tidy, action(ObjectRef::Project(project.name.clone()), Verb::Tidy, what, why, effect));
             }
@@ -42,11 +46,25 @@ impl Planner<'_> {
                 continue;
             }
             let policy = &self.spec.checkpoints;
-            let why = format!("{} are kept, for {} hours at most", policy.keep, policy.max_age.as_secs() / 3_600);
+            let why = format!("{} are kept, for {} at most", policy.keep, format_duration(policy.max_age));
+            let oldest = expired.first().map(|id| format!(", the oldest of {}", id.taken_at().strftime("%Y-%m-%d"))).unwrap_or_default();
+            let what = format!("remove {} of {session}{oldest}", count(expired.len(), "checkpoint"));
             let effect = Effect::RemoveCheckpoints { session: session.clone(), checkpoints: expired };
-            let what = format!("remove old checkpoints of {session}");
             // Not about the session: what fails here must not hold its restarts back.
             self.act(Phase::Tidy, action(ObjectRef::StateDir, Verb::Tidy, what, why, effect));
         }
     }
+}
+
+/// The first names of a list, and how many more there are.
+fn few(names: &[TaskName]) -> String {
+    let mut text = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED {
+        text += &format!(" and {} more", names.len() - NAMED);
+    }
+    text
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

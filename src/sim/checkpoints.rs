@@ -72,11 +72,13 @@ impl World {
     }
 
     pub(super) fn show_checkpoints(&self, spec: &Spec, memory: &Memory, now: Now, seen: &mut Snapshot) {
-        let unknown = spec.sessions.keys().filter(|name| !memory.sessions.contains_key(*name));
+        let is_asked = |name: &SessionName| memory.active.is_none() || !memory.sessions.contains_key(name);
+        let unknown = spec.sessions.keys().filter(|name| is_asked(name));
         let names: std::collections::BTreeSet<_> = self.checkpoints.keys().chain(unknown).cloned().collect();
+        let at_a_task: std::collections::BTreeSet<_> = memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
         let view = |name: &SessionName| {
             let taken = self.checkpoints(name);
-            let newest = taken.last().filter(|_| !memory.sessions.contains_key(name)).map(|(id, checkpoint)| {
+            let newest = taken.last().filter(|_| is_asked(name) || at_a_task.contains(name)).map(|(id, checkpoint)| {
                 let path = Self::transcript_path(&spec.shared.root, &checkpoint.workdir, checkpoint.conversation);
                 let resumable = self.transcript_mark(&path, usize::MAX).is_some();
                 FoundCheckpoint { id: id.clone(), checkpoint: checkpoint.clone(), resumable, refused: Vec::new() }

@@ -191,6 +191,7 @@ impl World {
         if queue.view.inbox.get(task).is_none_or(|file| file.identity != expect) {
             return Err(refused("the task is not the one that was read"));
         }
+        queue.step_aside(task);
         queue.view.markers.insert(task.clone(), MarkerView::Marker(marker.clone()));
         self.queues.claims.insert(marker.claim.clone());
         self.wakes.insert(Wake::Queues);
@@ -315,6 +316,14 @@ impl World {
         {
             self.queues.given.remove(&(project.to_owned(), task.clone()));
             self.wakes.insert(Wake::Queues);
+        }
+    }
+
+    /// A faulty effect of ours loses a task.
+    #[cfg(test)]
+    pub(super) fn mislay_task(&mut self, project: &Path, task: &TaskName) {
+        if let Some(queue) = self.queues.places.get_mut(project) {
+            queue.view.inbox.remove(task);
         }
     }
 
@@ -443,6 +452,23 @@ impl World {
 }
 
 impl Queue {
+    /// What has the task's name in `done/` and `failed/` gets a numbered one.
+    fn step_aside(&mut self, task: &TaskName) {
+        let stem = task.as_str().strip_suffix(TaskName::ENDING).unwrap_or_default();
+        for place in [&mut self.view.done, &mut self.view.failed] {
+            let free = (2..).find_map(|number| {
+                let name = TaskName::new(format!("{stem}~{number}{}", TaskName::ENDING)).ok()?;
+                (!place.contains_key(&name)).then_some(name)
+            });
+            if let (Some(at), Some(free)) = (place.remove(task), free) {
+                place.insert(free.clone(), at);
+                if let Some(file) = self.kept.remove(task) {
+                    self.kept.insert(free, file);
+                }
+            }
+        }
+    }
+
     /// Moves a task out of the inbox, over what stands there: as `mv` does.
     fn put_away(&mut self, task: &TaskName, done: bool) {
         let Some(file) = self.view.inbox.remove(task) else { return };

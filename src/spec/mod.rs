@@ -33,7 +33,7 @@ mod starter;
 pub use brace::MAX_NAMES;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Related, Severity, SourceText};
 pub(crate) use diagnostic::{escaped, nearest, quoted};
-pub(crate) use duration::parse as parse_duration;
+pub(crate) use duration::{format as format_duration, parse as parse_duration};
 pub use effective::render_effective;
 pub use load::{FieldPath, LoadPlace, Loaded, MAX_SOURCE_BYTES, MAX_SOURCES, Rejected, load};
 pub(crate) use load::{Value, read_alone};

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
     observed::{AgentView, LinkView, LoginView, Seen, Snapshot, TmuxView},
-    plan::{Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage},
+    plan::{
+        ACTIVE_UNKNOWN, Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage,
+    },
     spec::{Account, Spec},
     swap::Place,
 };
@@ -63,7 +65,8 @@ pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
     let drift = inputs.planned.report.drift.iter().map(|drift| (&drift.object, drift)).collect();
     let digests = inputs.spec.sessions.values().map(|session| (session.workdir.as_path(), session)).collect::<BTreeMap<_, _>>();
     let digests = digests.into_iter().map(|(workdir, session)| (workdir, inputs.spec.start_digest(session))).collect();
-    let mut maker = Maker { inputs, previous, waiting, actions, drift, digests, made: Conditions::new() };
+    let room = inputs.spec.sessions.len() * OF_A_SESSION;
+    let mut maker = Maker { inputs, waiting, actions, drift, digests, made: Vec::with_capacity(room) };
     maker.pool();
     for account in &inputs.spec.accounts {
         maker.account(account);
@@ -72,33 +75,43 @@ pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
         maker.session(name);
     }
     maker.links();
-    maker.made
+    let mut made: Conditions = maker.made.into_iter().collect();
+    // Both are sorted: there may be thousands, and they are compared in every pass.
+    let mut previous = previous.iter().peekable();
+    for (key, condition) in &mut made {
+        while previous.next_if(|(before, _)| *before < key).is_some() {}
+        if let Some((_, before)) = previous.next_if(|(before, old)| *before == key && old.status == condition.status) {
+            condition.last_transition_time = before.last_transition_time;
+        }
+    }
+    made
 }
+
+/// How many conditions a session has.
+const OF_A_SESSION: usize = 6;
 
 struct Maker<'a> {
     inputs: &'a Inputs<'a>,
-    previous: &'a Conditions,
     waiting: BTreeMap<&'a ObjectRef, &'a Waiting>,
     actions: BTreeMap<&'a ObjectRef, &'a Action>,
     drift: BTreeMap<&'a ObjectRef, &'a Drift>,
     /// What sessions are to be started with, by start directory: all that differs between them.
     digests: BTreeMap<&'a Path, StartDigest>,
-    made: Conditions,
+    /// The last one of a kind counts.
+    made: Vec<((ObjectRef, ConditionKind), Condition)>,
 }
 
 impl Maker<'_> {
     fn set(&mut self, object: &ObjectRef, kind: ConditionKind, status: Truth, reason: &str, message: impl Into<String>) {
-        let key = (object.clone(), kind);
-        let before = self.previous.get(&key).filter(|before| before.status == status);
         let condition = Condition {
             kind,
             status,
             reason: reason.to_owned(),
             message: message.into(),
             observed_generation: self.inputs.memory.generation,
-            last_transition_time: before.map_or(self.inputs.now.wall, |before| before.last_transition_time),
+            last_transition_time: self.inputs.now.wall,
         };
-        self.made.insert(key, condition);
+        self.made.push(((object.clone(), kind), condition));
     }
 
     fn set_if(&mut self, object: &ObjectRef, kind: ConditionKind, holds: bool, reasons: (&str, &str), message: impl Into<String>) {
@@ -162,9 +175,11 @@ impl Maker<'_> {
     fn pool_rollup(&mut self, spec: &Spec, latched: bool, exhausted: bool) {
         let memory = self.inputs.memory;
         let degraded = spec.sessions.keys().filter(|name| is_degraded(name, self.inputs)).count();
-        let unreadable = self.inputs.planned.report.waiting.iter().find(|waiting| waiting.reason == STATE_UNREADABLE);
-        match unreadable {
-            Some(waiting) => self.set(&ObjectRef::Pool, ConditionKind::Degraded, Truth::True, STATE_UNREADABLE, waiting.message.clone()),
+        let report = &self.inputs.planned.report;
+        let is_of_pool =
+            |entry: &&Waiting| matches!(entry.reason.as_str(), STATE_UNREADABLE | ACTIVE_UNKNOWN) && entry.object == ObjectRef::Pool;
+        match report.waiting.iter().chain(&report.warnings).find(is_of_pool) {
+            Some(entry) => self.set(&ObjectRef::Pool, ConditionKind::Degraded, Truth::True, &entry.reason, entry.message.clone()),
             None => {
                 let message = format!("{degraded} of {} sessions", spec.sessions.len());
                 self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);

@@ -17,4 +17,4 @@ mod tests;
 
 pub use conditions::{Conditions, Inputs, STATE_UNREADABLE, SpecState, conditions};
 pub use rows::{AccountRow, LinkRow, SessionRow, Status, SwapRow, WindowRow, status};
-pub use tasks::{ProjectRow, TaskDetail, TaskRow, TaskState, project_rows, task_rows};
+pub use tasks::{ProjectRow, TaskDetail, TaskRow, TaskState, project_rows, record_of, task_rows};

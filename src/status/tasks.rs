@@ -100,6 +100,18 @@ pub struct TaskDetail {
     pub path: PathBuf,
     /// Its attempts, oldest first.
     pub record: TaskRecord,
+    /// What stands beside a failed task as the reason, in full.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What is remembered of a task in that state. Of two of one name, the one that is over is remembered apart.
+pub fn record_of<'a>(memory: &'a Memory, task: &TaskId, state: TaskState) -> Option<&'a TaskRecord> {
+    let is_over = |record: &&TaskRecord| record.open().is_none();
+    match state {
+        TaskState::Working | TaskState::Claimed | TaskState::Waiting => memory.tasks.get(task),
+        TaskState::Failed | TaskState::Done => memory.tasks.get(task).filter(is_over).or_else(|| memory.past_tasks.get(task)),
+    }
 }
 
 /// The projects, in the order of the spec.
@@ -167,7 +179,6 @@ pub fn task_rows(
     rows
 }
 
-#[expect(clippy::too_many_arguments, reason = "the facts that bear on one task; a struct would only rename them")]
 fn inbox_row(
     project: &Project,
     queue: &QueueView,
@@ -231,7 +242,7 @@ fn begun(record: Option<&TaskRecord>) -> u32 {
 }
 
 fn ended_row(project: &Project, memory: &Memory, task: TaskId, state: TaskState, at: Timestamp) -> TaskRow {
-    let record = memory.tasks.get(&task);
+    let record = record_of(memory, &task, state);
     TaskRow {
         state,
         session: last(record).map(|attempt| attempt.session.clone()),

@@ -10,9 +10,13 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use super::{StateDir, StoreError, directory::io_error, schema::Schema};
+use crate::model::PoolId;
 
 /// The write-ahead log is cut back to this many bytes after a checkpoint.
 const LOG_LIMIT: i64 = 4 << 20;
+
+/// How much of a file is held in memory, in KiB as SQLite counts it. What is read is mostly read once, at start.
+const CACHE: i64 = -512;
 
 /// An open file of a known schema.
 #[derive(Debug)]
@@ -22,11 +26,11 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the file of `schema`, makes it when there is none, and brings it up to date.
-    pub(super) fn open(directory: &StateDir, schema: &Schema) -> Result<Self, StoreError> {
+    /// Opens the file of `schema`, makes it when there is none, and brings it up to date. A new one gets the identity of a `former` one.
+    pub(super) fn open(directory: &StateDir, schema: &Schema, former: Option<PoolId>) -> Result<Self, StoreError> {
         let path = directory.path().join(schema.file);
         if !exists(&path)? {
-            create(directory, &path, schema)?;
+            create(directory, &path, schema, former)?;
         }
         let mut database = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, schema)?;
         // The checks come first: a damaged file is left exactly as it was found.
@@ -34,7 +38,7 @@ impl Database {
         database.configure()?;
         if version < schema.version() {
             let path = database.path.clone();
-            schema.migrate(&mut database.connection, version).map_err(classify(&path, "bring up to date"))?;
+            schema.migrate(&mut database.connection, version, former).map_err(classify(&path, "bring up to date"))?;
         }
         Ok(database)
     }
@@ -81,6 +85,7 @@ impl Database {
         let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(&path, flags).map_err(classify(&path, "open"))?;
         connection.busy_timeout(schema.patience).map_err(classify(&path, "open"))?;
+        connection.pragma_update(None, "cache_size", CACHE).map_err(classify(&path, "open"))?;
         Ok(Self { connection, path })
     }
 
@@ -147,6 +152,11 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whether the file of a schema is there.
+pub(super) fn is_there(directory: &StateDir, schema: &Schema) -> Result<bool, StoreError> {
+    exists(&directory.path().join(schema.file))
+}
+
 /// Whether the file is there. A log without its file is damage: SQLite would play it into a new one.
 fn exists(path: &Path) -> Result<bool, StoreError> {
     let there = |path: &Path| path.try_exists().map_err(io_error("look at", path));
@@ -163,7 +173,7 @@ fn exists(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Makes the file under another name and moves it into place when it is whole, so that a file that is there is never half-made.
-fn create(directory: &StateDir, path: &Path, schema: &Schema) -> Result<(), StoreError> {
+fn create(directory: &StateDir, path: &Path, schema: &Schema, former: Option<PoolId>) -> Result<(), StoreError> {
     let draft = beside(path, ".new");
     for leftover in [draft.clone(), beside(&draft, "-journal")] {
         match fs::remove_file(&leftover) {
@@ -179,7 +189,7 @@ fn create(directory: &StateDir, path: &Path, schema: &Schema) -> Result<(), Stor
     database
         .connection
         .pragma_update(None, "application_id", schema.application)
-        .and_then(|()| schema.migrate(&mut database.connection, 0))
+        .and_then(|()| schema.migrate(&mut database.connection, 0, former))
         .map_err(told)?;
     database.connection.close().map_err(|(_, error)| classify(&draft, "close")(error))?;
     File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error("sync", &draft))?;

@@ -81,7 +81,7 @@ impl History {
     /// The file, opened now if it is not open.
     fn ready(&mut self) -> Result<&mut Database, StoreError> {
         if self.database.is_none() {
-            match Database::open(&self.directory, &HISTORY) {
+            match Database::open(&self.directory, &HISTORY, None) {
                 Ok(database) => self.database = Some(database),
                 Err(StoreError::Corrupt { .. }) => return self.replace(),
                 Err(error) => {
@@ -96,7 +96,7 @@ impl History {
     /// Sets the damaged file aside under a dated name and makes a new one.
     fn replace(&mut self) -> Result<&mut Database, StoreError> {
         self.set_aside = Some(set_aside(&self.directory)?);
-        Ok(self.database.insert(Database::open(&self.directory, &HISTORY)?))
+        Ok(self.database.insert(Database::open(&self.directory, &HISTORY, None)?))
     }
 }
 

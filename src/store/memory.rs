@@ -26,6 +26,7 @@ const LOGINS_WARNED: &str = "logins-warned";
 const SERVER: &str = "server";
 const REFUSED_LOGINS: &str = "refused-logins";
 const UNTYPED: &str = "untyped";
+pub(super) const RENEWED: &str = "renewed";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {
@@ -39,6 +40,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
         memory.generation = generation;
         memory.spec = Some(digest);
     }
+    memory.renewed = fact(connection, RENEWED)?.unwrap_or_default();
     memory.active = fact(connection, ACTIVE)?;
     memory.suspended = fact(connection, SUSPENDED)?;
     memory.exhausted_since = fact(connection, EXHAUSTED)?;
@@ -51,6 +53,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     memory.untyped = fact(connection, UNTYPED)?.unwrap_or_default();
     memory.tasks =
         rows(connection, "SELECT id, record FROM task", |row| Ok((row.get::<_, Named<TaskId>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?;
+    memory.past_tasks =
+        rows(connection, "SELECT id, record FROM past_task", |row| Ok((row.get::<_, Named<TaskId>>(0)?.0, row.get::<_, Json<_>>(1)?.0)))?;
     memory.sessions = rows(connection, "SELECT name, record FROM session", |row| {
         Ok((row.get::<_, Named<SessionName>>(0)?.0, row.get::<_, Json<_>>(1)?.0))
     })?;
@@ -110,7 +114,15 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &MemoryChange) -> Res
         MemoryChange::PutTask(task, record) => {
             run("INSERT OR REPLACE INTO task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
         }
-        MemoryChange::RemoveTask(task) => run("DELETE FROM task WHERE id = ?1", params![Named(task)])?,
+        MemoryChange::CloseTask(task, record) => {
+            run("DELETE FROM task WHERE id = ?1", params![Named(task)])?;
+            run("INSERT OR REPLACE INTO past_task (id, record) VALUES (?1, ?2)", params![Named(task), Json(record)])?;
+        }
+        MemoryChange::RemoveTask(task) => {
+            run("DELETE FROM task WHERE id = ?1", params![Named(task)])?;
+            run("DELETE FROM past_task WHERE id = ?1", params![Named(task)])?;
+        }
+        MemoryChange::ForgetTask(task) => run("DELETE FROM past_task WHERE id = ?1", params![Named(task)])?,
         MemoryChange::SetLoginsWarned(warned) => run(keep, params![LOGINS_WARNED, Json(warned)])?,
         MemoryChange::CloseSwap(summary) => run(
             "INSERT INTO swap (id, summary) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET summary = excluded.summary",

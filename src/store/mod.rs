@@ -5,6 +5,8 @@
 //! opened, and nothing may be done. `history.db` holds what people look back at: events, readings, when conditions flipped. If it is
 //! damaged it is set aside under a dated name and made anew; if it cannot be written it is off, and everything else goes on.
 //!
+//! A third file, `identity`, only says who we are, should `state.db` be lost.
+//!
 //! One transaction cannot span two files over a loss of power (SQLite, "Atomic Commit", section 5, excludes the write-ahead log). So
 //! events are first written into `state.db`, together with what they tell of, and the history takes them over from there.
 //!
@@ -25,6 +27,7 @@ mod events;
 mod flips;
 mod generations;
 mod history;
+mod identity;
 mod journal;
 mod lock;
 mod memory;
@@ -84,6 +87,7 @@ pub struct Writing {
     pool: PoolId,
     /// The last event in the outbox that the history has.
     sent: i64,
+    renewed: bool,
 }
 
 /// The right to read.
@@ -111,10 +115,15 @@ impl Store<Writing> {
     /// # Errors
     /// [`StoreError::Corrupt`] and [`StoreError::Newer`] mean that nothing may be done but looking; the file is left as it was.
     pub fn open(lock: Lock) -> Result<Self, StoreError> {
-        let state = Database::open(lock.directory(), &STATE)?;
-        let history = History::open(lock.directory());
+        let directory = lock.directory();
+        let is_new = !database::is_there(directory, &STATE)?;
+        // Beside a state that is there, it says nothing.
+        let former = if is_new { identity::read(directory)? } else { None };
+        let state = Database::open(directory, &STATE, former)?;
+        let history = History::open(directory);
         let pool = state.read("read the identity in", memory::pool)?;
-        let mut store = Self { state, history, access: Writing { lock, pool, sent: 0 } };
+        identity::keep(directory, pool)?;
+        let mut store = Self { state, history, access: Writing { lock, pool, sent: 0, renewed: former.is_some() } };
         store.deliver();
         Ok(store)
     }
@@ -122,6 +131,11 @@ impl Store<Writing> {
     /// The lock that this store holds.
     pub const fn lock(&self) -> &Lock {
         &self.access.lock
+    }
+
+    /// Whether the state was gone, and a new one was made under the former identity when this store was opened.
+    pub const fn is_renewed(&self) -> bool {
+        self.access.renewed
     }
 
     /// Why the history is off at present, if it is: one line with the whole error chain. Events wait meanwhile.
@@ -252,6 +266,21 @@ impl Store<Writing> {
             self.access.sent = last;
         }
     }
+}
+
+/// The identity that a state would be made under if there is none, when that is known: the one of a state that was lost.
+pub fn former_identity(path: &Path) -> Option<PoolId> {
+    identity::read(&StateDir::existing(path).ok()?).ok()?
+}
+
+/// Past events of the state directory at `path`, also while its `state.db` is gone or cannot be read. What had not been handed over to the
+/// history is missing then.
+///
+/// # Errors
+/// [`StoreError::HistoryOff`] when there is no history to read, and those of the directory.
+pub fn past_events(path: &Path, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    let history = History::open_read_only(&StateDir::existing(path)?);
+    history.read("read events in", |connection| events::query(connection, query))
 }
 
 impl Store<Reading> {

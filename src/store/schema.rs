@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
-use super::value::Word;
+use super::{memory::RENEWED, value::Word};
 use crate::model::PoolId;
 
 /// One file's name, mark and history.
@@ -16,8 +16,8 @@ pub(super) struct Schema {
     pub(super) application: i32,
     /// Number n, from 1, brings a file of version n − 1 to version n.
     migrations: &'static [&'static str],
-    /// What a new file holds from the start.
-    seed: fn(&Transaction<'_>) -> rusqlite::Result<()>,
+    /// What a new file holds from the start, given the identity of the one that it takes the place of.
+    seed: fn(&Transaction<'_>, Option<PoolId>) -> rusqlite::Result<()>,
     /// How long another program may hold the file before a write is given up.
     pub(super) patience: Duration,
 }
@@ -29,13 +29,13 @@ impl Schema {
     }
 
     /// Brings a file of version `from` up to date: all of it, or nothing.
-    pub(super) fn migrate(&self, connection: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    pub(super) fn migrate(&self, connection: &mut Connection, from: i64, former: Option<PoolId>) -> rusqlite::Result<()> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for migration in self.migrations.iter().skip(usize::try_from(from).unwrap_or(0)) {
             transaction.execute_batch(migration)?;
         }
         if from == 0 {
-            (self.seed)(&transaction)?;
+            (self.seed)(&transaction, former)?;
         }
         transaction.pragma_update(None, "user_version", self.version())?;
         transaction.commit()
@@ -102,8 +102,21 @@ CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NU
 -- The ledger of tasks, by PROJECT/NAME.md.
 CREATE TABLE task (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ",
+        "
+-- What became of tasks that are over, by PROJECT/NAME.md.
+CREATE TABLE past_task (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
+",
     ],
-    seed: |transaction| transaction.execute("INSERT INTO pool (only, id) VALUES (1, ?1)", [Word(PoolId(Uuid::new_v4()))]).map(drop),
+    seed: |transaction, former| {
+        let identity = former.unwrap_or_else(|| PoolId(Uuid::new_v4()));
+        transaction.execute("INSERT INTO pool (only, id) VALUES (1, ?1)", [Word(identity)])?;
+        if former.is_some() {
+            transaction.execute("INSERT INTO fact (name, value) VALUES (?1, 'true')", [RENEWED])?;
+        }
+        // The history goes by these numbers and by the identity, which a file that was lost may have had before: they must not come again.
+        let begin = "INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', CAST(strftime('%s', 'now') AS INTEGER) * 1000)";
+        transaction.execute(begin, []).map(drop)
+    },
     patience: Duration::from_secs(2),
 };
 
@@ -155,7 +168,7 @@ CREATE TABLE flip (
     PRIMARY KEY (object, kind)
 ) STRICT, WITHOUT ROWID;
 "],
-    seed: |_| Ok(()),
+    seed: |_, _| Ok(()),
     // The history waits in the outbox, so nothing need wait for the history.
     patience: Duration::from_millis(200),
 };

@@ -167,16 +167,19 @@ fn claimed(lab: &Lab, since: usize) -> Vec<u64> {
 /// Whatever the lack of room was called, what waited for it does not begin all at once when it is over.
 #[test]
 fn after_room_came_back_tasks_begin_a_few_at_a_time() {
-    for (hold, tight) in [("Exhausted", [91.0, 92.0]), ("SwapBlocked", [91.0, 5.0])] {
+    // For the pool to leave an account that it has just moved to, it is too soon.
+    let cases = [("Exhausted", [10.0, 5.0], [91.0, 92.0], [10.0, 5.0]), ("SwapBlocked", [91.0, 5.0], [5.0, 91.0], [5.0, 10.0])];
+    for (hold, before, tight, free) in cases {
         let lab = Lab::new(&QUEUE_POOL.replace("s-{0..3}", "s-{0..19}"));
-        // For the pool to leave an account that it has just come to, it is too soon.
         lab.run(Duration::from_mins(5));
         let used = |used: [f64; 2]| {
             lab.usage("primary", used[0]);
             lab.usage("backup", used[1]);
         };
+        used(before);
+        lab.run(Duration::from_mins(5));
         used(tight);
-        lab.run(Duration::from_mins(4));
+        lab.run(Duration::from_mins(5));
         let first = lab.effects();
         let names: Vec<String> = (0..20).map(|number| format!("t-{number:02}")).collect();
         for name in &names {
@@ -188,7 +191,7 @@ fn after_room_came_back_tasks_begin_a_few_at_a_time() {
         let rows = lab.tasks();
         let held = |row: &TaskRow| matches!(&row.wait, Some(TaskWait::Held { hold: found, until: Some(_), .. }) if found == hold);
         assert!(rows.len() == 20 && rows.iter().all(held), "{hold}, and until when: {rows:#?}");
-        used([10.0, 5.0]);
+        used(free);
         lab.run(Duration::from_mins(8));
         let times = claimed(&lab, first);
         assert_eq!(times.len(), 20, "{hold}: {times:?}\n{}", lab.story());

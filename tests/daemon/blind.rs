@@ -27,6 +27,28 @@ fn reason(status: &Value, kind: &str) -> String {
     conditions.iter().find(|found| found["type"] == kind).expect("it is there")["reason"].as_str().expect("a word").to_owned()
 }
 
+/// What the files alone show is shown, by a look of our own and by the daemon.
+#[test]
+fn without_its_memory_tasks_and_events_are_shown_as_far_as_files_tell() {
+    let mut pool = crate::tasks::working(1);
+    pool.stop_daemon(Signal::SIGTERM);
+    let told = pool.events().len();
+    assert!(told > 0);
+    damage(&pool);
+    crate::tasks::drop_task(&pool, "a.md", "Say hello.\n");
+    for daemon in [false, true] {
+        if daemon {
+            pool.start_daemon();
+        }
+        pool.cli(&["task", "ls"]).expect(5).says("api/a.md").says("memory cannot be read");
+        pool.cli(&["task", "show", "api/a.md"]).expect(5).says("Say hello").says("memory cannot be read");
+        let ended = pool.cli(&["events", "-n", "1000", "-o", "json"]).expect(5).says("memory cannot be read");
+        let events: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        assert_eq!(events.as_array().expect("a list").len(), told);
+        pool.cli(&["task", "retry", "api/a.md"]).expect(1);
+    }
+}
+
 #[test]
 fn without_its_memory_a_pool_is_shown_and_left_alone() {
     let mut pool = Pool::applied(2);

@@ -143,7 +143,7 @@ fn with_its_state_lost_the_pool_goes_on_with_the_conversations_of_its_checkpoint
     let conversations = ["s-0", "s-1"].map(|name| pool.conversation(name));
     pool.cli(&["checkpoint", "take", "--all"]).expect(0);
     reboot(&pool);
-    for name in ["state.db", "state.db-wal", "state.db-shm", "history.db", "history.db-wal", "history.db-shm"] {
+    for name in ["identity", "state.db", "state.db-wal", "state.db-shm", "history.db", "history.db-wal", "history.db-shm"] {
         let _ = fs::remove_file(pool.state_dir().join(name));
     }
     pool.start_daemon();
@@ -271,7 +271,7 @@ fn what_is_over_the_number_is_planned_and_removed() {
     assert_eq!(files.len(), 3);
     pool.cli(&["plan"]).expect(0);
     pool.edit(|spec| spec["checkpoints"] = serde_json::json!({"keep": 2}));
-    pool.cli(&["plan"]).expect(2).says("remove old checkpoints of s-0");
+    pool.cli(&["plan"]).expect(2).says(" of s-0, the oldest of ");
     pool.cli(&["apply", "--yes"]).expect(0);
     assert_eq!(pool.checkpoint_files("s-0"), files[1..]);
     pool.cli(&["plan"]).expect(0);

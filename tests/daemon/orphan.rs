@@ -58,8 +58,8 @@ fn a_killed_daemon_leaves_no_control_client_behind() {
     // While the server works through this it gathers notices for the daemon, and writes them when nobody is there to read them.
     let sleeper = pool.path("sleeper").to_string_lossy().into_owned();
     std::os::unix::fs::symlink("/bin/sleep", &sleeper).expect("linked");
-    let commands: String = (0..300).map(|number| format!("new-session -d -s x{number} {sleeper} 2147483647\n")).collect();
-    let mut burst = run_commands(&pool, &commands);
+    let commands: Vec<_> = (0..300).map(|number| format!("new-session -d -s x{number} {sleeper} 2147483647")).collect();
+    let mut burst = run_commands(&pool, &(commands.join("\n") + "\n"));
     wait_until("the server to be at it", || !with_argument(&sleeper).is_empty());
     pool.stop_daemon(Signal::SIGKILL);
     assert!(with_argument(&sleeper).len() < 300, "the daemon was killed in the midst of it; otherwise this tests nothing");

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A pool with a registered project `api`, whose sessions take any project's tasks, converged and with a daemon.
-fn working(sessions: usize) -> Pool {
+pub fn working(sessions: usize) -> Pool {
     let mut pool = prepared(sessions);
     pool.cli(&["apply", "--yes"]).expect(0);
     pool.start_daemon();
@@ -26,7 +26,7 @@ fn working(sessions: usize) -> Pool {
 }
 
 /// The same, with nothing applied.
-fn prepared(sessions: usize) -> Pool {
+pub fn prepared(sessions: usize) -> Pool {
     let mut pool = Pool::new(sessions);
     fs::create_dir(pool.path("api")).expect("made");
     let path = pool.path("api").to_string_lossy().into_owned();
@@ -38,19 +38,19 @@ fn prepared(sessions: usize) -> Pool {
 }
 
 /// Drops a task into the inbox in one step, as a script would.
-fn drop_task(pool: &Pool, name: &str, text: &str) {
+pub fn drop_task(pool: &Pool, name: &str, text: &str) {
     pool.put(&format!("api/.agent-queue/{name}"), text);
     fs::rename(pool.path("api/.agent-queue").join(name), pool.path("api/.agent-queue/inbox").join(name)).expect("renamed");
 }
 
 /// The files of one of the queue's directories.
-fn names(pool: &Pool, directory: &str) -> BTreeSet<String> {
+pub fn names(pool: &Pool, directory: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(pool.path("api/.agent-queue").join(directory)).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Which conversations were asked to do a task, by claim, as their transcripts say.
-fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut claims: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (conversation, bytes) in pool.transcripts() {
         for record in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok()) {
@@ -64,13 +64,13 @@ fn asked(pool: &Pool, task: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The row of a task in `task ls --all`.
-fn task(pool: &Pool, name: &str) -> Option<Value> {
+pub fn task(pool: &Pool, name: &str) -> Option<Value> {
     let rows = pool.json(&["task", "ls", "--all"]);
     rows.as_array().expect("a list").iter().find(|row| row["task"] == format!("api/{name}")).cloned()
 }
 
 /// Asserts that each task is in `done/` once, that each was asked for under one claim by one conversation, and that nothing is left over.
-fn assert_each_done_once(pool: &Pool, tasks: &[String]) {
+pub fn assert_each_done_once(pool: &Pool, tasks: &[String]) {
     assert_eq!(names(pool, "done"), tasks.iter().cloned().collect(), "all are done, and nothing else is");
     assert_eq!(names(pool, "inbox"), BTreeSet::new(), "neither a task nor a marker is left");
     assert_eq!(names(pool, "failed"), BTreeSet::new());
@@ -136,6 +136,35 @@ fn a_killed_agent_goes_on_with_its_task() {
     kill(Pid::from_raw(pool.agents()[0].pid), Signal::SIGKILL).expect("it lives");
     wait_until("the task to be done", || names(&pool, "done").contains("a.md") && names(&pool, "inbox").is_empty());
     assert_each_done_once(&pool, &["a.md".to_owned()]);
+}
+
+/// The prompts about a task, in the order in which they were taken.
+fn prompts(pool: &Pool, task: &str) -> Vec<String> {
+    let transcripts = pool.transcripts();
+    let records = transcripts.values().flat_map(|bytes| bytes.split(|byte| *byte == b'\n'));
+    let records = records.filter_map(|line| serde_json::from_slice::<Value>(line).ok()).filter(|record| record["type"] == "user");
+    let texts = records.filter_map(|record| record["message"]["content"].as_str().map(ToOwned::to_owned));
+    texts.filter(|text| text.contains("[claim ") && text.contains(&format!("/inbox/{task}"))).collect()
+}
+
+/// The agent is killed in the middle of the turn and the daemon with it. The agent goes on by itself, forgets to move the file, and is asked once
+/// more: it is told what is known of it, although the daemon that asks has not seen the turn begin.
+#[test]
+fn an_interrupted_task_is_followed_up_once_with_what_is_known() {
+    let mut pool = working(1);
+    drop_task(&pool, "a.md", "Take your time. [[tool 3]] [[forget once]]\n");
+    wait_until("the task to be taken", || pool.count("TaskDelivered") == 1);
+    pool.stop_daemon(Signal::SIGKILL);
+    kill(Pid::from_raw(pool.agents()[0].pid), Signal::SIGKILL).expect("it lives");
+    pool.start_daemon();
+    wait_until("the task to be done", || names(&pool, "done").contains("a.md") && names(&pool, "inbox").is_empty());
+    assert_eq!((pool.count("TaskFollowedUp"), pool.count("TaskReleased"), pool.count("TaskClaimed")), (1, 0, 1));
+    let prompts = prompts(&pool, "a.md");
+    let followed_up: Vec<_> = prompts.iter().filter(|prompt| prompt.contains("is not done")).collect();
+    assert_eq!(followed_up.len(), 1, "{prompts:#?}");
+    for words in ["What is known: Task: api/a.md", "Last tool call: Bash"] {
+        assert!(followed_up[0].contains(words), "{words:?} is not in {:?}", followed_up[0]);
+    }
 }
 
 #[test]

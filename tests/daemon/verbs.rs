@@ -118,7 +118,7 @@ fn services_are_shown_and_installed_alike() {
     let mut all = String::new();
     for file in &files {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        all.push_str(&format!("# {}\n{text}\n", file.display()));
+        all.extend(["# ", &file.display().to_string(), "\n", &text, "\n"]);
         assert!(said.stdout.contains(&format!("wrote {}", file.display())), "{}", said.stdout);
     }
     assert_eq!(shown, all, "what is shown is what is written");

@@ -68,3 +68,25 @@ fn what_init_writes_trusts_a_directory_for_work_and_not_the_home() {
     assert!(text.contains("workdir: ~/work"), "{text}");
     assert!(pool.path("home/work").is_dir());
 }
+
+#[test]
+fn what_does_not_exist_is_refused_with_what_there_is() {
+    let pool = crate::tasks::working(1);
+    pool.cli(&["checkpoint", "ls", "nosuch"]).expect(64).says("no session nosuch").says("s-0");
+    pool.cli(&["checkpoint", "ls", "s-0"]).expect(0);
+    pool.cli(&["explain", "project/nosuch"]).expect(64).says("registers no project nosuch").says("there are api");
+    pool.cli(&["explain", "task/nosuch/a.md"]).expect(64).says("registers no project nosuch").says("there are api");
+    pool.cli(&["explain", "task/api/nosuch.md"]).expect(64).says("api/nosuch.md is in no queue of this pool");
+    pool.cli(&["explain", "account/nosuch"]).expect(64).says("there are primary, backup");
+    pool.cli(&["explain", "session/nosuch"]).expect(64).says("there are s-0");
+    pool.cli(&["explain", "project/api"]).expect(0);
+
+    // A task is named as `task ls` shows it, or in full; one that is done is explained still.
+    crate::tasks::drop_task(&pool, "a.md", "Say hello.\n");
+    crate::waiting::wait_until("the task to be done", || pool.count("TaskDone") == 1);
+    for name in ["api/a.md", "task/api/a.md"] {
+        pool.cli(&["explain", name]).expect(0).says("task/api/a.md").says("TaskDone");
+    }
+    std::fs::remove_file(pool.path("api/.agent-queue/done/a.md")).expect("removed");
+    pool.cli(&["explain", "api/a.md"]).expect(0).says("TaskDone");
+}

@@ -79,8 +79,8 @@ fn a_lease_only_grows() {
 #[test]
 fn a_task_is_finished_once() {
     let world = World::new();
-    world.put("done/a.md", "an older one\n");
     world.put_claimed("a.md", "c1");
+    world.put("done/a.md", "an older one\n");
     assert!(refused(&world.finish("a.md", "c2")).contains("not to c2"));
     assert_eq!(run(&world.finish("a.md", "c1")), Outcome::Changed);
     assert_eq!(world.files(), ["done/a.md", "done/a~2.md"]);

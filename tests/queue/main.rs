@@ -4,6 +4,7 @@ mod acting;
 #[path = "../links/again.rs"]
 mod again;
 mod archiving;
+mod asides;
 #[path = "../support/declared.rs"]
 mod declared;
 mod killed;

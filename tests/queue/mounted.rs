@@ -28,6 +28,11 @@ fn directories_on_other_file_systems_work() {
 }
 
 #[test]
+fn archives_and_stale_markers_on_other_file_systems_work() {
+    in_own_namespace("mounted_leftovers");
+}
+
+#[test]
 fn a_full_disk_loses_nothing() {
     in_own_namespace("a_full_disk");
 }
@@ -55,8 +60,8 @@ mod inside {
         let world = World::new();
         mount(&world.at("done"), "1m");
         mount(&world.at("failed"), "1m");
-        world.put("done/a.md", "an older one\n");
         world.put_claimed("a.md", "c1");
+        world.put("done/a.md", "an older one\n");
         assert_eq!(run(&world.finish("a.md", "c1")), Outcome::Changed);
         assert_eq!(run(&world.finish("a.md", "c1")), Outcome::Unchanged);
         world.put_claimed("b.md", "c2");
@@ -70,6 +75,38 @@ mod inside {
         world.put("done/b.md", "do it\n");
         assert_eq!(run(&world.finish("b.md", "c3")), Outcome::Changed);
         assert_eq!(world.files(), ["done/a.md", "done/a~2.md", "done/b.md"]);
+    }
+
+    #[test]
+    #[ignore = "it is run by other tests, in a mount namespace of its own"]
+    fn mounted_leftovers() {
+        let world = World::new();
+        fs::create_dir(world.at("archive")).expect("a directory");
+        for directory in ["inbox", "done", "archive"] {
+            mount(&world.at(directory), "1m");
+        }
+        for task in ["a.md", "b.md"] {
+            world.put(&format!("done/{task}"), "did it\n");
+            let month = claude_failover::model::Month::try_from("2026-11".to_owned()).expect("a month");
+            let archive = QueueChange::Archive { month, tasks: vec![name(task)] }.at(&world.project);
+            assert_eq!(run(&archive), Outcome::Changed);
+            assert_eq!(run(&archive), Outcome::Unchanged);
+        }
+        assert_eq!(world.files(), ["archive/2026-11.tar.gz"], "the second went into the archive of the first");
+        let listed = Command::new("tar").arg("-tzf").arg(world.at("archive/2026-11.tar.gz")).output().expect("tar");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "a.md\nb.md\n");
+        // Markers of a claim that nobody knows, and of one that cannot be read.
+        world.put_claimed("c.md", "c1");
+        world.put("inbox/d.md", "do it\n");
+        world.put("inbox/d.md.dispatched", "{");
+        assert!(refused(&world.release("c.md", None)).contains("claim c1 is under way"));
+        assert_eq!(run(&world.release("c.md", Some("c1"))), Outcome::Changed);
+        assert_eq!(run(&world.release("d.md", None)), Outcome::Changed);
+        assert_eq!(world.files(), ["archive/2026-11.tar.gz", "inbox/c.md", "inbox/d.md"]);
+        // An older one steps aside where it is.
+        world.put("done/c.md", "an older one\n");
+        assert_eq!(run(&world.claim("c.md", "c2")), Outcome::Changed);
+        assert_eq!(world.read("done/c~2.md"), "an older one\n");
     }
 
     #[test]

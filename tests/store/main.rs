@@ -6,6 +6,7 @@ mod directory;
 mod disk;
 mod events;
 mod fixture;
+mod identity;
 mod journal;
 mod memory;
 mod readings;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use claude_failover::{
-    model::{Generation, ObjectRef, Pid, ProcessId, SwapId},
+    model::{Generation, ObjectRef, Pid, ProcessId, SwapId, TaskId},
     observed::LoginView,
-    plan::{Active, Attempts, Cordon, Latch, MemoryChange, Refused, RefusedLogin, ServerRecord, Suspension, tasks::Untyped},
+    plan::{Active, Attempts, Cordon, Latch, MemoryChange, Refused, RefusedLogin, ServerRecord, Suspension, TaskRecord, tasks::Untyped},
     store::{Batch, Handled, Reader, StoreError},
     swap::SwapEvent,
 };
@@ -71,7 +71,19 @@ fn change() -> impl Strategy<Value = MemoryChange> {
             MemoryChange::SetUntyped(sessions.into_iter().map(|(name, times)| (name, untyped(times))).collect())
         }),
         (0..9_i64).prop_map(|second| MemoryChange::ClearSwaps(at(second))),
+        (name(), 0..9_i64).prop_map(|(name, second)| MemoryChange::PutTask(task(name), task_record(second))),
+        (name(), 0..9_i64).prop_map(|(name, second)| MemoryChange::CloseTask(task(name), task_record(second))),
+        name().prop_map(|name| MemoryChange::RemoveTask(task(name))),
+        name().prop_map(|name| MemoryChange::ForgetTask(task(name))),
     ]
+}
+
+fn task(name: &str) -> TaskId {
+    format!("api/{name}.md").parse().expect("a task")
+}
+
+fn task_record(second: i64) -> TaskRecord {
+    TaskRecord { not_before: Some(at(second)), ..TaskRecord::default() }
 }
 
 proptest! {

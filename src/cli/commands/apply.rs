@@ -6,7 +6,15 @@ use jiff::Timestamp;
 
 use super::{ANSWER_WITHIN, block_on, finish, plan, request};
 use crate::{
-    cli::{CliError, Context, Exit, args::ApplyArgs, context::SpecAtHand, output::Printer, render, saved_plan::SavedPlan, times},
+    cli::{
+        CliError, Context, Exit,
+        args::ApplyArgs,
+        context::{SpecAtHand, no_daemon},
+        output::Printer,
+        render,
+        saved_plan::SavedPlan,
+        times,
+    },
     engine::{Answer, Command, Engine},
     host::real::{RealHost, Station},
     model::{SessionName, later},
@@ -82,6 +90,7 @@ fn apply_here(
         let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         host.listen();
         let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+        engine.view_mut().hold_tasks(no_daemon());
         engine.confirm_removals().await;
         engine.confirm_prune(confirm_prune).map_err(CliError::Engine)?;
         engine.converge(deadline).await.map_err(CliError::Engine)

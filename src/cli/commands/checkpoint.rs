@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{finish, operate::ask};
+use super::{among, finish, operate::ask};
 use crate::{
     cli::{
         CliError, Context, Exit,
@@ -71,7 +71,12 @@ fn list(context: &Context, session: Option<&str>, output: OutputArgs) -> Result<
     let state = context.state_dir(&spec.pool)?;
     let only = session.map(name).transpose()?;
     let mut listed = Vec::new();
-    for (session, ids) in files::Shelf::default().list(&state).map_err(CliError::Checkpoint)? {
+    let kept = files::Shelf::default().list(&state).map_err(CliError::Checkpoint)?;
+    if let Some(only) = only.as_ref().filter(|only| !spec.sessions.contains_key(*only) && !kept.contains_key(*only)) {
+        let known: std::collections::BTreeSet<_> = spec.sessions.keys().chain(kept.keys()).map(ToString::to_string).collect();
+        return Err(CliError::Usage(format!("there is no session {only}, and no checkpoint of one; there are {}", among(known))));
+    }
+    for (session, ids) in kept {
         if only.as_ref().is_some_and(|only| *only != session) {
             continue;
         }
@@ -103,7 +108,8 @@ fn shown(spec: &Spec, state: &std::path::Path, session: &SessionName, id: Option
     let (id, checkpoint, refused) = find(spec, state, session, id)?;
     let active = match Reader::attach(state) {
         Ok(reader) => reader.memory().map_err(CliError::Store)?.active.map(|active| active.account),
-        Err(StoreError::Missing { .. }) => None,
+        // Without a memory, the account that it was taken on is the best that is known.
+        Err(error) if error.leaves_sight() || matches!(error, StoreError::Missing { .. }) => None,
         Err(error) => return Err(CliError::Store(error)),
     };
     let account = active.unwrap_or_else(|| checkpoint.account.clone());

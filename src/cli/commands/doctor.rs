@@ -14,14 +14,15 @@ use crate::{
     cli::{CliError, Context, Exit, args::OutputArgs, render},
     engine::{EngineError, recall},
     host::{
-        agent::{launch, login},
-        links,
+        Host as _, Look,
+        agent::{launch, leftover, login},
+        links, process,
         real::{RealHost, Station},
         tmux::TmuxError,
     },
-    model::error_line,
-    observed::LoginView,
-    plan::RESERVED_DESCRIPTORS,
+    model::{PoolId, SessionName, error_line},
+    observed::{LoginView, Snapshot},
+    plan::{Memory, RESERVED_DESCRIPTORS},
     spec::Spec,
     store::{Reader, StateDir, StoreError},
 };
@@ -132,6 +133,8 @@ async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {
         );
         findings.add("tmux control client", Verdict::Warning, message);
     }
+    check_leftovers(spec, &mut host, findings).await;
+    let Some(tmux) = host.tmux() else { return };
     match tmux.check().await {
         Err(TmuxError::NoServer { .. }) => findings.add("tmux server", Verdict::Ok, "none runs yet; it is started with the first session"),
         Ok(check) => {
@@ -152,6 +155,27 @@ async fn check_tmux(spec: &Spec, station: &Station, findings: &mut Findings) {
             }
         }
         Err(error) => findings.add("tmux server", Verdict::Error, error_line(&error)),
+    }
+}
+
+/// What agents left behind is named, and nobody ends it but a person: it may have been left on purpose.
+async fn check_leftovers(spec: &Spec, host: &mut RealHost, findings: &mut Findings) {
+    let mut seen = Snapshot::default();
+    host.observe(&Memory::new(PoolId(uuid::Uuid::nil())), &Look { tmux: true, ..Look::default() }, &mut seen).await;
+    // While the panes are not known, every agent would look as if it had been left behind.
+    let Some(tmux) = seen.tmux.value() else { return };
+    let running = tmux.panes.iter().filter(|(_, pane)| pane.dead.is_none());
+    let agents = running.filter_map(|(name, pane)| Some((SessionName::new(name.as_str()).ok()?, process::identity(pane.pid?).ok()??)));
+    let homes = spec.accounts.iter().map(|account| account.home.clone()).collect();
+    for leftover in leftover::leftovers(&homes, &agents.collect()).unwrap_or_default() {
+        let message = format!(
+            "process {pid} ({program}) was started by an agent of session {session} that has ended; look at it, and end it with `kill {pid}` if it \
+             was not left on purpose",
+            pid = leftover.process.pid,
+            program = leftover.program,
+            session = leftover.session,
+        );
+        findings.add("left behind", Verdict::Warning, message);
     }
 }
 

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{block_on, request};
+use super::{among, block_on, request};
 use crate::{
     cli::{CliError, Context, Exit, args::ExplainArgs, render},
-    engine::{Answer, Command},
-    model::{AccountName, Condition, ObjectRef, SessionName},
+    engine::{Answer, Command, Missing},
+    host::queue,
+    model::{AccountName, Condition, ObjectRef, SessionName, TaskName},
     spec::Spec,
-    store::{EventQuery, Reader, StoredEvent},
+    store::{EventQuery, StoredEvent, past_events},
 };
 
 /// What is explained.
@@ -39,7 +40,7 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     let spec = &found.loaded.spec;
     let object = object(spec, &args.object)?;
     let station = context.station(&spec.pool)?;
-    let (mut explanation, blind) = block_on(async {
+    let (mut explanation, blind, found) = block_on(async {
         let mut view = context.view(spec, &station)?;
         let planned = view.preview().await;
         view.refresh_conditions();
@@ -58,8 +59,17 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
             events: Vec::new(),
             object: object.clone(),
         };
-        Ok::<_, CliError>((explanation, view.blindness().is_some()))
+        Ok::<_, CliError>((explanation, view.blindness().is_some(), view.find(&object)))
     })??;
+    let query = EventQuery { object: Some(object.clone()), limit: EVENTS, ..EventQuery::default() };
+    explanation.events = past_events(&station.state, &query).unwrap_or_default();
+    explanation.events.sort_by_key(|stored| stored.last_at);
+    // What is gone and has a past is explained by that.
+    if let Err(Missing { message, known }) = found
+        && explanation.events.is_empty()
+    {
+        return Err(CliError::Usage(format!("{message}; there are {}", among(known))));
+    }
     if let Some(daemon) = context.daemon(&station)?
         && let Answer::Done { lines, .. } = daemon
             .ask(&request(Command::Clear { object: object.clone(), look_only: true }), super::ANSWER_WITHIN)
@@ -67,16 +77,21 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     {
         explanation.evidence = lines;
     }
-    if let Ok(reader) = Reader::attach(&station.state) {
-        let query = EventQuery { object: Some(object), limit: EVENTS, ..EventQuery::default() };
-        explanation.events = reader.events(&query).unwrap_or_default();
-        explanation.events.sort_by_key(|stored| stored.last_at);
-    }
+    explanation.evidence.extend(reason_lines(spec, &object));
     context.out.show(args.output.output, &explanation, |_| render::explain::explain(&explanation, Timestamp::now()))?;
     Ok(if blind { Exit::Degraded } else { Exit::Ok })
 }
 
-/// An object by its full name, or a session or an account by its bare one.
+/// What stands beside a failed task as the reason.
+fn reason_lines(spec: &Spec, object: &ObjectRef) -> Vec<String> {
+    let ObjectRef::Task(task) = object else { return Vec::new() };
+    let Some(project) = spec.project(&task.project) else { return Vec::new() };
+    let read = queue::read_ended(&project.path, queue::FAILED, [&task.name]).unwrap_or_default();
+    let reason = read.into_iter().find_map(|ended| ended.reason).unwrap_or_default();
+    reason.lines().enumerate().map(|(at, line)| if at == 0 { format!("reason: {line}") } else { format!("  {line}") }).collect()
+}
+
+/// An object by its full name, a session or an account by its bare one, a task as `task ls` shows it.
 pub fn object(spec: &Spec, text: &str) -> Result<ObjectRef, CliError> {
     if let Some(name) = SessionName::new(text).ok().filter(|name| spec.sessions.contains_key(name)) {
         return Ok(ObjectRef::Session(name));
@@ -84,5 +99,12 @@ pub fn object(spec: &Spec, text: &str) -> Result<ObjectRef, CliError> {
     if let Some(name) = AccountName::new(text).ok().filter(|name| spec.account(name).is_some()) {
         return Ok(ObjectRef::Account(name));
     }
-    text.parse().map_err(|error: crate::model::ObjectRefError| CliError::Usage(error.to_string()))
+    let has_ending = !text.starts_with("task/") || text.ends_with(TaskName::ENDING);
+    let whole = if has_ending { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
+    let refused = match whole.parse::<ObjectRef>() {
+        Ok(object) => return Ok(object),
+        Err(error) => CliError::Usage(error.to_string()),
+    };
+    let task = super::task::parse(text).ok().filter(|task| spec.project(&task.project).is_some());
+    task.map(ObjectRef::Task).ok_or(refused)
 }

@@ -46,6 +46,17 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
     Ok(result)
 }
 
+/// Names for a message, not too many of them.
+fn among(names: impl IntoIterator<Item = String>) -> String {
+    const SHOWN: usize = 12;
+    let names: Vec<_> = names.into_iter().collect();
+    match names.len() {
+        0 => "none".to_owned(),
+        count if count > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), count - SHOWN),
+        _ => names.join(", "),
+    }
+}
+
 /// Prints an answer and turns it into an exit code.
 fn finish(context: &super::Context, answer: Answer) -> Result<super::Exit, CliError> {
     use super::{Exit, render::paragraph};

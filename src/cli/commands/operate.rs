@@ -7,18 +7,21 @@ use crate::{
     cli::{
         CliError, Context, Exit,
         args::{AdoptArgs, ClearArgs, CordonArgs, ObjectArgs, SuspendArgs},
-        context::SpecAtHand,
+        context::{SpecAtHand, no_daemon},
         output::Printer,
         times,
     },
     engine::{Answer, Command, Engine},
     host::real::RealHost,
-    model::SessionName,
+    model::{AccountName, SessionName},
 };
 
 /// `adopt`
 pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
     let found = context.spec_in_force()?;
+    if let Some(account) = args.object.strip_prefix("account/") {
+        return adopt_account(context, found, account, args.yes);
+    }
     let name = SessionName::new(args.object.strip_prefix("session/").unwrap_or(&args.object));
     let declared = name.as_ref().is_ok_and(|name| found.loaded.spec.sessions.contains_key(name));
     if args.object != "shared-root" || declared {
@@ -33,6 +36,18 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
         }
     }
     let answer = ask(context, found, Command::AdoptSharedRoot { look_only: false })?;
+    finish(context, answer)
+}
+
+fn adopt_account(context: &Context, found: SpecAtHand, account: &str, yes: bool) -> Result<Exit, CliError> {
+    let account = AccountName::new(account).map_err(|error| CliError::Usage(error.to_string()))?;
+    if !yes {
+        let looked = ask(context, found.clone(), Command::AdoptAccount { account: account.clone(), look_only: true })?;
+        if !confirmed(context, &looked, &format!("Is the pool on account {account}?"))? {
+            return finish(context, looked);
+        }
+    }
+    let answer = ask(context, found, Command::AdoptAccount { account, look_only: false })?;
     finish(context, answer)
 }
 
@@ -110,6 +125,7 @@ pub(super) fn ask(context: &Context, found: SpecAtHand, command: Command) -> Res
     block_on(async {
         let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+        engine.view_mut().hold_tasks(no_daemon());
         engine.handle(&request).await.map_err(CliError::Engine)
     })?
 }

@@ -20,10 +20,10 @@ use crate::{
     engine::{Channels, Engine, Signal, SpecRead, View, Watched, Witness, recall},
     host::{
         real::{RealHost, Station},
-        specfile::{Surroundings, directories_to_watch},
+        specfile::{SpecFiles, Surroundings, directories_to_watch},
         watch::Watch,
     },
-    model::error_line,
+    model::{error_line, sha256_hex},
     observed::Snapshot,
     plan::MAX_FACT_AGE,
     spec::Spec,
@@ -161,12 +161,14 @@ fn listen_for_signals(signals: &mpsc::Sender<Signal>) -> Result<(), CliError> {
 
 /// An editor or a checkout writes several files; they are taken together.
 const SPEC_SETTLE: Duration = Duration::from_millis(200);
-/// How often the spec is looked at although nothing was heard of a change: network mounts tell nothing.
+/// How often its text is compared although nothing was heard of a change: network mounts tell nothing.
 const SPEC_RESCAN: Duration = Duration::from_secs(30);
 
 /// Says when the spec may have changed. Directories are watched, since editors put a new file in the place of the old one.
 async fn watch_spec(path: std::path::PathBuf, around: Surroundings, signals: mpsc::Sender<Signal>) {
     let mut watch = Watch::new(SPEC_SETTLE).ok();
+    // What was read last, or is being read.
+    let mut told = None;
     loop {
         if let Some(watch) = &mut watch {
             for directory in directories_to_watch(&path, &around) {
@@ -181,11 +183,27 @@ async fn watch_spec(path: std::path::PathBuf, around: Surroundings, signals: mps
             }
         };
         // Cancel-safe: what is missed is found by the rescan.
-        let _ = tokio::time::timeout(SPEC_RESCAN, changed).await;
+        let heard = tokio::time::timeout(SPEC_RESCAN, changed).await.is_ok();
+        let text = text_digest(&path, &around);
+        if !heard && text.is_some() && text == told {
+            continue;
+        }
+        told = text;
         if signals.send(Signal::SpecChanged).await.is_err() {
             return;
         }
     }
+}
+
+/// What the spec's files say, without judging it; `None` when they cannot be read.
+fn text_digest(path: &std::path::Path, around: &Surroundings) -> Option<String> {
+    let mut text = Vec::new();
+    for source in SpecFiles::read(path, around).ok()?.sources {
+        // Names and lengths keep the files apart.
+        text.extend_from_slice(format!("{} {}\n", source.name, source.text.len()).as_bytes());
+        text.extend_from_slice(source.text.as_bytes());
+    }
+    Some(sha256_hex(&text))
 }
 
 /// systemd, if it started us: ready after the first pass, fed by progress.

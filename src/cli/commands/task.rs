@@ -18,11 +18,11 @@ use crate::{
         render,
     },
     engine::{Answer, Command},
-    host::queue,
-    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
-    spec::Spec,
-    status::TaskDetail,
-    store::{EventQuery, Reader, StoredEvent},
+    host::queue::{self, EndedTask, QueueError},
+    model::{NameError, ObjectRef, ProjectName, SessionName, TaskId, TaskName, error_line},
+    spec::{Project, Spec},
+    status::{TaskDetail, TaskState},
+    store::{EventQuery, Reader, StoreError, StoredEvent, past_events},
 };
 
 /// The largest task that is taken in, in bytes; the dispatcher takes no larger one.
@@ -58,7 +58,6 @@ fn add(context: &Context, args: &TaskAddArgs) -> Result<Exit, CliError> {
     let found = context.spec_in_force()?;
     let spec = &found.loaded.spec;
     let project = project(spec, &args.project)?;
-    let path = spec.project(&project).map(|project| project.path.clone()).unwrap_or_default();
     let body = match (&args.text, args.file.as_deref()) {
         (Some(text), _) => format!("{text}\n"),
         (None, Some(file)) if file != Path::new("-") => {
@@ -70,14 +69,17 @@ fn add(context: &Context, args: &TaskAddArgs) -> Result<Exit, CliError> {
             read_bounded(io::stdin().lock()).map_err(failed)?
         }
     };
-    let text = with_header(&header(spec, args)?, &body)?;
+    let text = with_header(&header(spec, project, args)?, &body)?;
     let name = match (&args.name, args.file.as_deref().and_then(Path::file_name)) {
         (Some(name), _) => name.clone(),
         (None, Some(file)) if file != "-" => file.to_string_lossy().into_owned(),
         (None, _) => format!("task-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f")),
     };
-    let name = queue::add(&path, &name, &text).map_err(CliError::Queue)?;
-    let task = TaskId { project, name };
+    let name = queue::add(&project.path, &name, &text).map_err(|error| match error {
+        QueueError::Name(error) => bad_name(&error),
+        error => CliError::Queue(error),
+    })?;
+    let task = TaskId { project: project.name.clone(), name };
     context.out.show(args.output.output, &task, |_| format!("{task}\n"))?;
     Ok(Exit::Ok)
 }
@@ -94,11 +96,15 @@ fn read_bounded(source: impl io::Read) -> io::Result<String> {
 /// The file name of a task that was named with or without its ending.
 fn named(text: &str) -> Result<TaskName, CliError> {
     let name = if text.ends_with(TaskName::ENDING) { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
-    TaskName::new(name).map_err(|error| CliError::Usage(error.to_string()))
+    TaskName::new(name).map_err(|error| bad_name(&error))
+}
+
+fn bad_name(error: &NameError) -> CliError {
+    CliError::Usage(format!("{error}; give it a plain one, such as `--name fix-login`"))
 }
 
 /// What the options say, as lines of front matter.
-fn header(spec: &Spec, args: &TaskAddArgs) -> Result<String, CliError> {
+fn header(spec: &Spec, project: &Project, args: &TaskAddArgs) -> Result<String, CliError> {
     let mut lines = String::new();
     // Writing to a `String` cannot fail.
     if let Some(priority) = args.priority {
@@ -106,8 +112,8 @@ fn header(spec: &Spec, args: &TaskAddArgs) -> Result<String, CliError> {
     }
     if let Some(session) = &args.session {
         let session = SessionName::new(session.as_str()).map_err(|error| CliError::Usage(error.to_string()))?;
-        if !spec.sessions.get(&session).is_some_and(|session| session.dispatch) {
-            return Err(CliError::Usage(format!("the spec declares no session {session} that takes tasks")));
+        if !spec.sessions.get(&session).is_some_and(|session| spec.serves(session, project)) {
+            return Err(not_serving(spec, project, &session));
         }
         let _ = writeln!(lines, "session: {session}");
     }
@@ -128,6 +134,20 @@ fn header(spec: &Spec, args: &TaskAddArgs) -> Result<String, CliError> {
     Ok(lines)
 }
 
+/// Why a session cannot have tasks of a project, with those that can.
+fn not_serving(spec: &Spec, project: &Project, session: &SessionName) -> CliError {
+    let why = match spec.sessions.get(session) {
+        None => format!("the spec declares no session {session}"),
+        Some(declared) if !declared.dispatch => format!("session {session} takes no tasks"),
+        Some(_) => format!("session {session} does not serve project {}", project.name),
+    };
+    let serving: Vec<_> = spec.sessions.values().filter(|other| spec.serves(other, project)).map(|other| other.name.as_str()).collect();
+    CliError::Usage(match serving.as_slice() {
+        [] => format!("{why}, and none serves project {}; declare one with `dispatch: true`", project.name),
+        names => format!("{why}; project {} is served by {}", project.name, names.join(", ")),
+    })
+}
+
 fn with_header(header: &str, body: &str) -> Result<String, CliError> {
     if header.is_empty() {
         return Ok(body.to_owned());
@@ -141,22 +161,25 @@ fn with_header(header: &str, body: &str) -> Result<String, CliError> {
 fn list(context: &Context, args: &TaskListArgs) -> Result<Exit, CliError> {
     let only = args.project.as_deref();
     let spec = context.spec_in_force()?.loaded.spec;
-    let only = only.map(|name| project(&spec, name)).transpose()?;
-    let tasks: Vec<_> = tasks(context, args.all)?.into_iter().map(|task| task.row).collect();
+    let only = only.map(|name| project(&spec, name)).transpose()?.map(|project| project.name.clone());
+    let (tasks, exit) = tasks(context, &spec, args.all)?;
+    let tasks: Vec<_> = tasks.into_iter().map(|task| task.row).collect();
     let tasks: Vec<_> = tasks.into_iter().filter(|row| only.as_ref().is_none_or(|only| row.task.project == *only)).collect();
     context.out.show(args.output.output, &tasks, |wide| render::task::list(&tasks, Timestamp::now(), wide))?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
     let task = parse(&args.task)?;
-    let detail = tasks(context, true)?.into_iter().find(|detail| detail.row.task == task);
+    let spec = context.spec_in_force()?.loaded.spec;
+    let (tasks, exit) = tasks(context, &spec, true)?;
+    let detail = tasks.into_iter().find(|detail| detail.row.task == task);
     let detail =
         detail.ok_or_else(|| CliError::Refused(format!("{task} is in no queue of this pool; see `claude-failover task ls --all`")))?;
-    let station = context.station(&context.spec_in_force()?.loaded.spec.pool)?;
+    let station = context.station(&spec.pool)?;
     let query = EventQuery { object: Some(ObjectRef::Task(task)), limit: EVENTS, ..EventQuery::default() };
     // The history may be gone; what is known of the task is shown all the same.
-    let events = Reader::attach(&station.state).and_then(|reader| reader.events(&query)).unwrap_or_default();
+    let events = past_events(&station.state, &query).unwrap_or_default();
     let story = Story { detail, events };
     let now = Timestamp::now();
     context.out.show(args.output.output, &story, |_| {
@@ -167,7 +190,7 @@ fn show(context: &Context, args: &TaskShowArgs) -> Result<Exit, CliError> {
         }
         text
     })?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 fn cancel(context: &Context, args: &TaskCancelArgs) -> Result<Exit, CliError> {
@@ -193,14 +216,53 @@ fn order(context: &Context, task: &str, output: OutputArgs, command: impl FnOnce
     }
 }
 
-/// The tasks, from the daemon or from a look of our own.
-fn tasks(context: &Context, all: bool) -> Result<Vec<TaskDetail>, CliError> {
-    let found = context.spec_in_force()?;
-    let spec = &found.loaded.spec;
+/// The tasks, from the daemon or from a look of our own; of those that are over, with what stands in their files.
+fn tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
+    let (mut tasks, exit) = seen_tasks(context, spec, all)?;
+    for (state, directory) in [(TaskState::Done, queue::DONE), (TaskState::Failed, queue::FAILED)] {
+        for project in &spec.projects {
+            let of = |detail: &&mut TaskDetail| detail.row.state == state && detail.row.task.project == project.name;
+            let mut over: Vec<_> = tasks.iter_mut().filter(of).collect();
+            let names: Vec<_> = over.iter().map(|detail| detail.row.task.name.clone()).collect();
+            // A file that cannot be read takes nothing from what is known without it.
+            let read = if names.is_empty() { Vec::new() } else { queue::read_ended(&project.path, directory, &names).unwrap_or_default() };
+            for (detail, ended) in over.iter_mut().zip(read) {
+                fill(detail, ended);
+            }
+        }
+    }
+    Ok((tasks, exit))
+}
+
+/// Adds what stands in a task's file and beside it.
+fn fill(detail: &mut TaskDetail, ended: EndedTask) {
+    let row = &mut detail.row;
+    if let Some(header) = ended.header {
+        row.title = header.title;
+        row.priority = header.priority.unwrap_or(row.priority);
+        row.attempts = header.attempts.unwrap_or(row.attempts);
+    }
+    if let Some(reason) = ended.reason.filter(|_| row.state == TaskState::Failed) {
+        row.why = reason.lines().next().map(ToOwned::to_owned);
+        detail.reason = Some(reason);
+    }
+}
+
+/// The same without their files. While the memory cannot be read they are what the files alone show, and that is said.
+fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
     let station = context.station(&spec.pool)?;
     if let Some(daemon) = context.daemon(&station)? {
         return match daemon.ask(&request(Command::Tasks { all }), LIST_WITHIN).map_err(CliError::Daemon)? {
-            Answer::Tasks(tasks) => Ok(tasks),
+            Answer::Tasks(tasks) => {
+                let unreadable = Reader::attach(&station.state).err().filter(StoreError::leaves_sight);
+                if let Some(error) = &unreadable {
+                    let why = error_line(error);
+                    context.out.tell(&format!(
+                        "the pool's memory cannot be read: {why}\nonly what the files show is listed (see docs/recovery.md)"
+                    ));
+                }
+                Ok((tasks, if unreadable.is_some() { Exit::Degraded } else { Exit::Ok }))
+            }
             Answer::Refused { message } => Err(CliError::Refused(message)),
             Answer::Status(_) | Answer::Planned(_) | Answer::Done { .. } => {
                 Err(CliError::Internal("the answer is no list of tasks".to_owned()))
@@ -211,13 +273,13 @@ fn tasks(context: &Context, all: bool) -> Result<Vec<TaskDetail>, CliError> {
     block_on(async {
         let mut view = context.view(spec, &station)?;
         let _ = view.preview().await;
-        Ok(view.tasks(all))
+        Ok((view.tasks(all), if view.blindness().is_some() { Exit::Degraded } else { Exit::Ok }))
     })?
 }
 
-fn project(spec: &Spec, text: &str) -> Result<ProjectName, CliError> {
+fn project<'a>(spec: &'a Spec, text: &str) -> Result<&'a Project, CliError> {
     let known = || spec.projects.iter().map(|project| project.name.as_str()).collect::<Vec<_>>().join(", ");
-    ProjectName::new(text).ok().filter(|name| spec.project(name).is_some()).ok_or_else(|| {
+    ProjectName::new(text).ok().and_then(|name| spec.project(&name)).ok_or_else(|| {
         CliError::Usage(if spec.projects.is_empty() {
             "the spec registers no project; add one under `projects`".to_owned()
         } else {
@@ -226,6 +288,9 @@ fn project(spec: &Spec, text: &str) -> Result<ProjectName, CliError> {
     })
 }
 
-fn parse(text: &str) -> Result<TaskId, CliError> {
-    text.parse().map_err(|error: crate::model::NameError| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
+/// A task as listings show it, with or without the ending of its name.
+pub fn parse(text: &str) -> Result<TaskId, CliError> {
+    let is_whole = text.ends_with(TaskName::ENDING) || !text.contains('/');
+    let whole = if is_whole { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
+    whole.parse().map_err(|error: NameError| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
 }

@@ -9,9 +9,13 @@ use crate::{
     observed::{LinkView, LoginView},
     plan::{
         Attempts, Cordon, Latch, Suspension, filter,
-        tests::world::{World, account, at, link, object, session},
+        tasks::{Gate, TaskGrounds, task_waits},
+        tests::{
+            tasks::{task, with_tasks},
+            world::{World, account, at, link, object, session},
+        },
     },
-    status::{Conditions, Inputs, SpecState, Status, conditions},
+    status::{Conditions, Inputs, SpecState, Status, TaskDetail, TaskState, conditions, record_of, task_rows},
     store::StoredEvent,
     swap::{Place, price},
 };
@@ -186,6 +190,53 @@ fn an_explanation() {
     insta::assert_snapshot!("explain", plain(&explain::explain(&explanation, at(0).wall)));
     let bare = Explanation { conditions: Vec::new(), planned: Vec::new(), waiting: Vec::new(), events: Vec::new(), ..explanation };
     insta::assert_snapshot!("explain-bare", plain(&explain::explain(&bare, at(0).wall)));
+}
+
+/// The tasks of a world, as `task ls --all` has them.
+fn tasks(world: &World) -> Vec<TaskDetail> {
+    let planned = filter(world.plan(), &world.memory, world.now);
+    let grounds = TaskGrounds { spec: &world.spec, seen: &world.seen, memory: &world.memory, now: world.now };
+    let waits = task_waits(&grounds, &Gate::OPEN, &planned);
+    let rows = task_rows(&world.spec, &world.seen, &world.memory, &planned.report, &waits, true);
+    let detail = |mut row: crate::status::TaskRow| {
+        let record = record_of(&world.memory, &row.task, row.state).cloned().unwrap_or_default();
+        let reason = (row.state == TaskState::Failed).then(|| {
+            row.why = Some("it was not done in 2 attempts".to_owned());
+            "it was not done in 2 attempts\nattempt 1 by session s-1, 2027-01-15T07:00:00Z: it was left undone".to_owned()
+        });
+        let directory = match row.state {
+            TaskState::Done | TaskState::Failed => row.state.as_str(),
+            _ => "inbox",
+        };
+        TaskDetail { path: format!("/src/api/.agent-queue/{directory}/{}", row.task.name.as_str()).into(), row, record, reason }
+    };
+    rows.into_iter().map(detail).collect()
+}
+
+#[test]
+fn lists_of_tasks() {
+    let world = with_tasks();
+    let rows: Vec<_> = tasks(&world).into_iter().map(|detail| detail.row).collect();
+    let now = world.now.wall;
+    insta::assert_snapshot!("tasks-none", plain(&super::task::list(&[], now, false)));
+    insta::assert_snapshot!("tasks", plain(&super::task::list(&rows, now, false)));
+    insta::assert_snapshot!("tasks-wide", plain(&super::task::list(&rows, now, true)));
+}
+
+#[test]
+fn single_tasks() {
+    let world = with_tasks();
+    for detail in tasks(&world) {
+        let name = format!("task-{}", detail.row.state.as_str());
+        if detail.row.task != task("changes.md") {
+            insta::assert_snapshot!(name, plain(&super::task::detail(&detail, world.now.wall)));
+        }
+    }
+}
+
+#[test]
+fn a_status_with_tasks() {
+    insta::assert_snapshot!("status-tasks", shown(&with_tasks(), false));
 }
 
 #[test]

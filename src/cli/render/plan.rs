@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{escape, paint, style};
 use crate::{
     model::ObjectRef,
-    plan::{Action, Disruption, Planned, Verb, Waiting},
+    plan::{Action, Disruption, Effect, Planned, QueueChange, Verb, Waiting},
 };
 
 /// What else is shown beside a plan.
@@ -66,6 +66,10 @@ pub fn summary(planned: &Planned) -> String {
         (count(&[Verb::Release]), "to release"),
         (count(&[Verb::Stop]), "to stop"),
         (count(&[Verb::Swap]), "swap"),
+        (given_out(planned), "tasks to give out"),
+        (count(&[Verb::Dispatch]) - given_out(planned), "prompts to type"),
+        (count(&[Verb::Settle]), "tasks to settle"),
+        (count(&[Verb::Tidy]), "to clean away"),
         (planned.report.waiting.len(), "waiting"),
         (planned.report.warnings.len(), "warnings"),
     ];
@@ -75,6 +79,12 @@ pub fn summary(planned: &Planned) -> String {
         return format!("Nothing to do{rest}.");
     }
     format!("Plan: {}.", shown.join(", "))
+}
+
+/// How many tasks sessions would get.
+fn given_out(planned: &Planned) -> usize {
+    let is_claim = |action: &&Action| matches!(action.effect, Some(Effect::Queue { change: QueueChange::Claim { .. }, .. }));
+    planned.plan.actions.iter().map(|(_, action)| action).filter(is_claim).count()
 }
 
 fn actions(text: &mut String, planned: &Planned) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{escape, paint, relative, style, table};
+use super::{escape, paint, paragraph, relative, style, table};
 use crate::status::{TaskDetail, TaskRow, TaskState};
 
 /// The longest cell of free text; `show` has it in full.
@@ -66,6 +66,10 @@ pub fn detail(detail: &TaskDetail, now: Timestamp) -> String {
     }
     if let Some(why) = &row.why {
         let _ = writeln!(text, "why       {}", escape(why));
+    }
+    // A reason of one line is the `why` already.
+    if let Some(reason) = detail.reason.as_deref().filter(|reason| reason.lines().nth(1).is_some()) {
+        let _ = writeln!(text, "reason    {}", paragraph(reason, 10));
     }
     if detail.record.attempts.is_empty() {
         let _ = writeln!(text, "attempts  none of {}", row.attempts);

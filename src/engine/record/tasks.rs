@@ -6,7 +6,8 @@ use crate::{
     model::{EventReason, Now, ObjectRef, Severity, TaskId},
     observed::{Marker, Snapshot},
     plan::{
-        Action, AttemptVerdict, Effect, Happened, Memory, MemoryChange, Outcome, QueueChange, TaskAttempt, TaskRecord, Verb, tasks::Untyped,
+        Action, AttemptVerdict, Effect, Happened, Memory, MemoryChange, Outcome, QueueChange, TaskAttempt, TaskRecord, Verb,
+        tasks::{Untyped, close_task},
     },
 };
 
@@ -18,10 +19,15 @@ pub(crate) fn changes(object: &ObjectRef, effect: &Effect, memory: &Memory, at: 
     let ObjectRef::Task(task) = object else { return Vec::new() };
     let record = memory.tasks.get(task);
     match effect {
-        Effect::Queue { change: QueueChange::Finish { .. } | QueueChange::Fail { .. }, .. } => forget(task, memory),
+        Effect::Queue { change: QueueChange::Finish { .. }, .. } => forget(task, memory, at, AttemptVerdict::Done, "its turn ended"),
+        Effect::Queue { change: QueueChange::Fail { .. }, .. } => {
+            forget(task, memory, at, AttemptVerdict::Undone, "it was put into failed/")
+        }
         Effect::Queue { change: QueueChange::Release { .. }, .. } => {
-            let is_over = record.and_then(TaskRecord::last_verdict).is_some_and(AttemptVerdict::ends_task);
-            if is_over { forget(task, memory) } else { Vec::new() }
+            match record.and_then(TaskRecord::last_verdict).filter(|how| how.ends_task()) {
+                Some(how) => forget(task, memory, at, how, "it is over"),
+                None => Vec::new(),
+            }
         }
         _ => after_doubt(object, effect, memory, at),
     }
@@ -94,8 +100,8 @@ fn claimed(record: Option<&TaskRecord>, marker: &Marker, memory: &Memory) -> Opt
     Some(record)
 }
 
-fn forget(task: &TaskId, memory: &Memory) -> Vec<MemoryChange> {
-    if memory.tasks.contains_key(task) { vec![MemoryChange::RemoveTask(task.clone())] } else { Vec::new() }
+fn forget(task: &TaskId, memory: &Memory, at: Timestamp, how: AttemptVerdict, message: &str) -> Vec<MemoryChange> {
+    memory.tasks.get(task).map(|record| close_task(task, record, at, how, message)).into_iter().collect()
 }
 
 /// How an effect on a task is told. The end of an attempt is told when it is learnt, not when its marker goes.
@@ -121,4 +127,107 @@ pub(super) fn tell(action: &Action, effect: &Effect, memory: &Memory) -> Option<
         _ => return None,
     };
     Some(told)
+}
+
+/// What an effect on a queue was, as an event says it: what happened, not what was to be done.
+pub(super) fn told(action: &Action, effect: &Effect, memory: &Memory) -> Option<String> {
+    let why = &action.why;
+    let record = if let ObjectRef::Task(task) = &action.object { memory.tasks.get(task) } else { None };
+    let open = record.and_then(TaskRecord::open);
+    Some(match effect {
+        Effect::RemoveCheckpoints { session, checkpoints } => {
+            let oldest = checkpoints.first().map(|id| format!(", the oldest of {:.0}", id.taken_at())).unwrap_or_default();
+            format!("{} of {session} removed{oldest} ({why})", count(checkpoints.len(), "checkpoint"))
+        }
+        Effect::TypePrompt { session, claim, .. } => format!("session {session} was asked once more, claim {claim} ({why})"),
+        Effect::Queue { change, .. } => match change {
+            QueueChange::Create => format!("its queue was made ({why})"),
+            QueueChange::Claim { marker, .. } => {
+                let again = if open.is_some_and(|open| open.claim == marker.claim) { "marked again" } else { "claimed" };
+                let Marker { session, attempt, claim, lease_until, .. } = marker;
+                format!("{again} for session {session}: attempt {attempt}, claim {claim}, until {lease_until:.0}")
+            }
+            QueueChange::Release { .. } => format!("its marker was taken away ({why})"),
+            QueueChange::Finish { claim, .. } => {
+                let by = open.map(|open| format!("session {} (", open.session)).unwrap_or_else(|| "(".to_owned());
+                format!("done by {by}claim {claim}): its turn ended, and its file was moved to done/")
+            }
+            QueueChange::Fail { .. } if record.is_none() => format!("refused, and put into failed/ ({why})"),
+            QueueChange::Fail { .. } => format!("put into failed/ ({why})"),
+            QueueChange::Archive { month, tasks } => format!("{} done in {month} archived ({why})", count(tasks.len(), "task")),
+            QueueChange::Renew { .. } | QueueChange::Retry { .. } | QueueChange::Move { .. } => return None,
+        },
+        _ => return None,
+    })
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::record::event,
+        model::EventReason,
+        observed::FileIdentity,
+        plan::{
+            Disruption,
+            tests::{
+                tasks::{task, with_tasks},
+                world::{at, session},
+            },
+        },
+    };
+
+    fn told(name: &str, verb: Verb, change: QueueChange) -> (EventReason, String) {
+        let memory = with_tasks().memory;
+        let effect = change.at("/src/api".as_ref());
+        let action = Action {
+            object: ObjectRef::Task(task(name)),
+            verb,
+            what: "do it".to_owned(),
+            why: "so it is".to_owned(),
+            disruption: Disruption::None,
+            effect: Some(effect.clone()),
+            relies_on: None,
+        };
+        let event = event(&action, &effect, &memory, at(0).wall).expect("it is told");
+        (event.reason, event.message)
+    }
+
+    #[test]
+    fn each_attempt_is_told_as_one_of_its_own() {
+        let claimed = |attempt: u32| {
+            let claim = crate::model::ClaimId(format!("c{attempt}"));
+            let marker = Marker { session: session("s-0"), attempt, claim, claimed_at: at(0).wall, lease_until: at(600).wall };
+            let expect = FileIdentity { device: 1, inode: 1, length: 1, modified: 0 };
+            told("two words.md", Verb::Dispatch, QueueChange::Claim { task: task("two words.md").name, expect, marker })
+        };
+        let (first, second) = (claimed(1), claimed(2));
+        assert_ne!(first, second, "the second is not counted as the first once more");
+        assert_eq!(
+            first,
+            (EventReason::TaskClaimed, "claimed for session s-0: attempt 1, claim c1, until 2027-01-15T08:10:00Z".to_owned())
+        );
+    }
+
+    #[test]
+    fn events_tell_what_happened() {
+        let name = |text: &str| task(text).name;
+        let fail = |text: &str| QueueChange::Fail { task: name(text), claim: None, reason: String::new() };
+        let finish = QueueChange::Finish { task: name("login.md"), claim: crate::model::ClaimId("c2".to_owned()) };
+        assert_eq!(
+            told("login.md", Verb::Settle, finish),
+            (EventReason::TaskDone, "done by session s-0 (claim c2): its turn ended, and its file was moved to done/".to_owned())
+        );
+        assert_eq!(
+            told("x.md", Verb::Settle, fail("x.md")),
+            (EventReason::TaskRejected, "refused, and put into failed/ (so it is)".to_owned())
+        );
+        assert_eq!(told("login.md", Verb::Settle, fail("login.md")), (EventReason::TaskFailed, "put into failed/ (so it is)".to_owned()));
+        let release = QueueChange::Release { task: name("x.md"), claim: None };
+        assert_eq!(told("x.md", Verb::Tidy, release), (EventReason::Tidied, "its marker was taken away (so it is)".to_owned()));
+    }
 }

@@ -18,6 +18,7 @@ pub mod home;
 pub mod input_box;
 mod json;
 pub mod launch;
+pub mod leftover;
 pub mod login;
 pub mod register;
 pub mod report;

@@ -16,9 +16,9 @@ pub mod files;
 pub mod git;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -45,40 +45,59 @@ const AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub struct Checkpoints {
     room: Arc<Semaphore>,
+    /// Those that nobody has begun with.
+    waiting: Arc<Mutex<VecDeque<Wanted>>>,
     under_way: usize,
     ended: Vec<EndedCheckpoint>,
     sender: mpsc::UnboundedSender<EndedCheckpoint>,
     receiver: mpsc::UnboundedReceiver<EndedCheckpoint>,
 }
 
+/// A checkpoint to be taken: what is known of it, the directory of the transcripts, and the state directory.
+type Wanted = (Checkpoint, PathBuf, PathBuf);
+
 impl Default for Checkpoints {
     fn default() -> Self {
         // Unbounded, and bounded all the same: the engine asks for one at a time of each session, and a swap or a person for one more.
         let (sender, receiver) = mpsc::unbounded_channel();
-        Self { room: Arc::new(Semaphore::new(AT_ONCE)), under_way: 0, ended: Vec::new(), sender, receiver }
+        Self { room: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::default(), under_way: 0, ended: Vec::new(), sender, receiver }
     }
 }
 
 impl Checkpoints {
     /// Begins one. `projects` is the directory of the transcripts, `state` the state directory.
     pub fn start(&mut self, draft: Checkpoint, projects: PathBuf, state: PathBuf) {
-        let (room, sender) = (Arc::clone(&self.room), self.sender.clone());
+        let (room, waiting, sender) = (Arc::clone(&self.room), Arc::clone(&self.waiting), self.sender.clone());
+        lock(&waiting).push_back((draft, projects, state));
         self.under_way += 1;
         tokio::spawn(async move {
             // Never closed.
-            let place = room.acquire_owned().await;
-            let ended = take(draft, projects, state, place.ok()).await;
-            // Nobody is left to tell when the host is gone.
-            let _ = sender.send(ended);
+            let place = room.acquire_owned().await.ok().map(Arc::new);
+            // Those that are wanted at the same moment share the way to a thread. None is left: another one took it along.
+            let share: Vec<Wanted> = {
+                let mut waiting = lock(&waiting);
+                let share = waiting.len().div_ceil(AT_ONCE);
+                waiting.drain(..share).collect()
+            };
+            take(share, place, &sender).await;
         });
     }
 
     /// Waits until one has ended. Cancel-safe: what ended is kept before this returns, with nothing to wait for in between.
     pub async fn arrived(&mut self) {
         match self.receiver.recv().await {
-            Some(ended) => self.keep(ended),
+            Some(ended) => {
+                self.keep(ended);
+                self.receive();
+            }
             // We hold a sender ourselves, so the channel never closes.
             None => std::future::pending().await,
+        }
+    }
+
+    fn receive(&mut self) {
+        while let Ok(ended) = self.receiver.try_recv() {
+            self.keep(ended);
         }
     }
 
@@ -95,9 +114,7 @@ impl Checkpoints {
 
     /// Hands out what ended.
     pub fn take_ended(&mut self) -> Vec<EndedCheckpoint> {
-        while let Ok(ended) = self.receiver.try_recv() {
-            self.keep(ended);
-        }
+        self.receive();
         std::mem::take(&mut self.ended)
     }
 
@@ -143,22 +160,46 @@ fn is_resumable(id: CheckpointId, checkpoint: Checkpoint, refused: Vec<String>, 
     FoundCheckpoint { resumable: found.is_ok_and(|path| path.is_some()), id, checkpoint, refused }
 }
 
-/// Gathers and keeps one. `place` is held until the file system has answered, however long that takes.
-async fn take(draft: Checkpoint, projects: PathBuf, state: PathBuf, place: Option<OwnedSemaphorePermit>) -> EndedCheckpoint {
-    let whose = draft.clone();
-    let gathered = async {
-        let (mut draft, place) = on_a_thread(move || (with_transcript(draft, &projects), place)).await?;
+/// Gathers and keeps them. `place` is held until the file system has answered, however long that takes.
+async fn take(wanted: Vec<Wanted>, place: Option<Arc<OwnedSemaphorePermit>>, ended: &mpsc::UnboundedSender<EndedCheckpoint>) {
+    if wanted.is_empty() {
+        return;
+    }
+    let tell = |checkpoint, how, refused| {
+        // Nobody is left to tell when the host is gone.
+        let _ = ended.send(EndedCheckpoint { checkpoint, how, refused });
+    };
+    let whose: Vec<_> = wanted.iter().map(|(draft, ..)| draft.clone()).collect();
+    let held = place.clone();
+    let gathered = on_a_thread(move || {
+        let _place = held;
+        with_transcripts(wanted)
+    });
+    let gathered = match gathered.await {
+        Ok(gathered) => gathered,
+        Err(why) => return whose.into_iter().for_each(|draft| tell(draft, CheckpointEnd::Failed(why.clone()), Vec::new())),
+    };
+    for (mut draft, state) in gathered {
         if draft.transcript.is_none() && draft.why != CheckpointCause::ByHand {
-            return Ok(EndedCheckpoint { checkpoint: draft, how: CheckpointEnd::Nothing, refused: Vec::new() });
+            tell(draft, CheckpointEnd::Nothing, Vec::new());
+            continue;
         }
         draft.git = git::look(&draft.directory).await;
-        on_a_thread(move || {
-            let _place = place;
+        let (whose, held) = (draft.clone(), place.clone());
+        let kept = on_a_thread(move || {
+            let _place = held;
             keep(draft, &state)
-        })
-        .await
-    };
-    gathered.await.unwrap_or_else(|why| EndedCheckpoint { checkpoint: whose, how: CheckpointEnd::Failed(why), refused: Vec::new() })
+        });
+        match kept.await {
+            Ok(EndedCheckpoint { checkpoint, how, refused }) => tell(checkpoint, how, refused),
+            Err(why) => tell(whose, CheckpointEnd::Failed(why), Vec::new()),
+        }
+    }
+}
+
+/// What waits is whole at any time, also after a panic elsewhere.
+fn lock<T>(waiting: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn keep(checkpoint: Checkpoint, state: &Path) -> EndedCheckpoint {
@@ -179,9 +220,20 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     }
 }
 
+/// Adds what the transcripts tell. What they have in common is looked at once.
+fn with_transcripts(wanted: Vec<Wanted>) -> Vec<(Checkpoint, PathBuf)> {
+    let directories: Vec<PathBuf> = wanted.iter().map(|(_, projects, _)| projects.clone()).collect();
+    let mut finders: BTreeMap<&Path, transcript::Finder<'_>> = BTreeMap::new();
+    let gather = |((draft, _, state), projects)| {
+        let finder = finders.entry(projects).or_insert_with(|| transcript::Finder::new(projects));
+        (with_transcript(draft, finder), state)
+    };
+    wanted.into_iter().zip(directories.iter().map(PathBuf::as_path)).map(gather).collect()
+}
+
 /// Adds what the transcript tells. What cannot be read is absent.
-fn with_transcript(mut draft: Checkpoint, projects: &Path) -> Checkpoint {
-    let found = transcript::find(projects, &draft.workdir, draft.conversation).ok().flatten();
+fn with_transcript(mut draft: Checkpoint, finder: &mut transcript::Finder<'_>) -> Checkpoint {
+    let found = finder.find(&draft.workdir, draft.conversation).ok().flatten();
     let Some(path) = found else { return draft };
     draft.transcript = transcript::mark(&path).ok().flatten();
     let Some(facts) = tail::tail(&path).ok().flatten() else { return draft };

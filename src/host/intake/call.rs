@@ -15,7 +15,7 @@ use crate::{
     model::{AccountName, ProcessId},
 };
 
-use super::{Kind, Message, Origin, at_work, operator_line, pool_line, spool, status_file, status_line};
+use super::{Kind, Message, Origin, at_work, operator_line, pool_line, repeats::Saying, spool, status_file, status_line};
 
 /// The largest input that is read: a prompt with pasted files.
 const INPUT: u64 = 8 * 1024 * 1024;
@@ -50,7 +50,7 @@ pub fn run_hook(event: &str, input: impl Read, origin: Origin, now: Timestamp, s
 
 /// Runs the status line: delivers what the CLI's JSON says, and answers the line to print.
 ///
-/// Nothing of it is spooled: the next one comes within a minute and says it anew. `homes` are those of the pool, for the name of the
+/// Nothing of it is spooled: the next one comes within a minute and says it anew. What was said a short while ago is not sent again. `homes` are those of the pool, for the name of the
 /// account that the agent works under. `command` is the operator's own, if there is one: what it says is shown instead.
 pub fn run_statusline(
     input: impl Read,
@@ -67,11 +67,21 @@ pub fn run_statusline(
     let line = status_line::render(account, &report, now, zone);
     let answered_at = answered_at(&report, origin.process, now);
     let message = Message { kind: Kind::StatusLine, process: origin.process, home: origin.home, at: now, answered_at, report };
-    let delivery = deliver(socket, None, &message);
+    let saying = Saying::of(&message, origin.session.as_ref(), socket);
+    let heard = match &saying {
+        // A daemon that is gone leaves its socket behind.
+        Some(saying) if saying.is_known() => is_heard(socket),
+        _ => {
+            deliver(socket, None, &message) == Delivery::Sent && {
+                saying.iter().for_each(Saying::keep);
+                true
+            }
+        }
+    };
     if let Some(shown) = operator_line::run(command, &input) {
         return shown;
     }
-    let pool = if delivery == Delivery::Sent { pool_line::read(&pool_line::path(socket)) } else { None };
+    let pool = if heard { pool_line::read(&pool_line::path(socket)) } else { None };
     let parts = [Some(line).filter(|line| !line.is_empty()), pool.map(|words| format!("pool {words}"))];
     let line = parts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
     format!("{line}\n").into_bytes()
@@ -105,6 +115,11 @@ fn send(socket: &Path, bytes: &[u8]) -> io::Result<()> {
     let sender = UnixDatagram::unbound()?;
     sender.set_nonblocking(true)?;
     sender.send_to(bytes, socket).map(|_| ())
+}
+
+/// Whether somebody listens, without a word that would wake them.
+fn is_heard(socket: &Path) -> bool {
+    UnixDatagram::unbound().and_then(|probe| probe.connect(socket)).is_ok()
 }
 
 fn read(input: impl Read) -> Vec<u8> {

@@ -18,6 +18,7 @@ mod message;
 mod operator_line;
 mod origin;
 pub mod pool_line;
+mod repeats;
 mod socket;
 mod spool;
 pub mod status_file;

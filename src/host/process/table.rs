@@ -29,6 +29,11 @@ impl ProcessTable {
         Ok(table)
     }
 
+    /// All processes, each with its parent.
+    pub fn all(&self) -> impl Iterator<Item = (Pid, ProcessId)> + '_ {
+        self.children.iter().flat_map(|(parent, children)| children.iter().map(|child| (*parent, *child)))
+    }
+
     /// The children of a process.
     pub fn children(&self, parent: Pid) -> &[ProcessId] {
         self.children.get(&parent).map_or(&[], Vec::as_slice)

@@ -19,7 +19,7 @@ use crate::{
 /// What the name of a reason ends with: `failed/NAME.md.reason`.
 pub(super) const REASON: &str = ".reason";
 /// The longest reason that is kept, in bytes.
-const MAX_REASON: usize = 16 * 1024;
+pub(super) const MAX_REASON: usize = 16 * 1024;
 
 /// Moves a task to `done/`, where its agent has not, then takes its marker away.
 pub(super) fn finish(queue: &Queue, task: &TaskName, claim: &ClaimId) -> Result<Change, Stopped> {

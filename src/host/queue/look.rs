@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     host::links::{Stamp, dir::Dir},
-    model::{Monotonic, Now, TaskName, error_line},
+    model::{Monotonic, Now, TaskName, error_line, is_plain},
     observed::{InboxView, MarkerView, QueueView, Seen, TaskHeader, Unseen},
     spec::escaped,
 };
@@ -228,11 +228,7 @@ fn escaped_name(name: &OsStr) -> String {
         for character in chunk.valid().chars() {
             let mut bytes = [0; 4];
             let text = character.encode_utf8(&mut bytes);
-            if character.is_whitespace() || character == '%' || escaped(text) != *text {
-                escape_bytes(text.as_bytes(), &mut shown);
-            } else {
-                shown.push(character);
-            }
+            if is_plain(character) { shown.push(character) } else { escape_bytes(text.as_bytes(), &mut shown) }
         }
         escape_bytes(chunk.invalid(), &mut shown);
     }

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::{
     Change,
+    aside::clear_way,
     error::{QueueError, Stopped, shown},
-    place::{clear_unfinished, kind_words, put_new, task_file, unfinished_name, write_unfinished},
+    place::{INBOX, Queue, clear_unfinished, kind_words, put_new, task_file, unfinished_name, write_unfinished},
 };
 use crate::{
     host::links::{
@@ -89,8 +90,10 @@ pub(super) fn must_be_absent(inbox: &Dir, task: &TaskName) -> Result<(), QueueEr
     }
 }
 
-/// Makes the marker of a task that is in the state in which it was read.
-pub(super) fn claim(inbox: &Dir, task: &TaskName, expect: &FileIdentity, marker: &Marker) -> Result<Change, Stopped> {
+/// Makes the marker of a task that is in the state in which it was read. An older task of its name steps aside first, so that nothing is in the way
+/// of the agent that will move this one.
+pub(super) fn claim(queue: &Queue, task: &TaskName, expect: &FileIdentity, marker: &Marker) -> Result<Change, Stopped> {
+    let inbox = &queue.child(INBOX)?;
     let path = || shown(&inbox.join(task.as_str().as_ref()));
     let found = task_file(inbox, task)?.ok_or_else(|| QueueError::Gone(path()))?;
     if carries(inbox, task, &marker.claim)? {
@@ -99,6 +102,7 @@ pub(super) fn claim(inbox: &Dir, task: &TaskName, expect: &FileIdentity, marker:
     if found.identity != *expect {
         return Err(QueueError::Changed(path()).into());
     }
+    clear_way(queue, task)?;
     match put_new(inbox, name(task).as_ref(), &written(inbox, task, marker)?)? {
         Renamed::Done => inbox.sync().map(|()| Change::Made).map_err(Stopped::midway),
         // Somebody was quicker.

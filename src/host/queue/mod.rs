@@ -7,6 +7,7 @@
 //! .agent-queue/failed/NAME.md             a task that failed for good
 //! .agent-queue/failed/NAME.md.reason      why
 //! .agent-queue/archive/2026-11.tar.gz     what was done long ago
+//! .agent-queue/.gitignore                 keeps all of it out of the project's repository
 //! ```
 //!
 //! # Guarantees
@@ -25,6 +26,8 @@
 
 mod add;
 mod archive;
+mod aside;
+mod ended;
 mod ends;
 mod error;
 mod header;
@@ -35,6 +38,7 @@ mod relocate;
 
 pub use add::add;
 pub use archive::ARCHIVE;
+pub use ended::{EndedTask, read_ended};
 pub use error::QueueError;
 pub use look::{MAX_TASK, QueueCache, REST, look};
 pub use marker::ENDING as MARKER_ENDING;
@@ -52,7 +56,7 @@ use crate::plan::{Failure, Outcome, QueueChange};
 pub fn perform(project: &Path, change: &QueueChange) -> Outcome {
     let result = match change {
         QueueChange::Create => create(project),
-        QueueChange::Claim { task, expect, marker } => within(project, |queue| marker::claim(&queue.child(INBOX)?, task, expect, marker)),
+        QueueChange::Claim { task, expect, marker } => within(project, |queue| marker::claim(queue, task, expect, marker)),
         QueueChange::Renew { task, marker } => within(project, |queue| marker::renew(&queue.child(INBOX)?, task, marker)),
         QueueChange::Release { task, claim } => within(project, |queue| marker::release(&queue.child(INBOX)?, task, claim.as_ref())),
         QueueChange::Finish { task, claim } => within(project, |queue| ends::finish(queue, task, claim)),

@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsStr,
+    fs::Permissions,
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -25,6 +27,9 @@ pub const INBOX: &str = "inbox";
 pub const DONE: &str = "done";
 /// Where they are when they failed for good.
 pub const FAILED: &str = "failed";
+
+/// What keeps the queue out of the project's repository.
+const IGNORE: &str = ".gitignore";
 
 /// What the name of a file begins with while it is written. Only a killed process leaves one behind.
 const UNFINISHED: &str = ".claude-failover-new-";
@@ -63,6 +68,10 @@ impl Queue {
     pub(super) fn make(project: &Dir) -> Result<(Self, bool), QueueError> {
         let mut made = make_directory(project, QUEUE)?;
         let queue = Self::within(project)?.ok_or_else(|| QueueError::NoDirectory(shown(&project.join(QUEUE.as_ref()))))?;
+        // A queue without an inbox was never whole: it is ours to furnish.
+        if queue.find(INBOX)?.is_none() {
+            keep_from_git(&queue.dir)?;
+        }
         for name in [INBOX, DONE, FAILED] {
             made |= make_directory(&queue.dir, name)?;
         }
@@ -98,6 +107,16 @@ fn real_directory(parent: &Dir, name: &str) -> Result<Option<Dir>, QueueError> {
             Some(_) => Err(error.into()),
         },
     }
+}
+
+/// Keeps the queue out of the project's repository: no agent commits it, and no `git clean` takes it away. What stands there already is left alone.
+fn keep_from_git(queue: &Dir) -> Result<(), QueueError> {
+    if queue.stamp(IGNORE.as_ref())?.is_some() || put_new(queue, IGNORE.as_ref(), b"*\n")? != Renamed::Done {
+        return Ok(());
+    }
+    // For people of the same group too, like the directories.
+    let opened = queue.file(IGNORE.as_ref())?.set_permissions(Permissions::from_mode(0o644));
+    opened.map_err(|source| QueueError::system("open up", &queue.join(IGNORE.as_ref()), source))
 }
 
 fn make_directory(parent: &Dir, name: &str) -> Result<bool, QueueError> {

@@ -313,8 +313,12 @@ async fn look_at_checkpoints(
     memory: &Memory,
     now: Now,
 ) -> BTreeMap<SessionName, Seen<CheckpointsView>> {
-    let unknown: Vec<SessionName> = ground.sessions.iter().filter(|name| !memory.sessions.contains_key(*name)).cloned().collect();
-    let asked = unknown.clone();
+    // While the active account is not known either, the newest checkpoint of all may tell it.
+    let is_asked = |name: &&SessionName| memory.active.is_none() || !memory.sessions.contains_key(*name);
+    let asked: Vec<SessionName> = ground.sessions.iter().filter(is_asked).cloned().collect();
+    // A session that is asked once more about its task is told what its newest checkpoint says.
+    let at_a_task = memory.open_attempts().map(|(_, attempt)| attempt.session.clone());
+    let unknown: Vec<SessionName> = asked.iter().cloned().chain(at_a_task).collect();
     let ground = Arc::clone(ground);
     let work = move || {
         checkpoint::look(&mut lock(&shelf), &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)

@@ -40,6 +40,9 @@ pub(super) struct Tracks {
     starts: BTreeMap<ProcessId, StartReport>,
     /// What is known of the turns of processes; for the same reason.
     turns: BTreeMap<ProcessId, Turns>,
+    /// Where processes said that their transcripts are, and how large their context is. A status line says it once, perhaps before its process
+    /// was first looked at.
+    told: BTreeMap<ProcessId, Told>,
     /// What hooks said last of what their agents do, by process.
     words: BTreeMap<ProcessId, Word>,
     /// What the status files say, in the start directories and in the registered projects.
@@ -56,13 +59,19 @@ pub(super) struct Tracks {
     pub limits: Vec<(PathBuf, AccountUsage)>,
 }
 
+/// What a process said of itself.
+#[derive(Debug, Default)]
+struct Told {
+    transcript: Option<PathBuf>,
+    context_tokens: Option<u64>,
+}
+
 /// One agent.
 #[derive(Debug, Clone)]
 struct Track {
     pane_pid: Option<Pid>,
     process: Option<ProcessId>,
     home: Option<PathBuf>,
-    transcript: Option<PathBuf>,
     limit_until: Option<Timestamp>,
     login_dead: bool,
     context_tokens: Option<u64>,
@@ -85,12 +94,14 @@ pub(super) enum Looked {
 pub(super) struct Living {
     track: Track,
     process: ProcessId,
+    /// Where it said that its transcript is.
+    transcript: Option<PathBuf>,
 }
 
 impl Living {
     /// Whose files are to be read, and under which home; `None` while its home is not known.
     pub fn wanted(&self) -> Option<(PathBuf, Wanted)> {
-        Some((self.track.home.clone()?, (self.process, self.track.transcript.clone())))
+        Some((self.track.home.clone()?, (self.process, self.transcript.clone())))
     }
 
     /// Its process.
@@ -121,6 +132,7 @@ impl Tracks {
     pub fn died(&mut self, exits: &[Exit]) {
         for exit in exits {
             self.ended.insert(exit.process, exit.death);
+            self.told.remove(&exit.process);
             self.dirty.insert(exit.process.pid);
         }
         while self.ended.len() > REMEMBERED {
@@ -213,12 +225,17 @@ impl Tracks {
     /// Notes where a process keeps its transcript and how large its context is. Answers whether it is worth a look: always behind a hook, and
     /// behind a status line only when it said something new.
     pub fn spoke(&mut self, process: ProcessId, transcript: Option<&Path>, context_tokens: Option<u64>, hook: bool) -> bool {
+        if !self.told.contains_key(&process) && self.told.len() >= REMEMBERED {
+            self.told.pop_first();
+        }
+        let told = self.told.entry(process).or_default();
+        if transcript.is_some() && transcript != told.transcript.as_deref() {
+            told.transcript = transcript.map(Path::to_owned);
+        }
+        told.context_tokens = context_tokens.or(told.context_tokens);
         let track = self.sessions.get(&process).and_then(|name| self.by_session.get_mut(name));
         let Some(track) = track.filter(|track| track.process == Some(process)) else { return hook };
         let news = context_tokens.is_some() && context_tokens != track.context_tokens;
-        if let Some(path) = transcript {
-            track.transcript = Some(path.to_owned());
-        }
         track.context_tokens = context_tokens.or(track.context_tokens);
         if hook || news {
             self.dirty.insert(process.pid);
@@ -268,7 +285,10 @@ impl Tracks {
         self.unsettled.remove(name);
         match self.begin(name, pid, pane.is_some(), death, recorded, deaths) {
             Ok(track) => match track.process {
-                Some(process) => Looked::Living(Box::new(Living { track, process })),
+                Some(process) => {
+                    let transcript = self.told.get(&process).and_then(|told| told.transcript.clone());
+                    Looked::Living(Box::new(Living { track, process, transcript }))
+                }
                 None => Looked::Read(Box::new(self.keep(name, track, now))),
             },
             Err(why) => {
@@ -320,13 +340,13 @@ impl Tracks {
             Some(home) => Some(home),
             None => process::environment_value(process, crate::host::agent::launch::HOME_VARIABLE).map_err(failed)?.map(PathBuf::from),
         };
+        let told = self.told.get(&process);
         Ok(Track {
             pane_pid: Some(pid),
             process: Some(process),
-            transcript: before.and_then(|track| track.transcript.clone()),
             limit_until: before.and_then(|track| track.limit_until),
             login_dead: before.is_some_and(|track| track.login_dead),
-            context_tokens: before.and_then(|track| track.context_tokens),
+            context_tokens: before.map_or_else(|| told.and_then(|told| told.context_tokens), |track| track.context_tokens),
             view: AgentView {
                 process: Some(process),
                 death: None,
@@ -350,7 +370,7 @@ impl Tracks {
     /// Looks at an agent that lives by what its files say; `None` while its home is not known. What cannot be read in time is read again with the
     /// next look.
     pub fn finish(&mut self, name: &SessionName, living: Living, files: Option<Result<Files, Unseen>>, now: Now) -> Seen<AgentView> {
-        let Living { mut track, process } = living;
+        let Living { mut track, process, .. } = living;
         let (entry, tail) = match files {
             Some(Ok(files)) => (Some(files.entry), files.tail),
             Some(Err(why)) => {
@@ -417,7 +437,6 @@ impl Track {
             pane_pid,
             process: None,
             home: None,
-            transcript: None,
             limit_until: None,
             login_dead: false,
             context_tokens: None,

@@ -5,14 +5,17 @@ use std::time::Duration;
 use super::{
     EXITS_AT_IT, GONE, MAX_EXITS, MAX_FOLLOW_UPS, MAX_REFUSALS, MAX_TYPED, PROOF, TaskGrounds, UNTYPED,
     holder::{Holder, Turn, may_be_at_it, turn},
-    is_used_up, later, timeout,
+    is_used_up, later,
+    past::{close_task, forget_past},
+    recognise::recognise,
+    timeout,
     untyped::absorb_untyped,
 };
 use crate::{
     model::{Activity, EventReason, ObjectRef, Severity, TaskId},
     observed::{InboxView, QueueView},
     plan::{Absorbed, AttemptEnd, AttemptVerdict, MemoryChange, TaskAttempt, TaskRecord},
-    spec::{Completion, Project},
+    spec::{Completion, Project, format_duration},
 };
 
 /// The pause after an attempt that ended, doubled with each one up to [`MAX_PAUSE`].
@@ -29,17 +32,22 @@ pub fn absorb_tasks(grounds: &TaskGrounds<'_>, absorbed: &mut Absorbed) {
         };
         let next = learner.record;
         if !stays {
-            forget(grounds, task, absorbed);
+            forget(grounds, task, &next, absorbed);
         } else if next != *record {
             absorbed.changes.push(MemoryChange::PutTask(task.clone(), next));
         }
     }
+    recognise(grounds, absorbed);
     forget_failures(grounds, absorbed);
+    forget_past(grounds, absorbed);
     absorb_untyped(grounds, absorbed);
 }
 
-fn forget(grounds: &TaskGrounds<'_>, task: &TaskId, absorbed: &mut Absorbed) {
-    absorbed.changes.push(MemoryChange::RemoveTask(task.clone()));
+fn forget(grounds: &TaskGrounds<'_>, task: &TaskId, record: &TaskRecord, absorbed: &mut Absorbed) {
+    absorbed.changes.push(match grounds.spec.project(&task.project) {
+        Some(_) => close_task(task, record, grounds.now.wall, AttemptVerdict::Vanished, "it is over"),
+        None => MemoryChange::RemoveTask(task.clone()),
+    });
     let object = ObjectRef::Task(task.clone());
     if grounds.memory.attempts.contains_key(&object) {
         absorbed.changes.push(MemoryChange::ClearAttempts(object));
@@ -233,7 +241,6 @@ impl Learner<'_, '_> {
         let timed_out = later(attempt.claimed_at, limit) <= now;
         let lease_over = attempt.lease_until <= now;
         let unasked = attempt.typed == 0 && later(attempt.claimed_at, UNTYPED) <= now;
-        let minutes = limit.as_secs() / 60;
         let crashed = self.crashed(attempt);
         let refused = self.grounds.untyped(&attempt.session).filter(|untyped| attempt.typed == 0 && untyped.times >= MAX_REFUSALS);
         let end = match self.grounds.holder(attempt) {
@@ -273,7 +280,7 @@ impl Learner<'_, '_> {
                         let message = format!("session {} was asked once more, and left it undone again", attempt.session);
                         Some((AttemptVerdict::Undone, message))
                     }
-                    _ => timed_out.then(|| (AttemptVerdict::TimedOut, format!("it was not done within {minutes} minutes"))),
+                    _ => timed_out.then(|| (AttemptVerdict::TimedOut, format!("it was not done within {}", format_duration(limit)))),
                 }
             }
         };

@@ -7,9 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Hold, Predecessor, TaskWait, is_used_up, later, planner::Tasks};
+use super::{Hold, Predecessor, TaskWait, is_used_up, later, planner::Tasks, recognise::claim_of};
 use crate::{
-    model::{Activity, ClaimId, ObjectRef, SessionName, TaskId, TaskName},
+    model::{Activity, ObjectRef, SessionName, TaskId, TaskName},
     observed::{FileIdentity, InboxView, Marker, QueueView, TaskHeader},
     plan::{AttemptVerdict, MAX_FACT_AGE, Phase, QueueChange, TaskRecord, Verb},
     spec::{Project, Session},
@@ -256,10 +256,15 @@ impl<'a> Tasks<'a> {
         let now = self.grounds.now.wall;
         let before = candidate.record.map_or(0, |record| record.attempts.len());
         let attempt = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-        // Another attempt at a task of the same name must not be taken for this one, however much is forgotten in between.
-        let claim = ClaimId::of(&task, session, attempt, &now.as_nanosecond().to_string());
+        let claim = claim_of(self.grounds.memory.pool, &task, session, attempt, now);
         let marker = Marker { session: session.clone(), attempt, claim, claimed_at: now, lease_until: later(now, project.lease) };
-        let why = format!("session {session} is idle; attempt {attempt}");
+        let stands = |queue: &QueueView| {
+            [("done", &queue.done), ("failed", &queue.failed)].map(|(name, tasks)| (name, tasks.contains_key(&task.name)))
+        };
+        let older = self.grounds.queue(&project.name).map(|(queue, _)| stands(queue)).into_iter().flatten();
+        let older: String =
+            older.filter(|(_, stands)| *stands).map(|(name, _)| format!("; the older one in {name}/ gets another name")).collect();
+        let why = format!("session {session} is idle; attempt {attempt}{older}");
         let effect = QueueChange::Claim { task: task.name.clone(), expect: candidate.identity, marker }.at(&project.path);
         self.act(Phase::Dispatch, task, Verb::Dispatch, format!("claim it for session {session}"), why, effect);
     }

@@ -1,7 +1,7 @@
 //! What is done about attempts that are under way: their prompts, and the end of a turn.
 
 use super::{
-    MAX_TYPED, PROOF, follow_up_text,
+    AHEAD, MAX_TYPED, PROOF, TRUTH, follow_up_text,
     holder::{Holder, Turn, turn},
     later,
     planner::Tasks,
@@ -96,10 +96,18 @@ impl Tasks<'_> {
             }
             Turn::Over(_) | Turn::Interrupted(_) | Turn::CutOff(..) if !turn.is_calm(now, seen_at) => None,
             Turn::Over(_) if project.completion == Completion::Turn => Some(Due::Finish),
+            Turn::Over(_) | Turn::Interrupted(_) | Turn::CutOff(..) if !self.is_truth_known(attempt, turn) => None,
             Turn::Over(_) | Turn::Interrupted(_) => (attempt.follow_ups == 0 && !overdue).then_some(Due::FollowUp),
             Turn::CutOff(..) => (!overdue).then_some(Due::GoOn),
             Turn::Unclear => None,
         }
+    }
+
+    /// Whether what is known of a session is of behind the end of its turn, or has been waited for long enough.
+    fn is_truth_known(&self, attempt: &TaskAttempt, turn: Turn) -> bool {
+        let now = self.grounds.now.wall;
+        let is_new = |at| at > later(now, AHEAD) || self.truth.get(&attempt.session).is_some_and(|truth| truth.at >= at);
+        turn.ended_at().is_none_or(is_new) || turn.calm_at().is_none_or(|calm| later(calm, TRUTH) <= now)
     }
 
     fn type_prompt(&mut self, project: &Project, task: TaskId, attempt: &TaskAttempt, agent: &AgentView, due: Due) {
@@ -120,7 +128,7 @@ impl Tasks<'_> {
             }
         };
         let (Some(process), Some(home)) = (agent.process, agent.home.clone()) else { return };
-        let truth = self.truth.get(&attempt.session).map(String::as_str);
+        let truth = self.truth.get(&attempt.session).map(|truth| truth.text.as_str());
         let number = attempt.prompts_before() + u32::from(due != Due::Present);
         let asks_again = number > 0;
         let claim = attempt.claim.prompt(number);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    GONE, Gate, PROOF, TaskGrounds, UNSETTLED, UNTYPED,
+    GONE, Gate, PROOF, TRUTH, TaskGrounds, UNSETTLED, UNTYPED,
     holder::{Holder, turn},
     later, timeout,
 };
@@ -52,7 +52,9 @@ fn of_attempt(grounds: &TaskGrounds<'_>, project: &Project, record: &TaskRecord,
         times.push(half);
     }
     if let Holder::Idle(agent) = grounds.holder(attempt) {
-        times.extend(turn(attempt, agent).calm_at());
+        let calm = turn(attempt, agent).calm_at();
+        times.extend(calm);
+        times.extend(calm.map(|calm| later(calm, TRUTH)));
     }
 }
 

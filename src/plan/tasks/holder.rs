@@ -49,9 +49,17 @@ impl Turn {
         }
     }
 
+    /// When it ended, if it has.
+    pub const fn ended_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Over(at) | Self::Interrupted(at) | Self::CutOff(at, _) => Some(at),
+            Self::NotTaken | Self::Unclear => None,
+        }
+    }
+
     /// Whether it may be acted on, on a queue that was looked at then: what the agent did to the files in its turn must have been seen.
     pub fn is_calm(self, now: Timestamp, queue_seen: Timestamp) -> bool {
-        let (Self::Over(at) | Self::Interrupted(at) | Self::CutOff(at, _)) = self else { return false };
+        let Some(at) = self.ended_at() else { return false };
         if at > super::later(now, AHEAD) {
             // The clock was set back since the turn ended: a queue that was seen since then has what the agent did.
             return queue_seen <= now || queue_seen >= at;

@@ -19,8 +19,10 @@ mod deliver;
 mod due;
 mod gate;
 mod holder;
+mod past;
 mod planner;
 mod prompt;
+mod recognise;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -35,10 +37,13 @@ pub use absorb::absorb_tasks;
 pub use due::next_task_deadline;
 pub use gate::{Gate, GateGrounds, Hold, gate};
 pub use holder::may_be_at_it;
+pub use past::close_task;
 pub use planner::{plan_tasks, task_waits};
 pub use prompt::{follow_up_text, prompt_text};
 pub use untyped::Untyped;
 pub use wait::{Predecessor, TaskWait};
+
+use holder::{Holder, turn};
 
 use super::{MAX_FACT_AGE, Memory, TaskRecord, backoff::MAX_EXITS};
 use crate::{
@@ -63,6 +68,8 @@ const CALM: Duration = Duration::from_secs(3);
 const CONTINUATION: Duration = Duration::from_secs(20);
 /// How often an agent that is quarantined must have ended while it was at a task, for the task to be the likely reason.
 const EXITS_AT_IT: usize = 2;
+/// How long an agent that is to be asked once more is waited for to have its state looked at; then what is known has to do.
+const TRUTH: Duration = Duration::from_secs(10);
 /// The longest pause between two words to go on, while turns are cut off again and again.
 const MAX_OUTAGE: Duration = Duration::from_mins(10);
 /// How far ahead of the present an agent's word may be dated: what is further ahead was said before the clock was set back.
@@ -118,5 +125,25 @@ fn is_used_up(project: &Project, file: Option<&InboxView>, record: &TaskRecord) 
     record.ends_agents() || record.used() >= usize::try_from(limit.max(1)).unwrap_or(usize::MAX)
 }
 
+/// What is known of what sessions last did.
+pub type GroundTruth = BTreeMap<SessionName, Truth>;
+
 /// What is known of a session beside the pool's files, in words for a prompt: git's state, the last tool call.
-pub type GroundTruth = BTreeMap<SessionName, String>;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truth {
+    /// The words.
+    pub text: String,
+    /// When it was so.
+    pub at: Timestamp,
+}
+
+/// The sessions that are about to be asked once more, each with when its turn ended: what is known of it should be of behind that.
+pub fn wanted_truths(grounds: &TaskGrounds<'_>, truth: &GroundTruth) -> Vec<(SessionName, Timestamp)> {
+    let ended = grounds.memory.open_attempts().filter_map(|(_, attempt)| {
+        let Holder::Idle(agent) = grounds.holder(attempt) else { return None };
+        // What ended before the clock was set back cannot be told from what is new.
+        let at = turn(attempt, agent).ended_at().filter(|at| *at <= later(grounds.now.wall, AHEAD))?;
+        Some((attempt.session.clone(), at))
+    });
+    ended.filter(|(session, at)| truth.get(session).is_none_or(|truth| truth.at < *at)).collect()
+}

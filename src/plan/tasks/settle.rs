@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{MAX_FACT_AGE, is_used_up, later, planner::Tasks};
+use super::{MAX_FACT_AGE, is_used_up, later, planner::Tasks, recognise::is_ours};
 use crate::{
     model::{Activity, ClaimId, ObjectRef, TaskId, TaskName},
     observed::{Marker, MarkerView, QueueView},
@@ -82,8 +82,14 @@ impl Tasks<'_> {
         true
     }
 
-    /// A marker of a claim that we know nothing of: of another pool, or of a state directory that is lost.
+    /// A marker of a claim that we know nothing of: of another pool, or of a state directory that is lost as a whole.
     fn settle_orphan(&mut self, project: &Project, task: TaskId, marker: &Marker) {
+        if self.record(&project.name, &task.name).is_none() && is_ours(self.grounds.memory.pool, &task, marker) {
+            let message =
+                format!("its marker names session {} of ours; it is taken up once it is known what that session does", marker.session);
+            self.wait(ObjectRef::Task(task), "SessionNotFree", message);
+            return;
+        }
         let stale_at = self.stale_at(marker.claimed_at).max(marker.lease_until);
         if stale_at > self.grounds.now.wall {
             let message = format!("its marker names session {} and no claim of ours; it is taken away after {stale_at:.0}", marker.session);

@@ -12,6 +12,7 @@ mod logins;
 mod properties;
 mod removals;
 mod sessions;
+pub(crate) mod tasks;
 mod tidying;
 pub mod world;
 

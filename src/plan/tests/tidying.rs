@@ -29,6 +29,8 @@ fn checkpoints_over_the_number_or_the_age_go_and_the_newest_stays() {
     put_checkpoints(&mut world, "s-1", &[-8 * 86_400]);
     put_checkpoints(&mut world, "gone", &[-8 * 86_400, -10]);
     assert_eq!(removed(&world), [1, 2]);
+    let told = ["remove 1 checkpoint of gone, the oldest of 2027-01-07", "remove 2 checkpoints of s-0, the oldest of 2027-01-15"];
+    assert_eq!(world.told(), told.map(|what| format!("Tidy state-dir: {what}")));
     put_checkpoints(&mut world, "s-0", &[-20, -10]);
     put_checkpoints(&mut world, "gone", &[-10]);
     assert_eq!(removed(&world), [0; 0]);
@@ -48,6 +50,7 @@ fn what_was_done_long_ago_is_archived_by_month() {
         if let Some(Effect::Queue { change: QueueChange::Archive { tasks, .. }, .. }) = &action.effect { tasks.len() } else { 0 }
     };
     assert_eq!(planned.plan.actions.iter().map(|(_, action)| tasks(action)).sum::<usize>(), 2, "{planned:?}");
+    assert_eq!(super::world::tell(&planned), ["Tidy project/api: archive 2 tasks done in 2027-01: t8.md, t9.md"]);
     world.seen.queues.insert(project, super::world::unseen());
     assert!(world.plan().plan.is_empty(), "nothing is done about a queue that cannot be looked at");
 }

@@ -1,6 +1,11 @@
 //! Every promise can be broken here, and is then noticed. A world that notices nothing would prove nothing.
 
 use super::*;
+use crate::{
+    model::{ClaimId, TaskName},
+    observed::{Marker, TaskHeader},
+    plan::QueueChange,
+};
 
 fn only(ground: &Ground) -> Violation {
     let mut all = ground.world.borrow().violations();
@@ -110,6 +115,116 @@ fn a_session_that_is_taken_over_unasked() {
         ground.done(&Effect::AdoptSession { session_id: pane.session_id, pane: pane.pane, mark: mark("s-0") });
         assert_eq!(ground.world.borrow().violations().is_empty(), asked);
     }
+}
+
+const QUEUE: &str = "/src/api";
+
+fn task(name: &str) -> TaskName {
+    TaskName::new(format!("{name}.md")).expect("a name")
+}
+
+/// A host with a project whose inbox has a task, and two sessions whose agents are idle.
+fn with_task() -> Ground {
+    let mut ground = Ground::ready(2);
+    for name in ["s-0", "s-1"] {
+        let create = ground.create(name, "primary");
+        ground.done(&create);
+    }
+    ground.advance(10);
+    ground.world.borrow_mut().files.make_directories(Path::new(QUEUE));
+    ground.done(&QueueChange::Create.at(Path::new(QUEUE)));
+    ground.world.borrow_mut().person().put_task(Path::new(QUEUE), &task("a"), Ok(TaskHeader::default()));
+    ground
+}
+
+fn claim(name: &str) -> ClaimId {
+    ClaimId(format!("{name:0>12}").replace(|c: char| !c.is_ascii_hexdigit(), "0"))
+}
+
+fn mark_task(ground: &mut Ground, name: &str) -> Effect {
+    let expect = ground.world.borrow().queue(Path::new(QUEUE)).expect("a queue").inbox[&task("a")].identity;
+    let at = ground.host.now().wall;
+    let marker = Marker { session: session(name), attempt: 1, claim: claim(name), claimed_at: at, lease_until: at };
+    QueueChange::Claim { task: task("a"), expect, marker }.at(Path::new(QUEUE))
+}
+
+fn prompt(ground: &mut Ground, name: &str) -> Effect {
+    let (pane, process) = (ground.pane(name).pane, ground.process(name));
+    let text = format!("{} do it", claim(name).tag());
+    Effect::TypePrompt { session: session(name), pane, process, home: "/accounts/primary".into(), text, claim: claim(name) }
+}
+
+fn release(name: &str) -> Effect {
+    QueueChange::Release { task: task("a"), claim: Some(claim(name)) }.at(Path::new(QUEUE))
+}
+
+/// Takes a task from the agent that is at it, or was, and gives it to another one.
+fn give_to_another(ground: &mut Ground) {
+    for effect in [mark_task, prompt] {
+        let effect = effect(ground, "s-1");
+        ground.done(&effect);
+    }
+}
+
+#[test]
+fn a_task_that_is_given_to_a_second_agent() {
+    // While the first one works, while it waits for a person, while it is down and will go on, and once its turn is over.
+    type Meanwhile = fn(&mut Ground);
+    let cases: [(&str, Meanwhile, bool); 4] = [
+        ("at work", |_| {}, true),
+        ("asking", |ground| ground.world.borrow_mut().person().let_ask("s-0"), true),
+        ("killed in the turn", |ground| ground.world.borrow_mut().person().kill_agent("s-0"), true),
+        ("over", |ground| ground.advance(60), false),
+    ];
+    for (what, meanwhile, broken) in cases {
+        let mut ground = with_task();
+        ground.world.borrow_mut().set_work(&task("a"), Work { result: WorkResult::Forgotten(1), ..Work::default() });
+        for effect in [mark_task, prompt] {
+            let effect = effect(&mut ground, "s-0");
+            ground.done(&effect);
+        }
+        ground.advance(5);
+        meanwhile(&mut ground);
+        ground.done(&release("s-0"));
+        give_to_another(&mut ground);
+        let found = ground.world.borrow().violations();
+        let others = [POOL.conversation(&session("s-0"), 1)];
+        let is_twice = |violation: &Violation| matches!(violation, Violation::TaskTwice { task: name, others: found, .. } if *name == task("a") && *found == others);
+        assert_eq!(found.iter().filter(|violation| is_twice(violation)).count(), usize::from(broken), "{what}: {found:?}");
+        assert_eq!(found.len(), usize::from(broken), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn a_task_that_is_marked_done_and_was_not() {
+    for worked in [false, true] {
+        let mut ground = with_task();
+        let mark = mark_task(&mut ground, "s-0");
+        ground.done(&mark);
+        if worked {
+            // Its prompt does not tell the agent to move the file, so that we have to.
+            let prompt = prompt(&mut ground, "s-0");
+            ground.done(&prompt);
+            ground.advance(60);
+        }
+        ground.done(&QueueChange::Finish { task: task("a"), claim: claim("s-0") }.at(Path::new(QUEUE)));
+        if worked {
+            assert_eq!(ground.world.borrow().violations(), []);
+        } else {
+            assert!(matches!(only(&ground), Violation::FalselyDone { task: name, .. } if name == task("a")));
+        }
+    }
+}
+
+#[test]
+fn a_task_that_is_in_no_place_any_more() {
+    let ground = with_task();
+    assert_eq!(ground.world.borrow().violations(), []);
+    ground.world.borrow_mut().mislay_task(Path::new(QUEUE), &task("a"));
+    assert_eq!(only(&ground), Violation::TaskLost { task: task("a") });
+    let ground = with_task();
+    ground.world.borrow_mut().person().remove_task(Path::new(QUEUE), &task("a"));
+    assert_eq!(ground.world.borrow().violations(), [], "who wrote it may take it away");
 }
 
 #[test]

@@ -1,18 +1,26 @@
 //! A terminal with a person at it: a pane of a tmux server of its own, which is no server of the pool.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::waiting::DEADLINE;
+
+/// How many there were.
+static TERMINALS: AtomicUsize = AtomicUsize::new(0);
 
 /// The terminal, with one command of the CLI in it.
 pub struct Terminal<'a> {
     pool: &'a Pool,
+    socket: PathBuf,
 }
 
 impl<'a> Terminal<'a> {
     /// Starts a command of the CLI in a new terminal.
     #[track_caller]
     pub fn run(pool: &'a Pool, arguments: &[&str]) -> Self {
-        let terminal = Self { pool };
+        // A server of its own each: one that has just been ended may still hold its socket.
+        let number = TERMINALS.fetch_add(1, Ordering::Relaxed);
+        let terminal = Self { pool, socket: pool.path(&format!("person-{number}.sock")) };
         // It stays open, so that what it shows at the end can be seen.
         let line = [
             "new-session",
@@ -35,7 +43,7 @@ impl<'a> Terminal<'a> {
 
     fn tmux(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new("tmux");
-        command.args(["-f", "/dev/null", "-S"]).arg(self.pool.path("person.sock")).args(arguments);
+        command.args(["-f", "/dev/null", "-S"]).arg(&self.socket).args(arguments);
         let ended = self.pool.end(command);
         (ended.code == Some(0)).then_some(ended.stdout)
     }

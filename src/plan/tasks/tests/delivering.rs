@@ -228,3 +228,30 @@ fn a_lease_that_was_prolonged_is_written_into_the_marker() {
     assert_eq!(board.attempt("a").lease_until, at(600).wall);
     assert_eq!(board.told(), [format!("Settle task/api/a.md: renew the lease of session s-0 until {:.0}", at(600).wall)]);
 }
+
+/// What is typed contains what was seen behind the end of the turn. For that it is waited a while, and not for ever.
+#[test]
+fn who_is_asked_once_more_is_told_what_is_known() {
+    for (what, rest, truth, wanted) in [
+        ("known since the end", 4, Some(-4), Some(true)),
+        ("known from before the end", 4, Some(-5), None),
+        ("not known", 12, None, None),
+        ("not known for long", 13, None, Some(false)),
+        ("known from before the end for long", 13, Some(-50), Some(true)),
+    ] {
+        let mut board = Board::new(1);
+        board.put_taken("a", "s-0");
+        board.rest("s-0", rest);
+        board.truth =
+            truth.map(|at_second| (session("s-0"), Truth { text: "the truth".to_owned(), at: at(at_second).wall })).into_iter().collect();
+        let typed = board.plan().plan.actions.into_iter().find_map(|(_, action)| match action.effect {
+            Some(Effect::TypePrompt { text, .. }) => Some(text.contains("What is known: the truth")),
+            _ => None,
+        });
+        assert_eq!(typed, wanted, "{what}");
+        assert!(typed.is_some() || board.deadline().is_some(), "{what}: nothing wakes us");
+        let World { spec, seen, memory, now } = &board.world;
+        let asked_for = wanted_truths(&TaskGrounds { spec, seen, memory, now: *now }, &board.truth);
+        assert_eq!(asked_for.is_empty(), what == "known since the end", "{what}");
+    }
+}

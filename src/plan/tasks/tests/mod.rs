@@ -5,8 +5,10 @@ mod claiming;
 mod delivering;
 mod gating;
 mod linting;
+mod past;
 mod prompts;
 mod properties;
+mod recognising;
 mod settling;
 
 use super::*;
@@ -24,6 +26,7 @@ use crate::{
 struct Board {
     world: World,
     gate: Gate,
+    truth: GroundTruth,
 }
 
 fn project_name() -> ProjectName {
@@ -52,7 +55,8 @@ impl Board {
         let mut world = World::converged(sessions);
         world.spec.sessions.values_mut().for_each(|session| session.dispatch = true);
         world.put_project(project_name());
-        Self { world, gate: Gate::OPEN }
+        let truth = GroundTruth::from([(session("s-0"), Truth { text: "the truth".to_owned(), at: world.now.wall })]);
+        Self { world, gate: Gate::OPEN, truth }
     }
 
     fn queue(&mut self) -> &mut QueueView {
@@ -105,7 +109,7 @@ impl Board {
         let World { spec, seen, memory, now } = &self.world;
         let mut planned = plan(spec, seen, memory, *now);
         let grounds = TaskGrounds { spec, seen, memory, now: *now };
-        plan_tasks(&grounds, &self.gate, &GroundTruth::new(), &mut planned);
+        plan_tasks(&grounds, &self.gate, &self.truth, &mut planned);
         filter(planned, memory, *now)
     }
 
