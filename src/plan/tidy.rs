@@ -57,9 +57,9 @@ impl Planner<'_> {
 }
 
 /// The first names of a list, and how many more there are.
-fn few(names: &[TaskName]) -> String {
-    let named = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if names.len() > NAMED { format!("{named} and {} more", names.len() - NAMED) } else { named }
+fn few(tasks: &[TaskName]) -> String {
+    let first = tasks.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if tasks.len() > NAMED { format!("{first} and {} more", tasks.len() - NAMED) } else { first }
 }
 
 fn count(number: usize, what: &str) -> String {
