@@ -58,8 +58,8 @@ impl Planner<'_> {
 
 /// The first names of a list, and how many more there are.
 fn few(names: &[TaskName]) -> String {
-    let named = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if names.len() > NAMED { format!("{named} and {} more", names.len() - NAMED) } else { named }
+    let shown = names.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED { format!("{shown} and {} more", names.len() - NAMED) } else { shown }
 }
 
 fn count(number: usize, what: &str) -> String {
