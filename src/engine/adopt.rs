@@ -95,19 +95,17 @@ impl<H: Host> Engine<H> {
         };
         self.carry_out(request, order).await
     }
-
     /// An operator's word which account the pool is on. Only where nothing remembers it and the facts leave it open: any other change of the account
     /// is a swap.
     pub(super) async fn adopt_account(&mut self, request: &Request, name: &AccountName, look_only: bool) -> Result<Answer, EngineError> {
-        let refused = |message| Ok(refused(message));
         if self.view.spec.account(name).is_none() {
-            return refused(format!("the spec declares no account {name}"));
+            return Ok(refused(format!("the spec declares no account {name}")));
         }
         if let Some(active) = &self.view.memory.active {
             if active.account == *name {
                 return Ok(done(format!("the pool is on account {name} already"), false));
             }
-            return refused(format!("the pool is on account {}; `claude-failover swap --to {name}` carries it over", active.account));
+            return Ok(refused(format!("the pool is on account {}; `claude-failover swap --to {name}` carries it over", active.account)));
         }
         self.view.look(&Look::all()).await;
         if look_only {

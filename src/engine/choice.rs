@@ -57,7 +57,7 @@ impl<H: Host> View<H> {
 
     /// Whether it was for lack of room that the last plan gave nothing out.
     pub(super) fn is_tight(&self) -> bool {
-        self.gate.is_tight() || self.memory.exhausted_since.is_some()
+        self.gate.is_tight() || self.awaits_room || self.memory.exhausted_since.is_some()
     }
 
     /// When the active account reaches a threshold, while its readings are fresh enough to say so.

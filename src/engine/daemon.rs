@@ -105,6 +105,13 @@ impl<H: Host> Engine<H> {
             row = if pass.again { row + 1 } else { 0 };
             if pass.again && row < MAX_PASSES_AT_ONCE {
                 look = after_effects(&pass);
+                // Nobody who stops the daemon waits for the end of the row.
+                match channels.signals.try_recv() {
+                    Ok(Signal::Stop) => return Ok(()),
+                    Ok(Signal::Reconcile) => look = Look::all(),
+                    Ok(Signal::SpecChanged) if self.reread_spec(&mut channels)? => look = Look::all(),
+                    Ok(Signal::SpecChanged) | Err(_) => {}
+                }
                 continue;
             }
             row = 0;

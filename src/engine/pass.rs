@@ -99,6 +99,7 @@ impl<H: Host> Engine<H> {
         if !was_tight || self.view.gate.hold.is_some() {
             return Ok(());
         }
+        self.view.awaits_room = false;
         let changes = vec![MemoryChange::SetRoomSince(Some(self.view.host.now().wall))];
         self.commit("record that there is room again", &Batch { changes, ..Batch::default() })
     }
@@ -118,7 +119,8 @@ impl<H: Host> Engine<H> {
             _ => return Ok(()),
         };
         let mut changes = vec![MemoryChange::SetExhausted(since)];
-        // Also when the room is on another account, to which the pool moves first.
+        // Once more when the pool has moved, if it has to move to where the room is.
+        self.view.awaits_room = since.is_none() && self.view.gate.hold.is_some();
         changes.extend(since.is_none().then_some(MemoryChange::SetRoomSince(Some(event.at))));
         let batch = Batch { changes, events: vec![event], ..Batch::default() };
         self.commit("record that no account has room", &batch)

@@ -45,6 +45,8 @@ pub struct View<H> {
     pub(super) tasks_held: Option<Hold>,
     /// Whether tasks are given out, as of the last plan.
     pub(super) gate: Gate,
+    /// Whether there is room again on an account to which the pool has yet to move.
+    pub(super) awaits_room: bool,
     /// Words on what sessions last did, for a prompt that asks once more.
     pub(super) ground_truth: GroundTruth,
     /// Why the memory cannot be used, while it cannot.
@@ -72,6 +74,7 @@ impl<H: Host> View<H> {
             tasks_due: None,
             tasks_held: None,
             gate: Gate::OPEN,
+            awaits_room: false,
             ground_truth: GroundTruth::new(),
             blind: None,
         }

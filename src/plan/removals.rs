@@ -2,6 +2,7 @@
 
 use super::{
     Disruption, Effect, Phase, SessionRecord, Verb,
+    evidence::ACTIVE_UNKNOWN,
     planner::{AgentNow, MAX_FACT_AGE, Planner, action},
     sessions::is_busy,
 };
@@ -42,7 +43,9 @@ impl<'a> Planner<'a> {
     /// Whether a removal is not acted on now, with the reason in the report. `too_many` is how many there are, if that is more than may be.
     fn waits_with_removal(&mut self, session: &SessionName, too_many: Option<usize>) -> bool {
         let object = ObjectRef::Session(session.clone());
-        if self.memory.is_moving(session) {
+        if self.undecided {
+            self.wait(object, ACTIVE_UNKNOWN, "which account is active cannot be told; see the pool");
+        } else if self.memory.is_moving(session) {
             self.wait(object, "SwapOpen", "it is removed after the swap");
         } else if !self.memory.removal_seen.contains(session) {
             self.wait(object, "RemovalSeenOnce", "it is not declared any more; a removal is acted on when it is seen twice");

@@ -25,8 +25,8 @@ const PRUNE_CONFIRMED: &str = "prune-confirmed";
 const LOGINS_WARNED: &str = "logins-warned";
 const SERVER: &str = "server";
 const REFUSED_LOGINS: &str = "refused-logins";
-const UNTYPED: &str = "untyped";
 pub(super) const RENEWED: &str = "renewed";
+const UNTYPED: &str = "untyped";
 
 /// The identity of the state directory.
 pub(super) fn pool(connection: &Connection) -> rusqlite::Result<PoolId> {

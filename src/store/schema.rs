@@ -114,7 +114,8 @@ CREATE TABLE past_task (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHO
             transaction.execute("INSERT INTO fact (name, value) VALUES (?1, 'true')", [RENEWED])?;
         }
         // The history goes by these numbers and by the identity, which a file that was lost may have had before: they must not come again.
-        let begin = "INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', CAST(strftime('%s', 'now') AS INTEGER) * 1000)";
+        let begin =
+            "INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000)";
         transaction.execute(begin, []).map(drop)
     },
     patience: Duration::from_secs(2),

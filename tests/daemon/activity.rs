@@ -37,6 +37,7 @@ fn a_status_file_of_a_script_is_told_with_its_source_and_age() {
         let status = json!({"state": state, "session": "s-0", "heartbeat": jiff::Timestamp::now().to_string()});
         pool.put("work/.agent-queue/status.json", &status.to_string());
     };
+    wait_until("the agent's own hook to be done", || pool.path("work/.agent-queue/status.json").exists());
     say("working");
     wait_until("its word to be told", || activity(&pool) == "working");
     let explained = pool.cli(&["explain", "session/s-0"]).expect(0).stdout;

@@ -40,6 +40,7 @@ fn without_its_memory_tasks_and_events_are_shown_as_far_as_files_tell() {
         if daemon {
             pool.start_daemon();
         }
+        wait_until("the file to have come to rest", || pool.cli(&["task", "ls"]).stdout.contains("api/a.md"));
         pool.cli(&["task", "ls"]).expect(5).says("api/a.md").says("memory cannot be read");
         pool.cli(&["task", "show", "api/a.md"]).expect(5).says("Say hello").says("memory cannot be read");
         let ended = pool.cli(&["events", "-n", "1000", "-o", "json"]).expect(5).says("memory cannot be read");

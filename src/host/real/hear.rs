@@ -42,7 +42,7 @@ impl RealHost {
     pub(super) async fn hear(&mut self, deadline: Monotonic) -> BTreeSet<Wake> {
         let now = self.now().mono;
         let mut until = deadline.0.saturating_sub(now.0);
-        if !self.tracks.unsettled.is_empty() || self.screens.is_unsettled() {
+        if self.tracks.is_unsettled() || self.screens.is_unsettled() {
             until = until.min(UNSETTLED_PAUSE);
         }
         if self.queues.unsettled {
@@ -74,7 +74,7 @@ impl RealHost {
         // From here on nothing is awaited, so that nothing that was heard can be lost.
         let mut wakes = std::mem::take(&mut self.heard);
         if wakes.remove(&Wake::Timer) {
-            if !self.tracks.unsettled.is_empty() || self.screens.is_unsettled() {
+            if self.tracks.is_unsettled() || self.screens.is_unsettled() {
                 wakes.insert(Wake::Agents);
             }
             if self.queues.unsettled {

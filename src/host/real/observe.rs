@@ -47,7 +47,8 @@ impl RealHost {
         }
         let Some(ground) = self.ground.clone() else { return };
         self.tell_hooks(memory, &ground);
-        let status_files = self.tracks.wanted_status_files(look.everything, now);
+        let looks_at_agents = look.agents || look.everything;
+        let status_files = if looks_at_agents { self.tracks.wanted_status_files(look.everything, now) } else { None };
         let said = async {
             let places = status_files?;
             within("status files", move || places.iter().flat_map(|place| status_file::read_all(place)).collect()).await.ok()
@@ -108,7 +109,7 @@ impl RealHost {
         if let Some(transcripts) = transcripts {
             seen.transcripts.extend(transcripts);
         }
-        if look.agents || look.everything {
+        if looks_at_agents {
             self.look_at_agents(memory, look.everything, now, seen).await;
             self.look_at_screens(look.everything, now, seen).await;
             self.tell_pool(seen);

@@ -51,6 +51,11 @@ impl StatusFiles {
         self.changed = true;
     }
 
+    /// Whether one has changed that was not read since.
+    pub const fn has_news(&self) -> bool {
+        self.changed
+    }
+
     /// Takes what they say; the newest word of each session counts. Answers the sessions that are told of otherwise than before.
     pub fn take(&mut self, said: Vec<(SessionName, Word)>) -> BTreeSet<SessionName> {
         let mut words: BTreeMap<SessionName, Word> = BTreeMap::new();
@@ -98,6 +103,7 @@ mod tests {
                 files.change();
             }
             assert_eq!(files.due(later(millis)).is_some(), due, "after {millis} ms");
+            assert_eq!(files.has_news(), changed, "what changed too soon is not forgotten");
         }
     }
 

@@ -170,6 +170,11 @@ impl Tracks {
         if is_wanted { self.status_files.due(now) } else { None }
     }
 
+    /// Whether there is to be another look in a moment: facts are not complete yet, or a status file changed too soon behind the last look.
+    pub fn is_unsettled(&self) -> bool {
+        !self.unsettled.is_empty() || (self.status_files.has_news() && self.has_silent())
+    }
+
     /// Notes that a status file changed. Answers whether anybody is asked about by it.
     pub fn status_file_changed(&mut self) -> bool {
         self.status_files.change();
