@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{
     agent_files::{Files, Wanted},
     status_files::StatusFiles,
-    turns::Turns,
+    turns::{Heard, Told, Turns},
 };
 use crate::{
     host::{
@@ -59,13 +59,6 @@ pub(super) struct Tracks {
     pub limits: Vec<(PathBuf, AccountUsage)>,
 }
 
-/// What a process said of itself.
-#[derive(Debug, Default)]
-struct Told {
-    transcript: Option<PathBuf>,
-    context_tokens: Option<u64>,
-}
-
 /// One agent.
 #[derive(Debug, Clone)]
 struct Track {
@@ -108,15 +101,6 @@ impl Living {
     pub const fn process(&self) -> ProcessId {
         self.process
     }
-}
-
-/// What a transcript says of the turns of the process that runs now.
-#[derive(Default)]
-struct Heard {
-    /// The claims of its last prompt, and when it was given.
-    prompt: Option<(Vec<ClaimId>, Timestamp)>,
-    /// When its last turn was cut off.
-    cut_off: Option<Timestamp>,
 }
 
 /// How long a process may be without an environment of its own before it is looked at again.

@@ -1,5 +1,7 @@
 //! What agents say of their turns: which prompts they took, and when a turn was over. Pure.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
 use crate::{model::ClaimId, observed::PromptView};
@@ -45,6 +47,22 @@ impl Turns {
     pub fn cut_off(&mut self, at: Timestamp) {
         self.cut_off_at = self.cut_off_at.max(Some(at));
     }
+}
+
+/// What a process said of itself.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub transcript: Option<PathBuf>,
+    pub context_tokens: Option<u64>,
+}
+
+/// What a transcript says of the turns of the process that runs now.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// The claims of its last prompt, and when it was given.
+    pub prompt: Option<(Vec<ClaimId>, Timestamp)>,
+    /// When its last turn was cut off.
+    pub cut_off: Option<Timestamp>,
 }
 
 #[cfg(test)]
