@@ -154,6 +154,8 @@ fn an_interrupted_task_is_followed_up_once_with_what_is_known() {
     let mut pool = working(1);
     drop_task(&pool, "a.md", "Take your time. [[tool 3]] [[forget once]]\n");
     wait_until("the task to be taken", || pool.count("TaskDelivered") == 1);
+    let calls = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains("\"tool_use\"");
+    wait_until("the tool to run", || pool.transcripts().values().any(calls));
     pool.stop_daemon(Signal::SIGKILL);
     kill(Pid::from_raw(pool.agents()[0].pid), Signal::SIGKILL).expect("it lives");
     pool.start_daemon();
