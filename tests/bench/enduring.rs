@@ -42,7 +42,7 @@ struct Disturbed {
 pub fn rows() -> Fallible<Vec<Row>> {
     let mut pool = Pool::with_project(SESSIONS, Agent::StandIn(0))?;
     for account in ACCOUNTS {
-        fs::write(pool.home(account).join("stand-in.json"), r#"{"turnMillis": 20}"#)?;
+        fs::write(pool.home(account).join("stand-in.json"), r#"{"turnMillis": 200}"#)?;
     }
     pool.start()?;
     let (mut events, mut disturbed) = (Events::default(), Disturbed::default());
@@ -68,7 +68,7 @@ pub fn rows() -> Fallible<Vec<Row>> {
             _ => {
                 drop_all(&pool, second)?;
                 let to = ACCOUNTS[(disturbed.swaps + 1) % ACCOUNTS.len()];
-                pool.output(&["swap", "--to", to])?;
+                pool.output(&["swap", "--yes", "--to", to])?;
                 disturbed.swaps += 1;
             }
         }
