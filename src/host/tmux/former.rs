@@ -101,7 +101,7 @@ impl TmuxServer {
     /// The control client that a killed process of ours left behind, for `doctor`.
     ///
     /// # Errors
-    /// As [`orphan`].
+    /// [`ProcessError`] when its process cannot be looked at.
     pub fn orphan(&self) -> Result<Option<Orphan>, ProcessError> {
         self.record.as_ref().map_or(Ok(None), |record| orphan(record, &self.client.socket))
     }
