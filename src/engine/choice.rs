@@ -105,7 +105,8 @@ impl<H: Host> View<H> {
 
     /// What moving the pool costs, in words.
     pub fn price(&self) -> String {
-        let price = price(self.spec.sessions.keys().filter(|name| self.memory.sessions.contains_key(*name)), &self.seen);
+        let at_tasks = self.memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
+        let price = price(self.spec.sessions.keys().filter(|name| self.memory.sessions.contains_key(*name)), &self.seen, &at_tasks);
         format!("a swap moves {price}")
     }
 

@@ -1,6 +1,9 @@
 //! Cuts the snapshot down to what a swap and the choice of an account ask. Pure.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use jiff::Timestamp;
 
@@ -30,14 +33,22 @@ pub(super) fn look_for_swap(record: &SwapRecord, seen: &Snapshot) -> Look {
 }
 
 /// The facts of a swap.
-pub(super) fn swap_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, looking_since: Timestamp, now: Now) -> SwapFacts {
+pub(super) fn swap_facts(
+    spec: &Spec,
+    seen: &Snapshot,
+    record: &SwapRecord,
+    at_tasks: &BTreeSet<&SessionName>,
+    looking_since: Timestamp,
+    now: Now,
+) -> SwapFacts {
     let links = |name: &AccountName| {
         spec.account(name).map_or_else(
             || LinksState::Wrong(format!("account {name} is not declared any more")),
             |account| links_state(spec, seen, account),
         )
     };
-    let sessions = record.moves.keys().map(|name| (name.clone(), session_facts(spec, seen, record, name))).collect();
+    let facts = |name| SessionFacts { at_task: at_tasks.contains(name), ..session_facts(spec, seen, record, name) };
+    let sessions = record.moves.keys().map(|name| (name.clone(), facts(name))).collect();
     SwapFacts {
         now: now.wall,
         looking_since,
@@ -123,7 +134,7 @@ fn session_facts(spec: &Spec, seen: &Snapshot, record: &SwapRecord, name: &Sessi
         }
         _ => ProofState::Unknown,
     };
-    SessionFacts { agent: agent_fact, activity: agent.activity, proof, attached }
+    SessionFacts { agent: agent_fact, activity: agent.activity, proof, attached, at_task: false }
 }
 
 /// What the choice of an account rests on, beside the readings.

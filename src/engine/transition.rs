@@ -60,7 +60,9 @@ impl<H: Host> Engine<H> {
             self.view.look(&look).await;
             loop {
                 let Some(swap) = &self.view.memory.swap else { return Ok(()) };
-                let facts = observe::swap_facts(&self.view.spec, &self.view.seen, swap, self.looking_since, self.view.host.now());
+                let at_tasks = self.view.memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
+                let facts =
+                    observe::swap_facts(&self.view.spec, &self.view.seen, swap, &at_tasks, self.looking_since, self.view.host.now());
                 match next(swap, &facts) {
                     // Notes rest on the facts at hand and change none of them: the next answer needs no new look.
                     Decision::Note(events) => self.note(events)?,

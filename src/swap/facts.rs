@@ -66,11 +66,13 @@ pub struct SessionFacts {
     pub proof: ProofState,
     /// How many clients are attached: a person may be looking.
     pub attached: u32,
+    /// Whether it has a task that is not done: it goes along and is gone on with, but another one is better moved first.
+    pub at_task: bool,
 }
 
 impl Default for SessionFacts {
     fn default() -> Self {
-        Self { agent: AgentFact::Unknown, activity: Activity::Unknown, proof: ProofState::Unknown, attached: 0 }
+        Self { agent: AgentFact::Unknown, activity: Activity::Unknown, proof: ProofState::Unknown, attached: 0, at_task: false }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a swap costs, told before it is begun.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +24,15 @@ pub struct Price {
     pub context_tokens: u64,
     /// Sessions whose context is not known and comes on top.
     pub unmeasured: usize,
+    /// Sessions that have a task; it goes along.
+    pub at_tasks: usize,
 }
 
 /// The price of moving `sessions`, from what was last seen of them.
-pub fn price<'a>(sessions: impl IntoIterator<Item = &'a SessionName>, seen: &Snapshot) -> Price {
+pub fn price<'a>(sessions: impl IntoIterator<Item = &'a SessionName>, seen: &Snapshot, at_tasks: &BTreeSet<&SessionName>) -> Price {
     let mut price = Price::default();
     for name in sessions {
+        price.at_tasks += usize::from(at_tasks.contains(name));
         match seen.activity(name) {
             Activity::Unknown => price.unknown += 1,
             activity if activity.is_quiet() => price.quiet += 1,
@@ -52,6 +55,11 @@ impl fmt::Display for Price {
         write!(f, "; {} context tokens to pay again", self.context_tokens)?;
         if self.unmeasured > 0 {
             write!(f, ", and those of {} not measured", self.unmeasured)?;
+        }
+        match self.at_tasks {
+            0 => {}
+            1 => f.write_str("; 1 task goes along with its session")?,
+            tasks => write!(f, "; {tasks} tasks go along with their sessions")?,
         }
         Ok(())
     }

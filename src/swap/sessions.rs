@@ -92,10 +92,11 @@ impl Need {
     }
 }
 
-/// How much is lost when a session is moved now; the least first. Somebody attached breaks a tie.
+/// How much is lost when a session is moved now; the least first. A task at hand breaks a tie, then somebody attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Reluctance {
     loss: Loss,
+    at_task: bool,
     attached: bool,
 }
 
@@ -248,7 +249,7 @@ impl Case<'_> {
     /// A step that begins a move, once the links that it leads to are known to be right.
     fn turn(&self, loss: Loss, step: Step) -> Need {
         match self.guarded(step) {
-            Need::Step(step) => Need::Turn(Reluctance { loss, attached: self.fact.attached > 0 }, step),
+            Need::Step(step) => Need::Turn(Reluctance { loss, at_task: self.fact.at_task, attached: self.fact.attached > 0 }, step),
             need => need,
         }
     }

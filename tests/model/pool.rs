@@ -203,6 +203,7 @@ impl Swap {
                         false => ProofState::Refuted("not served".to_owned()),
                     },
                     attached: 0,
+                    at_task: false,
                 },
             };
             (self.names[index].clone(), fact)

@@ -1,6 +1,6 @@
 //! What people read, word for word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{plan::Beside, *};
 use crate::{
@@ -97,7 +97,7 @@ fn a_plan_with_a_swap_shows_its_price_and_how_the_spec_changed() {
     let mut world = World::converged(3);
     world.agent("s-1").activity = Activity::Working;
     world.agent("s-2").context_tokens = None;
-    let price = price(world.spec.sessions.keys(), &world.seen);
+    let price = price(world.spec.sessions.keys(), &world.seen, &BTreeSet::new());
     let diff = diff::unified("spec:\n  prune: false\n", "spec:\n  prune: true\n", "generation 3", "/etc/pool.yaml");
     let mut planned = world.plan();
     let swap = crate::plan::Action {

@@ -35,7 +35,13 @@ fn session_facts() -> impl Strategy<Value = SessionFacts> {
     let activity = select(vec![Activity::Idle, Activity::Working, Activity::NeedsInput, Activity::LimitHit, Activity::Unknown]);
     let (pending, refuted) = (ProofState::Pending("more".to_owned()), ProofState::Refuted("wrong".to_owned()));
     let proof = select(vec![ProofState::Proven, ProofState::Proven, pending, refuted, ProofState::Unknown]);
-    (agent, activity, proof, 0..2_u32).prop_map(|(agent, activity, proof, attached)| SessionFacts { agent, activity, proof, attached })
+    (agent, activity, proof, 0..2_u32, any::<bool>()).prop_map(|(agent, activity, proof, attached, at_task)| SessionFacts {
+        agent,
+        activity,
+        proof,
+        attached,
+        at_task,
+    })
 }
 
 fn result() -> impl Strategy<Value = StepResult> {

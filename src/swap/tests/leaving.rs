@@ -38,6 +38,12 @@ fn one_idle_session_moves_first_and_alone() {
         set(facts, "s1", |fact| fact.attached = 1);
     };
     assert_eq!(answer(&held(), idle_last), act([stop("s2")]), "the one that nobody looks at");
+    let at_task = |facts: &mut SwapFacts| {
+        set(facts, "s0", |fact| fact.at_task = true);
+        set(facts, "s1", |fact| fact.attached = 1);
+        set(facts, "s2", |fact| fact.at_task = true);
+    };
+    assert_eq!(answer(&held(), at_task), act([stop("s1")]), "the one without a task");
     let stopped = [held(), did(stop("s0"), 1).to_vec()].concat();
     assert_eq!(answer(&stopped, |facts| set(facts, "s0", |fact| fact.agent = AgentFact::None)), act([start("s0")]));
 }

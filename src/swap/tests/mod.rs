@@ -66,6 +66,7 @@ fn facts(plan: &SwapPlan, second: i64) -> SwapFacts {
         activity: Activity::Idle,
         proof: ProofState::Unknown,
         attached: 0,
+        at_task: false,
     };
     SwapFacts {
         now: at(second),

@@ -342,7 +342,7 @@ impl World {
                 }
             };
             let activity = if slot.busy_until > self.second { Activity::Working } else { slot.activity };
-            SessionFacts { agent, activity, proof, attached: 0 }
+            SessionFacts { agent, activity, proof, attached: 0, at_task: false }
         };
         SwapFacts {
             now: at(self.second),
