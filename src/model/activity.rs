@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The activity of one agent, combined from its register, its process and its account. `Unknown` blocks every disruption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Activity {
     /// Ready for a prompt; nothing runs.
@@ -24,6 +24,7 @@ pub enum Activity {
     /// No agent process.
     Exited,
     /// Not known.
+    #[default]
     Unknown,
 }
 

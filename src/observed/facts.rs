@@ -108,7 +108,7 @@ pub struct Mark {
 }
 
 /// The agent process of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentView {
     /// The pane's process, with its start time; `None` when no process of that number lives, or when it is a zombie.
     pub process: Option<ProcessId>,

@@ -118,21 +118,7 @@ impl World {
     }
 
     fn agent_view(&self, process: Option<&Process>) -> AgentView {
-        let gone = AgentView {
-            process: None,
-            death: None,
-            home: None,
-            register: None,
-            started: None,
-            activity: Activity::Exited,
-            activity_since: None,
-            context_tokens: None,
-            prompts: Vec::new(),
-            turn_ended_at: None,
-            turn_cut_off_at: None,
-            screen: None,
-            evidence: Vec::new(),
-        };
+        let gone = AgentView { activity: Activity::Exited, ..AgentView::default() };
         match process {
             None => gone,
             Some(process) if !process.is_alive() => AgentView { death: process.death.filter(|_| !self.tmux.loses_status), ..gone },

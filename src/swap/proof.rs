@@ -233,18 +233,11 @@ mod tests {
     fn agent() -> AgentView {
         AgentView {
             process: Some(ProcessId { pid: Pid(7), started: 100 }),
-            death: None,
             home: Some("/homes/backup".into()),
             register: Some(register(BOUND)),
             started: Some(report(7, BOUND)),
             activity: Activity::Idle,
-            activity_since: None,
-            context_tokens: None,
-            prompts: Vec::new(),
-            turn_ended_at: None,
-            turn_cut_off_at: None,
-            screen: None,
-            evidence: Vec::new(),
+            ..AgentView::default()
         }
     }
 

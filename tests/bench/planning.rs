@@ -93,18 +93,9 @@ fn snapshot(spec: &Spec, now: Now) -> Fallible<Snapshot> {
         tmux.panes.insert(session.name.to_string(), pane);
         let agent = AgentView {
             process: Some(process),
-            death: None,
             home: Some(spec.accounts[0].home.clone()),
-            register: None,
-            started: None,
             activity: Activity::Idle,
-            activity_since: None,
-            context_tokens: None,
-            prompts: Vec::new(),
-            turn_ended_at: None,
-            turn_cut_off_at: None,
-            screen: None,
-            evidence: Vec::new(),
+            ..AgentView::default()
         };
         seen.agents.insert(session.name.clone(), Seen::known(agent, now));
     }

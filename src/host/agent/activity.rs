@@ -323,19 +323,11 @@ mod tests {
             Register::Absent | Register::Unreadable => None,
         };
         let mut agent = AgentView {
-            process: None,
-            death: None,
-            home: None,
             register,
-            started: None,
             activity: judged.activity,
             activity_since: judged.since,
-            context_tokens: None,
-            prompts: Vec::new(),
-            turn_ended_at: None,
-            turn_cut_off_at: None,
             evidence: judged.evidence,
-            screen: None,
+            ..AgentView::default()
         };
         see(&mut agent, ScreenView { shows, lines: Vec::new(), seen_at: NOW - Duration::from_secs(ago), at_rest: true }, NOW);
         agent

@@ -166,18 +166,12 @@ impl World {
         };
         let agent = AgentView {
             process: Some(process),
-            death: None,
             home: Some(home("primary")),
             register: Some(register),
-            started: None,
             activity: Activity::Idle,
             activity_since: Some(at(-200).wall),
             context_tokens: Some(42_000),
-            prompts: Vec::new(),
-            turn_ended_at: None,
-            turn_cut_off_at: None,
-            screen: None,
-            evidence: Vec::new(),
+            ..AgentView::default()
         };
         self.seen.agents.insert(name.clone(), Seen::known(agent, self.now));
         let record = SessionRecord {

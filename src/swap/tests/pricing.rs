@@ -14,21 +14,7 @@ fn the_price_counts_what_is_known_and_says_what_is_not() {
     let agent = |activity, context_tokens| {
         let (process, death, home, register, started, activity_since) = (None, None, None, None, None, None);
         Seen::known(
-            AgentView {
-                process,
-                death,
-                home,
-                register,
-                started,
-                activity,
-                activity_since,
-                context_tokens,
-                prompts: Vec::new(),
-                turn_ended_at: None,
-                turn_cut_off_at: None,
-                screen: None,
-                evidence: Vec::new(),
-            },
+            AgentView { process, death, home, register, started, activity, activity_since, context_tokens, ..AgentView::default() },
             now,
         )
     };
