@@ -1,16 +1,13 @@
 //! Content digests.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 (FIPS 180-4) of `bytes`, as 64 lower-case hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 /// A share of a span that depends on the seed alone: what is due at the same time is not done at the same moment, and nothing is left to chance.

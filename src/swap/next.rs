@@ -21,11 +21,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    facts::{ActiveLinkState, LinksState, SwapFacts},
+    facts::{ActiveLinkState, AgentFact, LinksState, SwapFacts},
     record::{Stage, Step, StepResult, SwapEvent, SwapRecord, SwapVerdict},
     sessions,
 };
-use crate::model::{AccountName, later};
+use crate::model::{AccountName, SessionName, later};
 
 /// The longest pause between two tries to record the target.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -116,6 +116,18 @@ fn objection(record: &SwapRecord, facts: &SwapFacts) -> Option<String> {
     if lost * 3 > all {
         let names: Vec<_> = record.lost().map(ToString::to_string).collect();
         return Some(format!("{lost} of {all} sessions failed on {}: {}", record.plan.to, names.join(", ")));
+    }
+    // An agent that ends right behind its proof is no better than one that ends before it. A single one of many is started again later.
+    let has_ended = |name: &&SessionName| facts.sessions.get(*name).is_some_and(|fact| fact.agent == AgentFact::None);
+    let ended: Vec<_> = record.proven_sessions().filter(has_ended).map(ToString::to_string).collect();
+    let moved = lost + record.proven();
+    if !ended.is_empty() && (lost + ended.len()) * 3 > moved {
+        return Some(format!(
+            "{} of {moved} sessions ended again on {} behind their proof: {}",
+            ended.len(),
+            record.plan.to,
+            ended.join(", ")
+        ));
     }
     None
 }

@@ -408,7 +408,13 @@ impl SwapRecord {
 
     /// How many sessions are proven under the account that this leg goes to.
     pub fn proven(&self) -> usize {
-        self.moves.values().filter(|movement| matches!(&movement.place, Place::Proven(account) if account == self.goal())).count()
+        self.proven_sessions().count()
+    }
+
+    /// The sessions that are proven under the account that this leg goes to.
+    pub fn proven_sessions(&self) -> impl Iterator<Item = &SessionName> {
+        let is_proven = |movement: &Move| matches!(&movement.place, Place::Proven(account) if account == self.goal());
+        self.moves.iter().filter(move |(_, movement)| is_proven(movement)).map(|(name, _)| name)
     }
 
     /// The sessions that were given up in this leg.

@@ -285,6 +285,21 @@ fn more_than_a_third_lost_turns_the_swap_back() {
 }
 
 #[test]
+fn agents_that_end_right_behind_their_proof_turn_the_swap_back() {
+    let ended = |names: &'static [&'static str]| {
+        move |facts: &mut SwapFacts| names.iter().for_each(|name| set(facts, name, |fact| fact.agent = AgentFact::None))
+    };
+    let canary = [held(), moved("s0", &to(), 1)].concat();
+    assert!(matches!(noted(answer(&canary, ended(&["s0"]))), SwapEvent::TurnedBack { .. }));
+    let all = [up_to_rest("s0"), moved("s1", &to(), 1), moved("s2", &to(), 1)].concat();
+    assert_eq!(answer(&all, ended(&["s1"])), act([Step::Commit]), "one of many is started again later");
+    match noted(answer(&all, ended(&["s0", "s2"]))) {
+        SwapEvent::TurnedBack { why, .. } => assert_eq!(why, "2 of 3 sessions ended again on backup behind their proof: s0, s2"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn somebody_elses_agent_in_a_stopped_session_counts_as_a_failure() {
     let events = [up_to_rest("s0"), did(stop("s1"), 1).to_vec(), moved("s2", &to(), 3)].concat();
     assert!(matches!(noted(answer(&events, |_| {})), SwapEvent::Unproven { .. }));
