@@ -135,7 +135,8 @@ fn canary_fails(behaviour: &serde_json::Value) {
     assert!(kept == 2 || behaviour["crash"] == "after-start", "{kept} of 3 sessions were left alone");
     assert_eq!(pool.active(), "primary");
     assert_eq!(pool.link("active"), Some(pool.path("a")), "the active link was never flipped, or is back");
-    assert!(pool.count("SessionUnproven") >= 1);
+    // One that ends right behind its start may be proven in the moment between.
+    assert!(pool.count("SessionUnproven") >= 1 || pool.told("SwapTurnedBack").contains("behind their proof: "));
     // The pair rests: no second swap, and an operator is told why.
     pool.usage(92.0, 10.0);
     pool.cli(&["reconcile"]);
