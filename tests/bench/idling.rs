@@ -54,7 +54,7 @@ pub fn rows() -> Fallible<Vec<Row>> {
             format!("{cpu:.3} % of a core"),
             "< 0.1 %",
             cpu < 0.1,
-            format!("{wakes} wake-ups in 60 s; each agent's status line reports once a minute"),
+            format!("{wakes} wake-ups in 60 s; each status line says once what is new"),
         ),
         row(
             "resident memory of the daemon",
