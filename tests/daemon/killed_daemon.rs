@@ -5,16 +5,7 @@
 //! the swap to its end: the pool is wholly on one account, with every conversation, each in one agent only, and a turn that was under way is
 //! taken up. Which points are taken is chosen as in [`killed`](crate::killed).
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use claude_failover::store::Reader;
 use nix::sys::signal::Signal;
@@ -24,6 +15,7 @@ use crate::{
     killed::points,
     pool::Pool,
     swap::wait_until_read,
+    vandal::Vandal,
     waiting::{DEADLINE, wait_until},
 };
 
@@ -63,33 +55,6 @@ impl Way {
     }
 }
 
-/// Breaks a link of `home` the moment the active link leads there, as long as it is asked to.
-struct Vandal {
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Vandal {
-    fn start(pool: &Pool, home: &'static str) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (root, until) = (pool.root.clone(), Arc::clone(&stop));
-        let thread = thread::spawn(move || {
-            while !until.load(Ordering::Relaxed) {
-                if fs::read_link(root.join("active")).is_ok_and(|to| to == root.join(home)) {
-                    return Pool::break_link(&root, home, "projects");
-                }
-                thread::sleep(Duration::from_micros(100));
-            }
-        });
-        Self { stop, thread }
-    }
-
-    fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it has only broken a link");
-    }
-}
-
 /// Waits for the swap and kills the daemon when its journal has `at` entries. Answers how many there were at most, and whether it was killed.
 fn kill_at(pool: &mut Pool, at: usize) -> (usize, bool) {
     let until = Instant::now() + DEADLINE;
@@ -111,7 +76,7 @@ fn kill_at(pool: &mut Pool, at: usize) -> (usize, bool) {
 /// One swap with one kill. Answers the same as [`kill_at`].
 fn kill(way: Way, is_undone: bool, at: usize) -> (usize, bool) {
     let (mut pool, before) = way.pool();
-    let vandal = is_undone.then(|| Vandal::start(&pool, way.to.1));
+    let vandal = is_undone.then(|| Vandal::start(&pool, way.to.1, &[way.to.1]));
     way.usage(&pool, 91.0);
     let (entries, killed) = kill_at(&mut pool, at);
     let what = format!("{way:?}, undone: {is_undone}, killed: {killed}, entries: {entries}");

@@ -24,6 +24,7 @@ mod swap;
 mod task_verbs;
 mod tasks;
 mod terminals;
+mod vandal;
 mod verbs;
 #[path = "../support/waiting.rs"]
 mod waiting;

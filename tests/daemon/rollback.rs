@@ -1,35 +1,9 @@
 //! A swap that fails: it is undone wholly, or latched, and never half done in silence.
 
-use std::{
-    path::Path,
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
-
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::{
-    pool::Pool,
-    waiting::{DEADLINE, wait_until},
-    witness::Witness,
-};
-
-/// Breaks the link `projects` of each of `homes` the moment the active link leads to the backup's home.
-fn break_behind_the_flip(pool: &Pool, homes: &'static [&'static str]) -> JoinHandle<()> {
-    let root = pool.root.clone();
-    thread::spawn(move || {
-        let until = Instant::now() + DEADLINE;
-        while std::fs::read_link(root.join("active")).ok().as_deref() != Some(&root.join("b") as &Path) {
-            assert!(Instant::now() < until, "the active link was never flipped");
-            // Not in the shared wait: what is waited for is over in a moment.
-            thread::sleep(Duration::from_micros(100));
-        }
-        for home in homes {
-            Pool::break_link(&root, home, "projects");
-        }
-    })
-}
+use crate::{pool::Pool, vandal::Vandal, waiting::wait_until, witness::Witness};
 
 #[test]
 fn links_that_fail_behind_the_flip_bring_the_pool_back() {
@@ -37,10 +11,10 @@ fn links_that_fail_behind_the_flip_bring_the_pool_back() {
     let before = pool.talk();
     let witness = Witness::watch(&pool);
     let never = Witness::never_active(&pool, "backup");
-    let vandal = break_behind_the_flip(&pool, &["b"]);
+    let vandal = Vandal::start(&pool, "b", &["b"]);
     pool.usage(91.0, 10.0);
     wait_until("the swap to be undone", || pool.count("SwapRolledBack") == 1);
-    vandal.join().expect("it has flipped");
+    vandal.join();
     wait_until("every session to be ready", || pool.sessions_ready());
     witness.found_nothing();
     never.found_nothing();
@@ -60,10 +34,10 @@ fn a_way_back_that_fails_too_is_latched_until_somebody_clears_it() {
     let mut pool = Pool::running(3);
     let before = pool.talk();
     let never = Witness::never_active(&pool, "backup");
-    let vandal = break_behind_the_flip(&pool, &["b", "a"]);
+    let vandal = Vandal::start(&pool, "b", &["b", "a"]);
     pool.usage(91.0, 10.0);
     wait_until("the latch", || pool.condition("PartialSwap") == "True");
-    vandal.join().expect("it has flipped");
+    vandal.join();
     never.found_nothing();
     assert_eq!(pool.count("SwapLatched"), 1);
     let agents = pool.agents();

@@ -1,6 +1,6 @@
 //! `run`: the daemon keeps the pool as declared, and touches nothing that is.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -10,8 +10,11 @@ use serde_json::json;
 
 use crate::{
     pool::{BINARY, Pool, condition, row},
-    waiting::{wait_for, wait_until},
+    waiting::{found_within, wait_for, wait_until},
 };
+
+/// Over which nothing must be heard of a pool at rest.
+const SILENCE: Duration = Duration::from_secs(10);
 
 fn kill_agent(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
@@ -279,9 +282,7 @@ fn a_converged_pool_is_silent() {
     };
     let (before, files) = (state(), written());
     let conditions = pool.status()["conditions"].clone();
-    // Silence has no end to wait for: this is the time over which it is heard.
-    thread::sleep(Duration::from_secs(10));
-    assert_eq!(written(), files, "nothing was written");
+    assert_eq!(found_within(SILENCE, || Some(written()).filter(|now| *now != files)), None, "nothing is written");
     assert_eq!(state(), before, "nothing was told, started or stopped");
     assert_eq!(pool.status()["conditions"], conditions, "no condition flipped");
 }

@@ -13,9 +13,14 @@ const SHORTEST: Duration = Duration::from_millis(2);
 const LONGEST: Duration = Duration::from_millis(20);
 
 /// Looks until something is found, for as long as `patience` lasts.
-pub fn found_within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn found_within<T>(patience: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+    found_at_pace(patience, SHORTEST, LONGEST, look)
+}
+
+/// The same at a pace of one's own, for what is over in a moment: the pause between two looks grows from `first` to `longest`.
+pub fn found_at_pace<T>(patience: Duration, first: Duration, longest: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + patience;
-    let mut pause = SHORTEST;
+    let mut pause = first;
     loop {
         if let Some(found) = look() {
             return Some(found);
@@ -24,7 +29,7 @@ pub fn found_within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) 
             return None;
         }
         thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST);
+        pause = (pause * 2).min(longest);
     }
 }
 
