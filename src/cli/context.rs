@@ -219,7 +219,8 @@ impl Context {
     }
 
     fn view_alone(&self, spec: &Spec, station: &Station, with_times: bool) -> Result<View<RealHost>, CliError> {
-        let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        host.look_ahead(spec);
         let reader = match Reader::attach(&station.state) {
             Ok(reader) => reader,
             Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
