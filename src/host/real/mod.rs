@@ -11,6 +11,7 @@
 //! Decide. It remembers only what spares it a look: which processes it has seen, and what they said.
 
 mod agent_files;
+mod early;
 mod ground;
 mod hear;
 mod observe;
