@@ -20,8 +20,8 @@ use crate::{
 const GLANCE: Duration = Duration::from_secs(2);
 /// Prompts that an agent is seen to remember.
 const PROMPTS: usize = 20;
-/// More prompts than an attempt has.
-const PROMPTS_OF_A_CLAIM: u32 = 12;
+/// More prompts than an attempt has in any scenario.
+const PROMPTS_OF_A_CLAIM: usize = 64;
 
 type Tried = Result<Outcome, Outcome>;
 
@@ -367,7 +367,7 @@ impl World {
     fn job(&self, tag: &ClaimId, text: &str) -> Option<Job> {
         self.queues.places.iter().find_map(|(project, queue)| {
             queue.view.markers.iter().find_map(|(task, marker)| match marker {
-                MarkerView::Marker(marker) if (0..PROMPTS_OF_A_CLAIM).any(|number| marker.claim.prompt(number) == *tag) => {
+                MarkerView::Marker(marker) if marker.claim.prompts().take(PROMPTS_OF_A_CLAIM).any(|claim| claim == *tag) => {
                     Some(Job { project: project.clone(), task: task.clone(), claim: marker.claim.clone(), moves: text.contains("/done/") })
                 }
                 _ => None,
