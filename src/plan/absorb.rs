@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{AgentView, Need, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
-    spec::Spec,
+    spec::{Spec, login_command},
 };
 
 /// Changes of the memory with the events that tell of them.
@@ -148,9 +148,7 @@ fn absorb_agent(
     {
         let message = match (need, &agent.home) {
             (Need::Answer | Need::LimitMenu, _) => format!("it waits for a person: {asks}; answer with `claude-failover attach {name}`"),
-            (Need::Login, Some(home)) => {
-                format!("it waits for a login: {asks}; run `CLAUDE_CONFIG_DIR={} claude auth login`", home.display())
-            }
+            (Need::Login, Some(home)) => format!("it waits for a login: {asks}; run `{}`", login_command(home)),
             (Need::Login, None) => format!("it waits for a login: {asks}; log in with the CLI under its account"),
         };
         absorbed.event(now, object.clone(), EventReason::InputNeeded, Severity::Warning, message);
