@@ -70,7 +70,7 @@ impl<'a> Tasks<'a> {
     /// Goes through an inbox once: refuses what cannot be read, counts what waits, and picks what could begin.
     pub fn sift(&mut self, index: usize, project: &'a Project, queue: &'a QueueView, candidates: &mut Vec<Candidate<'a>>) {
         let mut tally = Tally::default();
-        let mut refused = 0;
+        let (mut refused, mut resting) = (0, 0);
         for (name, file) in &queue.inbox {
             let record = self.record(&project.name, name);
             if queue.markers.contains_key(name) || record.is_some_and(|record| record.open().is_some()) {
@@ -79,10 +79,13 @@ impl<'a> Tasks<'a> {
             let header = match &file.header {
                 Ok(header) => header,
                 Err(why) => {
-                    // The rest follows in the next pass: one with thousands of mistakes must not keep everything else waiting.
-                    refused += 1;
-                    if refused <= REFUSED_AT_ONCE {
-                        self.reject(project, name, why);
+                    let task = TaskId { project: project.name.clone(), name: name.clone() };
+                    // The rest follows in the next pass: one with thousands of mistakes must not keep everything else waiting. Nor do those
+                    // that cannot be put aside now keep the others from it.
+                    let before = if self.backing_off.contains_key(&task) { &mut resting } else { &mut refused };
+                    *before += 1;
+                    if *before <= REFUSED_AT_ONCE {
+                        self.reject(project, task, why);
                     }
                     continue;
                 }
@@ -101,9 +104,8 @@ impl<'a> Tasks<'a> {
         self.report(project, &tally);
     }
 
-    fn reject(&mut self, project: &Project, name: &TaskName, why: &str) {
-        let task = TaskId { project: project.name.clone(), name: name.clone() };
-        let effect = QueueChange::Fail { task: name.clone(), claim: None, reason: why.to_owned() }.at(&project.path);
+    fn reject(&mut self, project: &Project, task: TaskId, why: &str) {
+        let effect = QueueChange::Fail { task: task.name.clone(), claim: None, reason: why.to_owned() }.at(&project.path);
         self.act(Phase::Settle, task, Verb::Settle, "refuse it and put it into failed/", why, effect);
     }
 
@@ -177,9 +179,11 @@ impl<'a> Tasks<'a> {
     pub fn claim(&mut self, mut candidates: Vec<Candidate<'a>>) {
         let projects = &self.grounds.spec.projects;
         if let Some(Hold { reason, message, until }) = &self.gate.hold {
-            for candidate in &candidates {
-                let wait = TaskWait::Held { hold: reason.clone(), message: message.clone(), until: *until };
-                self.note(&projects[candidate.project], candidate.name, wait);
+            if self.waits.is_some() {
+                for candidate in &candidates {
+                    let wait = TaskWait::Held { hold: reason.clone(), message: message.clone(), until: *until };
+                    self.note(&projects[candidate.project], candidate.name, wait);
+                }
             }
             return;
         }

@@ -153,6 +153,24 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
     }
 }
 
+#[test]
+fn mistakes_that_cannot_be_put_aside_hide_no_others() {
+    let mut board = Board::new(1);
+    for number in 0..100 {
+        let text = format!("{number:02}");
+        board.put(&text, 10);
+        board.queue().inbox.get_mut(&name(&text)).expect("just put").header = Err("line 2".to_owned());
+        if number < 50 {
+            let attempts = Attempts { failures: 1, not_before: Some(at(5).wall), ..Attempts::default() };
+            board.world.memory.attempts.insert(ObjectRef::Task(task(&text)), attempts);
+        }
+    }
+    let refused: Vec<_> = board.plan().plan.actions.iter().map(|(_, action)| action.object.to_string()).collect();
+    let wanted: Vec<_> = (50..82).map(|number| format!("task/api/{number}.md")).collect();
+    assert_eq!(refused, wanted, "so many of the others as one pass puts aside");
+    assert_eq!(board.told().iter().filter(|line| line.ends_with(" BackingOff")).count(), 32);
+}
+
 fn claims(board: &Board) -> Vec<(String, String)> {
     let actions = board.plan().plan.actions;
     let claim = |effect: Option<Effect>| match effect {
