@@ -220,6 +220,17 @@ impl<'a> Tasks<'a> {
         }
     }
 
+    /// Why none of a project's tasks can begin now, whatever its sessions do: the word for it, and what they wait for. What needs a person is first.
+    fn shut(&self, project: &Project, place: &Place<'_>, no_room: bool, behind: usize) -> Option<(&'static str, TaskWait)> {
+        if place.serving.is_empty() {
+            Some(("NoSession", TaskWait::NoSession))
+        } else if place.slots == 0 {
+            Some(("MaxInFlight", TaskWait::MaxInFlight { limit: project.max_in_flight.unwrap_or_default() }))
+        } else {
+            no_room.then_some(("ReleasedSlowly", TaskWait::ReleasedSlowly { behind, until: self.gate.more_at }))
+        }
+    }
+
     /// Why one that could begin does not. `left` is how many of each project come before it and do not either.
     fn left_wait(&self, candidate: &Candidate<'a>, no_room: bool, floor: &Floor<'a>, left: &[usize]) -> TaskWait {
         let grounds = self.grounds;
@@ -233,10 +244,10 @@ impl<'a> Tasks<'a> {
         let shares = |other: &usize| !floor.places[*other].serving.is_disjoint(&place.serving);
         let behind = (0..left.len()).filter(shares).map(|other| left[other]).sum();
         let retried = |session: &&'a SessionName| grounds.untyped(session).map(|untyped| untyped.until);
+        if let Some((_, wait)) = self.shut(project, place, no_room, behind) {
+            return wait;
+        }
         match candidate.pin {
-            _ if place.slots == 0 => TaskWait::MaxInFlight { limit: project.max_in_flight.unwrap_or_default() },
-            _ if place.serving.is_empty() => TaskWait::NoSession,
-            _ if no_room => TaskWait::ReleasedSlowly { behind, until: self.gate.more_at },
             Some(pin) => {
                 let until = grounds.untyped(pin).map(|untyped| untyped.until);
                 let is = match (grounds.untyped(pin), floor.states.get(pin)) {
@@ -274,14 +285,9 @@ impl<'a> Tasks<'a> {
         let project = &self.grounds.spec.projects[index];
         let object = ObjectRef::Project(project.name.clone());
         let place = &floor.places[index];
-        if no_room {
-            let until = self.gate.more_at.map_or_else(String::new, |at| format!("; more at {at:.0}"));
-            self.wait(object, "ReleasedSlowly", format!("{}: room came back a short while ago{until}", count(left)));
-        } else if place.slots == 0 {
-            self.wait(object, "MaxInFlight", format!("{}: as many are under way as maxInFlight allows", count(left)));
-        } else if place.serving.is_empty() {
-            let message = format!("{}: no session serves the project; declare one with `dispatch: true`", count(left));
-            self.warn(object, "NoSession", message);
+        if let Some((reason, wait)) = self.shut(project, place, no_room, 0) {
+            let message = format!("{}: {wait}", count(left));
+            if wait == TaskWait::NoSession { self.warn(object, reason, message) } else { self.wait(object, reason, message) }
         } else {
             let others: Vec<_> = place.others.iter().map(|(why, sessions)| format!("{sessions} {why}")).collect();
             let attached = place.others.contains_key("attached to by a person") && place.others.len() == 1;

@@ -151,8 +151,8 @@ impl fmt::Display for TaskWait {
                 f,
                 "for session {session}, which does not serve its project; give that session `dispatch: true` and a fitting workdir, or change the task"
             ),
-            Self::NoSession => f.write_str("no session serves its project; declare one with `dispatch: true`"),
-            Self::MaxInFlight { limit } => write!(f, "as many tasks of its project are under way as maxInFlight allows ({limit})"),
+            Self::NoSession => f.write_str("no session serves the project; declare one with `dispatch: true`"),
+            Self::MaxInFlight { limit } => write!(f, "as many tasks of the project are under way as maxInFlight allows ({limit})"),
             Self::ReleasedSlowly { behind: count, until } => {
                 write!(f, "{}room came back a short while ago, and tasks are let out slowly", behind(count))?;
                 until.map_or(Ok(()), |until| write!(f, "; more at {until:.0}"))
