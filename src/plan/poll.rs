@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::burn::{self, CLOCK_TOLERANCE, Effective};
 use crate::{
-    model::{AccountName, AccountUsage, Now, Percent, PollOutcome, later},
+    model::{AccountName, AccountUsage, Now, Percent, PollOutcome, doubled, later},
     spec::{Account, Quota, QuotaSource},
 };
 
@@ -195,7 +195,7 @@ fn due(input: &PollInput<'_>, source: QuotaSource, now: Now) -> Option<NextPoll>
             // Of an account that was never read nothing is known at all, and it is no target until it is read.
             let is_new = input.usage.windows.is_empty() && state.last == Some(PollOutcome::Failed);
             let first = if is_new { MIN_INTERVAL } else { input.quota.poll_every.max(MIN_INTERVAL) };
-            (backoff(first, failures, longest), PollReason::BackingOff)
+            (doubled(first, failures - 1, longest.max(first)), PollReason::BackingOff)
         }
         QuotaSource::Cli | QuotaSource::Api | QuotaSource::Command => interval(input, now),
     };
@@ -252,12 +252,6 @@ fn blocking_reset(input: &PollInput<'_>, now: Now) -> Option<Timestamp> {
         !matches!(known, Effective::Unknown(_)) && known.at_least().is_some_and(|used| used >= input.account.thresholds.of(window))
     });
     over.filter_map(|(_, reading)| reading.resets_at).min()
-}
-
-/// `first` doubled with each further failure, up to `longest`, which never shortens `first`.
-fn backoff(first: Duration, failures: u32, longest: Duration) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    first.saturating_mul(1 << doublings).min(longest.max(first))
 }
 
 /// Whether `at` lies further than `by` ahead.

@@ -25,7 +25,7 @@ use super::{
     record::{Stage, Step, StepResult, SwapEvent, SwapRecord, SwapVerdict},
     sessions,
 };
-use crate::model::{AccountName, SessionName, later};
+use crate::model::{AccountName, SessionName, doubled, later};
 
 /// The longest pause between two tries to record the target.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -157,8 +157,7 @@ fn commit(record: &SwapRecord, facts: &SwapFacts) -> Decision {
     {
         return Resolution::of(&ensure, pending.doubt.as_deref(), done, facts.now).into();
     }
-    let pause = Duration::from_secs(1).saturating_mul(2_u32.saturating_pow(record.failures.saturating_sub(1)));
-    let not_before = later(record.since, pause.min(LONGEST_PAUSE));
+    let not_before = later(record.since, doubled(Duration::from_secs(1), record.failures.saturating_sub(1), LONGEST_PAUSE));
     if record.failures > 0 && facts.now < not_before {
         let error = record.last_error.as_deref().unwrap_or("it cannot be told whether it was done");
         return Decision::wait(format!("{} is recorded as the active account after a pause: {error}", record.plan.to), Some(not_before));
