@@ -111,26 +111,6 @@ pub enum Predecessor {
     UnderWay,
 }
 
-impl TaskWait {
-    /// Until when it waits at least, or when it is looked at again, as far as that is known.
-    pub const fn until(&self) -> Option<Timestamp> {
-        match self {
-            Self::Paused { until } | Self::BackingOff { until, .. } => Some(*until),
-            Self::Held { until, .. }
-            | Self::ReleasedSlowly { until, .. }
-            | Self::SessionNotFree { until, .. }
-            | Self::NoIdleSession { until, .. } => *until,
-            Self::After { .. }
-            | Self::NoSuchSession { .. }
-            | Self::NotServing { .. }
-            | Self::NoSession
-            | Self::MaxInFlight { .. }
-            | Self::UsedUp
-            | Self::Next { .. } => None,
-        }
-    }
-}
-
 impl fmt::Display for TaskWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let behind = |count: &usize| match count {
