@@ -85,7 +85,7 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
         (
             "at rest, nothing said of an end",
             |board| {
-                board.rest("s-0", 4);
+                board.rest("s-0", 15);
                 board.world.agent("s-0").turn_ended_at = None;
             },
             &[],
@@ -95,15 +95,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 25);
                 board.world.agent("s-0").turn_ended_at = None;
-            },
-            &[ASK_AGAIN],
-        ),
-        (
-            "cut off, and a turn is enough",
-            |board| {
-                board.rest("s-0", 25);
-                board.world.agent("s-0").turn_ended_at = None;
-                board.world.spec.projects[0].completion = Completion::Turn;
             },
             &[ASK_AGAIN],
         ),
@@ -143,22 +134,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
                 board.world.seen.queues.insert(project_name(), Seen::known(queue, at(-5)));
             },
             &[],
-        ),
-        (
-            "replaced in the middle of the turn, idle a short while",
-            |board| {
-                board.rest("s-0", 15);
-                board.world.agent("s-0").turn_ended_at = None;
-            },
-            &[],
-        ),
-        (
-            "replaced in the middle of the turn, idle for long",
-            |board| {
-                board.rest("s-0", 25);
-                board.world.agent("s-0").turn_ended_at = None;
-            },
-            &[ASK_AGAIN],
         ),
         (
             "asked once more and not proven",
