@@ -164,7 +164,7 @@ fn absorb_agent(
         absorbed.event(now, object.clone(), EventReason::SessionExited, Severity::Warning, message);
         let after = attempts.cloned().unwrap_or_default().after_exit(now);
         if after.quarantined && !attempts.is_some_and(|before| before.quarantined) {
-            let at_task = memory.tasks.iter().find(|(_, record)| record.open().is_some_and(|attempt| attempt.session == *name));
+            let at_task = memory.open_attempts().find(|(_, attempt)| attempt.session == *name);
             let at_task = at_task.map_or_else(String::new, |(task, _)| format!(", at last while it had task {task}"));
             let message = format!("its agent ended {} times within {} minutes{at_task}", after.exits.len(), EXIT_SPAN.as_secs() / 60);
             absorbed.event(now, object.clone(), EventReason::SessionQuarantined, Severity::Critical, message);
