@@ -51,7 +51,7 @@ impl RealHost {
         let status_files = if looks_at_agents { self.tracks.wanted_status_files(look.everything, now) } else { None };
         let said = async {
             let places = status_files?;
-            within("status files", move || places.iter().flat_map(|place| status_file::read_all(place)).collect()).await.ok()
+            within("status files", move || status_file::read_all(&places)).await.ok()
         };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
         let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
