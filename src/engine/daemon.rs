@@ -172,7 +172,7 @@ impl<H: Host> Engine<H> {
     fn is_about_polls_alone(&self, wakes: &BTreeSet<Wake>, pass: &Pass, resync_at: Monotonic) -> bool {
         let now = self.view.host.now();
         // Whatever else ends a wait is due once its time has come: otherwise the wait would begin again and end at once, for ever.
-        let ends = [pass.next, self.view.tasks_due, self.next_checkpoint_at()];
+        let ends = [pass.next, self.view.tasks_due];
         let due = pass.again || now.mono >= resync_at || ends.into_iter().flatten().any(|at| at <= now.wall);
         // A reading that makes something known, or fresh again, is news, and wakes as such.
         !due && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))
