@@ -19,7 +19,7 @@ use crate::{
     },
     engine::{Answer, Command},
     host::queue::{self, EndedTask, QueueError},
-    model::{NameError, ObjectRef, ProjectName, SessionName, TaskId, TaskName, error_line},
+    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName, error_line},
     spec::{Project, Spec},
     status::{TaskDetail, TaskState},
     store::{EventQuery, Reader, StoreError, StoredEvent, past_events},
@@ -76,7 +76,7 @@ fn add(context: &Context, args: &TaskAddArgs) -> Result<Exit, CliError> {
         (None, _) => format!("task-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f")),
     };
     let name = queue::add(&project.path, &name, &text).map_err(|error| match error {
-        QueueError::Name(error) => bad_name(&error),
+        QueueError::Name(error) => CliError::Usage(format!("{error}; give it a plain one, such as `--name fix-login`")),
         error => CliError::Queue(error),
     })?;
     let task = TaskId { project: project.name.clone(), name };
@@ -93,14 +93,10 @@ fn read_bounded(source: impl io::Read) -> io::Result<String> {
     Ok(text)
 }
 
-/// The file name of a task that was named with or without its ending.
+/// The name of a task as listings show it, with or without its ending.
 fn named(text: &str) -> Result<TaskName, CliError> {
-    let name = if text.ends_with(TaskName::ENDING) { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
-    TaskName::new(name).map_err(|error| bad_name(&error))
-}
-
-fn bad_name(error: &NameError) -> CliError {
-    CliError::Usage(format!("{error}; give it a plain one, such as `--name fix-login`"))
+    let name = TaskName::try_from(TaskName::with_ending(text));
+    name.map_err(|error| CliError::Usage(format!("{error}; write NAME.md, as `task ls` shows it")))
 }
 
 /// What the options say, as lines of front matter.
@@ -290,7 +286,6 @@ fn project<'a>(spec: &'a Spec, text: &str) -> Result<&'a Project, CliError> {
 
 /// A task as listings show it, with or without the ending of its name.
 fn parse(text: &str) -> Result<TaskId, CliError> {
-    let is_whole = text.ends_with(TaskName::ENDING) || !text.contains('/');
-    let whole = if is_whole { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
-    whole.parse().map_err(|error: NameError| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
+    let task = TaskId::try_from(TaskName::with_ending(text));
+    task.map_err(|error| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
 }
