@@ -198,11 +198,13 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Answers whether another spec is in force now. One that reads the same changes nothing; a bad one never replaces the good one.
+    /// Answers whether another spec is in force now. One that reads the same, or is refused for the same, changes nothing; a bad
+    /// one never replaces the good one.
     fn reread_spec(&mut self, channels: &mut Channels) -> Result<bool, EngineError> {
         match (channels.read_spec)() {
             Ok((spec, _)) if spec == self.view.spec && self.view.spec_state.rejected.is_none() => Ok(false),
             Ok((spec, accepted)) => self.replace_spec(spec, &accepted).map(|()| true),
+            Err(diagnostic) if self.view.spec_state.rejected.as_ref() == Some(&diagnostic) => Ok(false),
             Err(diagnostic) => self.reject_spec(diagnostic).map(|()| true),
         }
     }
