@@ -10,7 +10,7 @@ use std::{
 use super::{CliError, args::Global, output::Printer};
 use crate::{
     control::{Client, ClientError},
-    engine::{View, recall},
+    engine::{Engine, View, recall},
     host::{
         real::{HostError, RealHost, Station},
         specfile::{self, SpecFileError, SpecFiles, Surroundings},
@@ -237,8 +237,18 @@ impl Context {
     }
 }
 
+/// An engine that carries out one command and then ends. It gives out no tasks.
+///
+/// # Errors
+/// [`CliError::Engine`].
+pub fn engine_for_once(host: RealHost, store: Store, found: SpecAtHand) -> Result<Engine<RealHost>, CliError> {
+    let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+    engine.view_mut().hold_tasks(no_daemon());
+    Ok(engine)
+}
+
 /// Why a command gives out no tasks: it does not stay to see that they arrive.
-pub fn no_daemon() -> Hold {
+fn no_daemon() -> Hold {
     let message = "tasks are given out by the daemon, and none runs; start it with `claude-failover run`".to_owned();
     Hold { reason: "NoDaemon".to_owned(), message, until: None }
 }
