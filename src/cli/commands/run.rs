@@ -17,7 +17,7 @@ use crate::{
         times,
     },
     control::Server,
-    engine::{Channels, Engine, Signal, SpecRead, View, Watched, Witness, recall},
+    engine::{Channels, Engine, Signal, SpecRead, View, Watched, Witness, recall, unusable},
     host::{
         real::{RealHost, Station},
         specfile::{SpecFiles, Surroundings, directories_to_watch},
@@ -116,9 +116,9 @@ async fn watch_until_open(
     channels: &mut Channels,
     systemd: &mut Systemd,
 ) -> Result<Option<(RealHost, Store)>, CliError> {
-    let words = |problem: &CliError| format!("the pool's memory cannot be used: {}", error_line(problem));
-    tracing::error!("{}; the pool is only watched until it can", words(&problem));
-    let mut view = View::blind(host, spec.clone(), words(&problem), Snapshot::default());
+    let why = unusable(&problem);
+    tracing::error!("{why}; the pool is only watched until it can");
+    let mut view = View::blind(host, spec.clone(), why, Snapshot::default());
     loop {
         if view.watch(channels, systemd).await == Watched::Stopped {
             return Ok(None);

@@ -19,10 +19,10 @@ use crate::{
     },
     engine::{Answer, Command},
     host::queue::{self, EndedTask, QueueError},
-    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName, error_line},
+    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
     spec::{Project, Spec},
     status::{TaskDetail, TaskState},
-    store::{EventQuery, Reader, StoreError, StoredEvent, past_events},
+    store::{EventQuery, StoredEvent, past_events},
 };
 
 /// The largest task that is taken in, in bytes; the dispatcher takes no larger one.
@@ -244,20 +244,16 @@ fn fill(detail: &mut TaskDetail, ended: EndedTask) {
     }
 }
 
-/// From the daemon or from a look of our own. While the memory cannot be read they are what the files alone show, and that is said.
+/// From the daemon or from a look of our own. While the memory cannot be used they are what the files show, and that is said.
 fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
     let station = context.station(&spec.pool)?;
     if let Some(daemon) = context.daemon(&station)? {
         return match daemon.ask(&request(Command::Tasks { all }), LIST_WITHIN).map_err(CliError::Daemon)? {
-            Answer::Tasks(tasks) => {
-                let unreadable = Reader::attach(&station.state).err().filter(StoreError::leaves_sight);
-                if let Some(error) = &unreadable {
-                    let why = error_line(error);
-                    context.out.tell(&format!(
-                        "the pool's memory cannot be read: {why}\nonly what the files show is listed (see docs/recovery.md)"
-                    ));
+            Answer::Tasks { tasks, blind } => {
+                if let Some(why) = &blind {
+                    context.out.tell(&format!("{why}\nwhat only the memory tells may be missing (see docs/recovery.md)"));
                 }
-                Ok((tasks, if unreadable.is_some() { Exit::Degraded } else { Exit::Ok }))
+                Ok((tasks, if blind.is_some() { Exit::Degraded } else { Exit::Ok }))
             }
             Answer::Refused { message } => Err(CliError::Refused(message)),
             Answer::Status(_) | Answer::Planned(_) | Answer::Done { .. } => {
