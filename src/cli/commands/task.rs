@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{block_on, operate::ask, request};
+use super::{among, block_on, operate::ask, request};
 use crate::{
     cli::{
         CliError, Context, Exit,
@@ -137,10 +137,11 @@ fn not_serving(spec: &Spec, project: &Project, session: &SessionName) -> CliErro
         Some(declared) if !declared.dispatch => format!("session {session} takes no tasks"),
         Some(_) => format!("session {session} does not serve project {}", project.name),
     };
-    let serving: Vec<_> = spec.sessions.values().filter(|other| spec.serves(other, project)).map(|other| other.name.as_str()).collect();
-    CliError::Usage(match serving.as_slice() {
-        [] => format!("{why}, and none serves project {}; declare one with `dispatch: true`", project.name),
-        names => format!("{why}; project {} is served by {}", project.name, names.join(", ")),
+    let serving: Vec<_> = spec.sessions.values().filter(|other| spec.serves(other, project)).map(|other| other.name.to_string()).collect();
+    CliError::Usage(if serving.is_empty() {
+        format!("{why}, and none serves project {}; declare one with `dispatch: true`", project.name)
+    } else {
+        format!("{why}; project {} is served by {}", project.name, among(serving))
     })
 }
 
@@ -270,7 +271,7 @@ fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDeta
 }
 
 fn project<'a>(spec: &'a Spec, text: &str) -> Result<&'a Project, CliError> {
-    let known = || spec.projects.iter().map(|project| project.name.as_str()).collect::<Vec<_>>().join(", ");
+    let known = || among(spec.projects.iter().map(|project| project.name.to_string()));
     ProjectName::new(text).ok().and_then(|name| spec.project(&name)).ok_or_else(|| {
         CliError::Usage(if spec.projects.is_empty() {
             "the spec registers no project; add one under `projects`".to_owned()
