@@ -134,7 +134,7 @@ fn readings_come_from_the_status_line_and_from_the_cli_and_a_hard_limit_moves_th
     assert!(doctor["login of a"].1.starts_with("valid until"), "{doctor:#?}");
 
     pool.wait_ready("a", &[("quiet", "idle"), ("worker", "idle")]);
-    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour", resets_in: 1800 });
+    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour" });
     pool.say("worker", "this one is refused");
     pool.wait_ready("b", &[("quiet", "idle"), ("worker", "idle")]);
     tell(&format!("story: {:?}", pool.events("SwapCommitted")));
@@ -155,7 +155,7 @@ fn a_limit_that_one_session_hits_moves_another_one_in_the_middle_of_a_tool_call(
     pool.wait_ready("a", &[("quiet", "idle"), ("busy", "working")]);
 
     // What the busy one asked for was answered long ago: only the other one gets the 429.
-    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour", resets_in: 1800 });
+    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour" });
     pool.say("quiet", "this one is refused");
     let after = pool.wait_ready("b", &[("quiet", "idle"), ("busy", "idle")]);
     tell(&format!("story: {:?} {:?}", pool.events("SwapStarted"), pool.events("SwapCommitted")));
