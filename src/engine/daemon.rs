@@ -8,10 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket, Watched};
+use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket, Watched, unusable};
 use crate::{
     host::{Host, Look, Wake},
-    model::{Monotonic, error_line},
+    model::Monotonic,
     spec::Spec,
     status::Status,
     store::AcceptedSpec,
@@ -180,7 +180,7 @@ impl<H: Host> Engine<H> {
 
     /// Waits until the state can be used again. Answers whether the loop was told to stop meanwhile.
     async fn stand_by(&mut self, channels: &mut Channels, error: &EngineError, witness: &mut impl Witness) -> bool {
-        self.view.blind = Some(error_line(error));
+        self.view.blind = Some(unusable(error));
         loop {
             if self.view.watch(channels, witness).await == Watched::Stopped {
                 return true;
@@ -192,17 +192,19 @@ impl<H: Host> Engine<H> {
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the state cannot be used yet");
-                    self.view.blind = Some(error_line(&error));
+                    self.view.blind = Some(unusable(&error));
                 }
             }
         }
     }
 
-    /// Answers whether another spec is in force now. One that reads the same changes nothing; a bad one never replaces the good one.
+    /// Answers whether another spec is in force now. One that reads the same, or is refused for the same, changes nothing; a bad
+    /// one never replaces the good one.
     fn reread_spec(&mut self, channels: &mut Channels) -> Result<bool, EngineError> {
         match (channels.read_spec)() {
             Ok((spec, _)) if spec == self.view.spec && self.view.spec_state.rejected.is_none() => Ok(false),
             Ok((spec, accepted)) => self.replace_spec(spec, &accepted).map(|()| true),
+            Err(diagnostic) if self.view.spec_state.rejected.as_ref() == Some(&diagnostic) => Ok(false),
             Err(diagnostic) => self.reject_spec(diagnostic).map(|()| true),
         }
     }

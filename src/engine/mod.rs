@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-pub use blind::Watched;
+pub use blind::{Watched, unusable};
 pub use command::{Answer, Command, Request};
 pub use daemon::{Asked, Channels, Signal, SpecRead, Witness};
 pub use error::EngineError;

@@ -43,6 +43,11 @@ impl TaskName {
         }
     }
 
+    /// The text with the ending of a task's name, if it lacks it: people may leave it away.
+    pub fn with_ending(text: &str) -> String {
+        if text.ends_with(Self::ENDING) { text.to_owned() } else { format!("{text}{}", Self::ENDING) }
+    }
+
     /// The file name as it is.
     pub fn as_str(&self) -> &str {
         &self.0

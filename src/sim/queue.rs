@@ -381,7 +381,9 @@ impl World {
             if let Some(at) = jobs.iter().position(|(prompt, _)| prompt == tag) {
                 return Some(jobs.swap_remove(at).1);
             }
-            jobs.iter_mut().for_each(|(prompt, _)| *prompt = prompt.again());
+            for (prompt, _) in &mut jobs {
+                *prompt = prompt.again();
+            }
         }
         None
     }

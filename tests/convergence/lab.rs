@@ -158,6 +158,25 @@ impl Lab {
         panic!("the process crashed {MAX_LIVES} times");
     }
 
+    /// How many passes the daemon makes when it hears `times` times that the spec may have changed, and always reads the same refused one.
+    pub fn passes_with_a_refused_spec(&self, times: usize) -> usize {
+        let mut passes = Passes(0);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut engine = self.engine();
+            let (signals, receiver) = mpsc::channel(times + 1);
+            for _ in 0..times {
+                signals.try_send(Signal::SpecChanged).unwrap();
+            }
+            signals.try_send(Signal::Stop).unwrap();
+            let (_commands, commands) = mpsc::channel(1);
+            let (status, _) = watch::channel(None);
+            let read_spec: Box<dyn FnMut() -> SpecRead> = Box::new(|| Err("line 3".to_owned()));
+            engine.run(Channels { commands, signals: receiver, status, read_spec }, RESYNC, &mut passes).await.unwrap();
+        });
+        passes.0
+    }
+
     pub fn memory(&self) -> Memory {
         Reader::attach(&self.store_path()).unwrap().memory().unwrap()
     }
@@ -326,5 +345,16 @@ impl Witness for Clock {
             // A full channel already holds the word.
             let _ = self.signals.try_send(Signal::Stop);
         }
+    }
+}
+
+/// Counts the passes.
+struct Passes(usize);
+
+impl Witness for Passes {
+    fn ready(&mut self) {}
+
+    fn progress(&mut self, _line: &str) {
+        self.0 += 1;
     }
 }

@@ -13,6 +13,13 @@ fn a_converged_pool_is_silent() {
 }
 
 #[test]
+fn a_spec_that_stays_refused_is_passed_for_once() {
+    let lab = Lab::converged(POOL);
+    let [unheard, once, often] = [0, 1, 5].map(|times| lab.passes_with_a_refused_spec(times));
+    assert_eq!((once, often), (unheard + 1, unheard + 1));
+}
+
+#[test]
 fn lost_wake_ups_cost_time_only() {
     let lab = Lab::converged(POOL);
     lab.world.borrow_mut().set_deaf(true);

@@ -16,7 +16,7 @@ use crate::{host::links::dir::Renamed, model::TaskName};
 /// # Errors
 /// [`QueueError`]: nothing was added, or it is not known to last.
 pub fn add(project: &Path, name: &str, text: &str) -> Result<TaskName, QueueError> {
-    let task = TaskName::new(if name.ends_with(TaskName::ENDING) { name.to_owned() } else { format!("{name}{}", TaskName::ENDING) })?;
+    let task = TaskName::new(TaskName::with_ending(name))?;
     let path = || shown(Path::new(task.as_str()));
     if text.len() as u64 > MAX_TASK {
         return Err(QueueError::TooLong { path: path(), length: text.len(), limit: MAX_TASK });
