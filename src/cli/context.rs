@@ -10,13 +10,13 @@ use std::{
 use super::{CliError, args::Global, output::Printer};
 use crate::{
     control::{Client, ClientError},
-    engine::{View, recall},
+    engine::{Engine, View, recall, unusable},
     host::{
         real::{HostError, RealHost, Station},
         specfile::{self, SpecFileError, SpecFiles, Surroundings},
         tmux::RuntimeDirectory,
     },
-    model::{PoolId, PoolName, error_line, sha256_hex},
+    model::{PoolId, PoolName, sha256_hex},
     observed::Snapshot,
     plan::{Memory, tasks::Hold},
     spec::{LoadPlace, Loaded, SourceText, Spec, load, render_effective},
@@ -244,15 +244,25 @@ impl Context {
 
     /// What can be seen without a memory, and a word that it is only that.
     fn blind(&self, host: RealHost, spec: &Spec, error: &dyn std::error::Error) -> View<RealHost> {
-        let why = format!("the pool's memory cannot be read: {}", error_line(error));
+        let why = unusable(error);
         self.out
-            .tell(&format!("{why}\nonly what can be seen is shown, and nothing will be done until it can be read (see docs/recovery.md)"));
+            .tell(&format!("{why}\nonly what can be seen is shown, and nothing will be done until it can be used (see docs/recovery.md)"));
         View::blind(host, spec.clone(), why, Snapshot::default())
     }
 }
 
+/// An engine that carries out one command and then ends. It gives out no tasks.
+///
+/// # Errors
+/// [`CliError::Engine`].
+pub fn engine_for_once(host: RealHost, store: Store, found: SpecAtHand) -> Result<Engine<RealHost>, CliError> {
+    let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+    engine.view_mut().hold_tasks(no_daemon());
+    Ok(engine)
+}
+
 /// Why a command gives out no tasks: it does not stay to see that they arrive.
-pub fn no_daemon() -> Hold {
+fn no_daemon() -> Hold {
     let message = "tasks are given out by the daemon, and none runs; start it with `claude-failover run`".to_owned();
     Hold { reason: "NoDaemon".to_owned(), message, until: None }
 }

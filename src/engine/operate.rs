@@ -61,7 +61,7 @@ impl<H: Host> Engine<H> {
         let answer = match &request.command {
             Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
             Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
-            Command::Tasks { all } => Ok(Answer::Tasks(self.view.tasks(*all))),
+            Command::Tasks { all } => Ok(Answer::Tasks { tasks: self.view.tasks(*all), blind: None }),
             Command::RetryTask { task } => self.retry_task(request, task).await,
             Command::CancelTask { task, reason } => self.cancel_task(request, task, reason).await,
             Command::MoveTask { task, to } => self.move_task(request, task, to).await,

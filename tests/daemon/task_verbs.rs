@@ -99,6 +99,11 @@ fn names_can_be_pasted_back_and_a_mistake_says_what_to_do() {
     pool.cli(&["explain", "project/api"]).expect(0).says("attempts of 4h each");
     // As a shell reads it, and without its ending.
     let short = shown.trim_end_matches(".md");
+    let name = short.trim_start_matches("api/");
+    pool.cli(&["task", "add", "api", "--text", "Then wave.", "--name", "then", "--after", name]).expect(0);
+    let then = fs::read_to_string(pool.path("api/.agent-queue/inbox/then.md")).expect("the task");
+    assert!(then.contains("it's $(x).md"), "{then}");
+    pool.cli(&["task", "add", "api", "--text", "x", "--after", "../evil"]).expect(64).says("as `task ls` shows it");
     let moved = pool.json(&["task", "mv", short, "web"]);
     assert_eq!((&moved["done"]["changed"], moved["done"]["lines"].as_array().map(Vec::len)), (&json!(true), Some(1)), "{moved}");
     assert!(pool.path("web/.agent-queue/inbox").join(file).exists());

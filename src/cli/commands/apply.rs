@@ -9,13 +9,13 @@ use crate::{
     cli::{
         CliError, Context, Exit,
         args::ApplyArgs,
-        context::{SpecAtHand, no_daemon},
+        context::{SpecAtHand, engine_for_once},
         output::Printer,
         render,
         saved_plan::SavedPlan,
         times,
     },
-    engine::{Answer, Command, Engine},
+    engine::{Answer, Command},
     host::real::{RealHost, Station},
     model::{SessionName, later},
     store::is_older,
@@ -89,8 +89,7 @@ fn apply_here(
     let answer = block_on(async {
         let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         host.listen();
-        let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
-        engine.view_mut().hold_tasks(no_daemon());
+        let mut engine = engine_for_once(host, store, found)?;
         engine.confirm_removals().await;
         engine.confirm_prune(confirm_prune).map_err(CliError::Engine)?;
         engine.converge(deadline).await.map_err(CliError::Engine)
