@@ -18,6 +18,9 @@ use crate::{
 /// Nobody waits longer than this for what is read again otherwise.
 const WITHIN: Duration = Duration::from_secs(1);
 
+/// Fewer are read faster than a thread is started.
+const WORTH_A_THREAD: usize = 32;
+
 /// An agent that lives.
 #[derive(Debug)]
 pub(super) struct Early {
@@ -31,7 +34,7 @@ pub(super) struct Early {
 pub(super) async fn read(processes: Vec<ProcessId>) -> BTreeMap<ProcessId, Early> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut parts = tokio::task::JoinSet::new();
-    for part in processes.chunks(processes.len().div_ceil(threads).max(1)) {
+    for part in processes.chunks(processes.len().div_ceil(threads).max(WORTH_A_THREAD)) {
         let part = part.to_vec();
         parts.spawn(within_time("agents", WITHIN, move || part.into_iter().filter_map(look).collect::<Vec<_>>()));
     }
