@@ -152,6 +152,7 @@ impl Command {
                 | Self::Swap { dry_run: true, .. }
                 | Self::Clear { look_only: true, .. }
                 | Self::AdoptSharedRoot { look_only: true }
+                | Self::AdoptAccount { look_only: true, .. }
         )
     }
 }

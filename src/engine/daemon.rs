@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket, Watched, unusable};
 use crate::{
     host::{Host, Look, Wake},
-    model::Monotonic,
+    model::{Monotonic, PoolId, share_of},
     spec::Spec,
     status::Status,
     store::AcceptedSpec,
@@ -172,7 +172,7 @@ impl<H: Host> Engine<H> {
     fn is_about_polls_alone(&self, wakes: &BTreeSet<Wake>, pass: &Pass, resync_at: Monotonic) -> bool {
         let now = self.view.host.now();
         // Whatever else ends a wait is due once its time has come: otherwise the wait would begin again and end at once, for ever.
-        let ends = [pass.next, self.view.tasks_due, self.next_checkpoint_at()];
+        let ends = [pass.next, self.view.tasks_due];
         let due = pass.again || now.mono >= resync_at || ends.into_iter().flatten().any(|at| at <= now.wall);
         // A reading that makes something known, or fresh again, is news, and wakes as such.
         !due && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))
@@ -231,9 +231,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn resync_at(&self, resync: Duration) -> Monotonic {
-        // Two pools, or two hosts, must not fall into step: up to a tenth is added, by the pool's identity.
-        let share = u32::from(self.view.memory.pool.0.as_bytes()[0]);
-        self.view.host.now().mono.plus(resync + resync / 10 * share / 255)
+        self.view.host.now().mono.plus(apart(resync, self.view.memory.pool))
     }
 
     /// Forgets what is too old to be of use.
@@ -243,6 +241,11 @@ impl<H: Host> Engine<H> {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot forget old history");
         }
     }
+}
+
+/// The time to the next resync of this pool. Two pools, or two hosts, must not fall into step: up to a tenth is added, by the pool's identity.
+fn apart(resync: Duration, pool: PoolId) -> Duration {
+    resync + share_of(resync / 10, &pool.to_string())
 }
 
 enum Event {
@@ -274,5 +277,22 @@ fn look_of(wakes: &BTreeSet<Wake>) -> Look {
         queues: wakes.contains(&Wake::Queues),
         usage: wakes.contains(&Wake::Readings),
         ..Look::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn pools_that_were_started_together_do_not_look_at_everything_together() {
+        let minute = Duration::from_mins(1);
+        let pool = |number| PoolId(uuid::Uuid::from_u128(number));
+        let spans: BTreeSet<Duration> = (0..20).map(|number| apart(minute, pool(number))).collect();
+        assert!(spans.iter().all(|span| (minute..=minute * 11 / 10).contains(span)), "{spans:?}");
+        assert_eq!(spans.len(), 20, "{spans:?}");
+        assert_eq!(apart(minute, pool(7)), apart(minute, pool(7)), "the same after a restart");
     }
 }

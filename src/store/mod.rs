@@ -87,7 +87,6 @@ pub struct Writing {
     pool: PoolId,
     /// The last event in the outbox that the history has.
     sent: i64,
-    renewed: bool,
 }
 
 /// The right to read.
@@ -123,7 +122,7 @@ impl Store<Writing> {
         let history = History::open(directory);
         let pool = state.read("read the identity in", memory::pool)?;
         identity::keep(directory, pool)?;
-        let mut store = Self { state, history, access: Writing { lock, pool, sent: 0, renewed: former.is_some() } };
+        let mut store = Self { state, history, access: Writing { lock, pool, sent: 0 } };
         store.deliver();
         Ok(store)
     }
@@ -131,11 +130,6 @@ impl Store<Writing> {
     /// The lock that this store holds.
     pub const fn lock(&self) -> &Lock {
         &self.access.lock
-    }
-
-    /// Whether the state was gone, and a new one was made under the former identity when this store was opened.
-    pub const fn is_renewed(&self) -> bool {
-        self.access.renewed
     }
 
     /// Why the history is off at present, if it is: one line with the whole error chain. Events wait meanwhile.

@@ -87,6 +87,19 @@ fn a_server_that_is_lost_again_and_again_quarantines_nobody() {
     lab.assert_converged("the server lives");
 }
 
+/// Also when the process that found it lost was killed at once.
+#[test]
+fn a_state_that_was_lost_is_told_once() {
+    let lab = Lab::converged(POOL);
+    lab.lose_state();
+    drop(lab.store());
+    lab.run(LONG);
+    lab.run(LONG);
+    let told: Vec<_> = lab.events().into_iter().filter(|stored| stored.event.reason == EventReason::StateRenewed).collect();
+    assert_eq!(told.iter().map(|stored| stored.count).sum::<u64>(), 1, "{}", lab.story());
+    lab.assert_converged("the state was lost");
+}
+
 #[test]
 fn going_there_and_back_gives_the_first_world_again() {
     let mut lab = Lab::converged(POOL);

@@ -259,9 +259,9 @@ impl Host for RealHost {
         self.readings.take_ended()
     }
 
-    fn start_checkpoint(&mut self, draft: Checkpoint) {
+    fn start_checkpoints(&mut self, drafts: Vec<Checkpoint>) {
         if let Some(ground) = &self.ground {
-            self.checkpoints.start(draft, ground.root.join("projects"), self.station.state.clone());
+            self.checkpoints.start(drafts, &ground.root.join("projects"), &self.station.state);
         }
     }
 

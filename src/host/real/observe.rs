@@ -3,15 +3,11 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
     time::Duration,
 };
 
-use super::{
-    RealHost,
-    ground::Ground,
-    track::{Looked, lock},
-};
+use super::{RealHost, ground::Ground, track::Looked};
 use crate::{
     host::{
         Look,
@@ -51,7 +47,7 @@ impl RealHost {
         let status_files = if looks_at_agents { self.tracks.wanted_status_files(look.everything, now) } else { None };
         let said = async {
             let places = status_files?;
-            within("status files", move || places.iter().flat_map(|place| status_file::read_all(place)).collect()).await.ok()
+            within("status files", move || status_file::read_all(&places)).await.ok()
         };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
         let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
@@ -235,6 +231,24 @@ pub(super) async fn within_time<T: Send + 'static>(
     }
 }
 
+/// What is kept between two looks, unless a look has it that has not come back: another thread would only wait with it.
+pub(super) fn try_kept<T: Default>(kept: &Mutex<T>) -> std::io::Result<MutexGuard<'_, T>> {
+    match kept.try_lock() {
+        Ok(found) => Ok(found),
+        // A panic left it half-written; it may be empty at any time.
+        Err(TryLockError::Poisoned(poisoned)) => {
+            kept.clear_poison();
+            let mut found = poisoned.into_inner();
+            *found = T::default();
+            Ok(found)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let why = "an earlier look has not come back; its file system may hang";
+            Err(std::io::Error::new(std::io::ErrorKind::WouldBlock, why))
+        }
+    }
+}
+
 fn seen<T>(what: &str, found: Result<T, impl std::error::Error>, now: Now) -> Seen<T> {
     match found {
         Ok(value) => Seen::known(value, now),
@@ -321,8 +335,10 @@ async fn look_at_checkpoints(
     let unknown: Vec<SessionName> = asked.iter().cloned().chain(at_a_task).collect();
     let ground = Arc::clone(ground);
     let work = move || {
-        checkpoint::look(&mut lock(&shelf), &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)
-            .map_err(|error| Unseen::Failed { source_name: "checkpoints".to_owned(), message: error_line(&error) })
+        let failed = |message| Unseen::Failed { source_name: "checkpoints".to_owned(), message };
+        let mut shelf = try_kept(&shelf).map_err(|error| failed(error.to_string()))?;
+        checkpoint::look(&mut shelf, &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)
+            .map_err(|error| failed(error_line(&error)))
     };
     let found = within("checkpoints", work).await.and_then(|found| found);
     found.unwrap_or_else(|why| asked.into_iter().map(|name| (name, Seen::Unknown(why.clone()))).collect())

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +18,6 @@ use crate::{
         agent::{
             AgentError,
             activity::{Judgement, Register, Signs, Word, judge},
-            register,
             tail::TailFacts,
         },
         process::{self, DeathWatch, Exit, ProcessState},
@@ -53,8 +51,6 @@ pub(super) struct Tracks {
     pub watches: bool,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
-    /// What the registers said last, for the checks before a start, which run on a thread of their own.
-    pub shelf: Arc<Mutex<register::Shelf>>,
     /// Limits that agents ran into, by the home under which they did, that nobody has taken over yet.
     pub limits: Vec<(PathBuf, AccountUsage)>,
 }
@@ -457,11 +453,6 @@ impl Track {
         self.timed = timed;
         self.view.register = entry.and_then(Result::ok).flatten();
     }
-}
-
-/// What is on the shelf is whole at any time, also after a panic elsewhere.
-pub(super) fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a process has lived: its start time counts in ticks since boot (proc(5)).
