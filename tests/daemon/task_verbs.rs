@@ -110,7 +110,8 @@ fn names_can_be_pasted_back_and_a_mistake_says_what_to_do() {
     let short = short.replace("api/", "web/");
     let cancelled = pool.json(&["task", "cancel", &short, "--reason", "no more"]);
     assert!(cancelled["done"]["lines"][0].as_str().is_some_and(|line| line.contains("no more")), "{cancelled}");
-    let story = pool.json(&["task", "show", &short]);
+    // As events name it.
+    let story = pool.json(&["task", "show", &format!("task/{short}")]);
     assert_eq!(story["row"]["state"], "failed");
     assert!(story["reason"].as_str().is_some_and(|reason| reason.contains("no more")), "{story}");
     let told: Vec<&str> =
