@@ -194,20 +194,33 @@ impl Context {
         Store::open(lock).map_err(CliError::Store)
     }
 
-    /// A look at the pool without the right to write: with what its store says, if it has one.
+    /// A look at the pool without the right to write: with what its store says, if it has one, but without the times at which conditions flipped.
     ///
     /// # Errors
     /// [`CliError::Store`], [`CliError::Engine`], [`CliError::Host`].
     pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
-        let mut view = self.view_alone(spec, station)?;
+        self.viewed(spec, station, false)
+    }
+
+    /// The same with these times, for whoever shows conditions: there are several for each session.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn view_with_times(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
+        self.viewed(spec, station, true)
+    }
+
+    fn viewed(&self, spec: &Spec, station: &Station, with_times: bool) -> Result<View<RealHost>, CliError> {
+        let mut view = self.view_alone(spec, station, with_times)?;
         if matches!(self.daemon(station), Ok(None)) {
             view.hold_tasks(no_daemon());
         }
         Ok(view)
     }
 
-    fn view_alone(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
-        let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+    fn view_alone(&self, spec: &Spec, station: &Station, with_times: bool) -> Result<View<RealHost>, CliError> {
+        let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        host.look_ahead(spec);
         let reader = match Reader::attach(&station.state) {
             Ok(reader) => reader,
             Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
@@ -225,7 +238,8 @@ impl Context {
             Err(error) => return Err(CliError::Engine(error)),
         };
         let seen = Snapshot { usage: reader.usage().unwrap_or_default(), ..Snapshot::default() };
-        Ok(View::new(host, spec.clone(), memory, seen).remembering(&reader))
+        let view = View::new(host, spec.clone(), memory, seen);
+        Ok(if with_times { view.remembering(&reader) } else { view })
     }
 
     /// What can be seen without a memory, and a word that it is only that.

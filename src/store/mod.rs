@@ -267,6 +267,11 @@ pub fn former_identity(path: &Path) -> Option<PoolId> {
     identity::read(&StateDir::existing(path).ok()?).ok()?
 }
 
+/// Whether the state at `path` is an older version's, which [`Store::open`] brings up to date.
+pub fn is_older(path: &Path) -> bool {
+    StateDir::existing(path).is_ok_and(|directory| Database::is_older(&directory, &STATE))
+}
+
 /// Past events of the state directory at `path`, also while its `state.db` is gone or cannot be read. What had not been handed over to the
 /// history is missing then.
 ///

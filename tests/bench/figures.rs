@@ -12,6 +12,7 @@ use crate::Fallible;
 pub enum Place {
     NoOp,
     Resync,
+    Asked,
     Plan,
     Status,
     Start,

@@ -18,7 +18,7 @@ use crate::{
     engine::{Answer, Command},
     host::real::{RealHost, Station},
     model::{SessionName, later},
-    store::{Reader, StoreError},
+    store::is_older,
 };
 
 /// Plans, shows, asks, and acts.
@@ -27,7 +27,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
     let found = context.spec()?;
     let within = times::duration(&args.timeout)?;
     let station = context.station(&found.loaded.spec.pool)?;
-    if matches!(Reader::attach(&station.state), Err(StoreError::Older { .. })) {
+    if is_older(&station.state) {
         // An older version's state is brought up to date by opening it.
         drop(context.store(&station)?);
     }

@@ -41,7 +41,7 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     let object = object(spec, &args.object)?;
     let station = context.station(&spec.pool)?;
     let (mut explanation, blind, found) = block_on(async {
-        let mut view = context.view(spec, &station)?;
+        let mut view = context.view_with_times(spec, &station)?;
         let planned = view.preview().await;
         view.refresh_conditions();
         let of = |waiting: &crate::plan::Waiting| format!("{}: {}", waiting.reason, waiting.message);

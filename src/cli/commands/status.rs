@@ -72,7 +72,7 @@ pub fn status(context: &Context, spec: &Spec, station: &Station) -> Result<Statu
     }
     context.out.tell("no daemon runs for this pool; this is what is seen now");
     block_on(async {
-        let mut view = context.view(spec, station)?;
+        let mut view = context.view_with_times(spec, station)?;
         let _ = view.preview().await;
         view.refresh_conditions();
         Ok(view.status())

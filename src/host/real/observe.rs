@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{RealHost, ground::Ground, track::Looked};
+use super::{RealHost, early, ground::Ground, track::Looked};
 use crate::{
     host::{
         Look,
@@ -70,9 +70,14 @@ impl RealHost {
         };
         let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
         let names = Arc::clone(&self.checkpoint_shelf);
+        let recorded: Vec<_> = memory.sessions.values().filter_map(|record| record.process).collect();
+        // A host that listens knows most of them from its last look.
+        let is_first = look.tmux && look.everything && !self.tracks.watches;
+        let early = async { if is_first { early::read(recorded).await } else { BTreeMap::new() } };
         let checkpoints = async { if look.checkpoints { Some(look_at_checkpoints(names, &ground, memory, now).await) } else { None } };
-        let (tmux, homes, links, transcripts, queues, checkpoints, said) =
-            tokio::join!(tmux, homes, links, transcripts, tasks, checkpoints, said);
+        let (tmux, early, homes, links, transcripts, queues, checkpoints, said) =
+            tokio::join!(tmux, early, homes, links, transcripts, tasks, checkpoints, said);
+        self.tracks.early = early;
         if let Some(said) = said {
             self.tracks.status_files_said(said);
         }
@@ -195,11 +200,17 @@ impl RealHost {
             seen.agents.insert(name.clone(), view);
         }
         self.tracks.clean();
+        let mut early = std::mem::take(&mut self.tracks.early);
+        let mut read = BTreeMap::new();
         let mut wanted: BTreeMap<PathBuf, Vec<_>> = BTreeMap::new();
-        for (home, process) in living.iter().filter_map(|(_, agent)| agent.wanted()) {
-            wanted.entry(home).or_default().push(process);
+        for (home, (process, transcript)) in living.iter().filter_map(|(_, agent)| agent.wanted()) {
+            match early.remove(&process).filter(|_| transcript.is_none()) {
+                Some(found) => drop(read.insert(process, Ok(found.files))),
+                None => wanted.entry(home).or_default().push((process, transcript)),
+            }
         }
         let mut files = self.agent_files.read(wanted, everything).await;
+        files.append(&mut read);
         for (name, agent) in living {
             let found = files.remove(&agent.process());
             let view = self.tracks.finish(&name, agent, found, now);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     agent_files::{Files, Wanted},
+    early::Early,
     status_files::StatusFiles,
     turns::{Heard, Told, Turns},
 };
@@ -49,6 +50,8 @@ pub(super) struct Tracks {
     dirty: BTreeSet<Pid>,
     /// Whether ends are waited for. A host that only looks once opens no handles.
     pub watches: bool,
+    /// Agents that were read while tmux made its list, within the same look.
+    pub early: BTreeMap<ProcessId, Early>,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
     /// Limits that agents ran into, by the home under which they did, that nobody has taken over yet.
@@ -316,7 +319,8 @@ impl Tracks {
             return Ok(Track::ended(Some(pid), None));
         }
         let before = self.by_session.get(name).filter(|track| track.process == Some(process));
-        let home = match before.and_then(|track| track.home.clone()) {
+        let early = || self.early.get(&process).map(|early| early.home.clone());
+        let home = match before.and_then(|track| track.home.clone()).or_else(early) {
             Some(home) => Some(home),
             None => process::environment_value(process, crate::host::agent::launch::HOME_VARIABLE).map_err(failed)?.map(PathBuf::from),
         };
@@ -387,6 +391,10 @@ impl Tracks {
         // The handle of a process that was read before speaks for it, at a fraction of the price of `/proc`.
         let before = self.by_session.get(name).and_then(|track| track.process);
         if let Some(process) = before.filter(|process| process.pid == pid && deaths.lives(*process)) {
+            return Ok(Ok(process));
+        }
+        // What a dead pane says counts for more than what was seen a moment before it.
+        if let Some(process) = recorded.filter(|process| process.pid == pid && death.is_none() && self.early.contains_key(process)) {
             return Ok(Ok(process));
         }
         let remembered = |process: ProcessId| self.ended.get(&process).copied().flatten();
