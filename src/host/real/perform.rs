@@ -273,12 +273,10 @@ fn open_conversations(
 ) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, Arc<AgentError>)> {
     let mut open = BTreeMap::new();
     for (_, home) in &ground.homes {
-        let entries = shelf.read_all(home).map_err(|error| (home.clone(), Arc::new(error)))?;
-        // An entry that does not read belongs to a process that is just writing it, or to none; its own session will show it.
-        let readable = entries.into_iter().filter_map(|(_, entry)| entry.ok());
-        for entry in readable.filter(|entry| wanted.contains(&entry.view.conversation)) {
-            if process::identity(entry.process.pid).is_ok_and(|found| found == Some(entry.process)) {
-                open.insert(entry.view.conversation, entry.process.pid);
+        let holders = shelf.holders(home, wanted).map_err(|error| (home.clone(), Arc::new(error)))?;
+        for (conversation, process) in holders {
+            if process::identity(process.pid).is_ok_and(|found| found == Some(process)) {
+                open.insert(conversation, process.pid);
             }
         }
     }
