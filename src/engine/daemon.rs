@@ -120,7 +120,8 @@ impl<H: Host> Engine<H> {
                 let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
                 tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
                 match self.wait(&mut channels, deadline).await {
-                    // Nothing that a decision rests on has changed: the next reading or checkpoint is started, and the wait goes on.
+                    // Nothing that a decision rests on has changed: the next reading is started, or the checkpoint that waited for one that
+                    // ended, and the wait goes on. What comes due by the clock, a checkpoint too, is begun behind a pass.
                     Event::Woken(wakes) if self.is_about_polls_alone(&wakes, &pass, resync_at) => {
                         self.go_on_with_checkpoints();
                         self.start_polls();
@@ -168,11 +169,11 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether a wake-up only says that a reading or a checkpoint is due, or that one ended without news.
+    /// Whether a wake-up only says that a reading is due, or that one or a checkpoint ended without news.
     fn is_about_polls_alone(&self, wakes: &BTreeSet<Wake>, pass: &Pass, resync_at: Monotonic) -> bool {
         let now = self.view.host.now();
         // Whatever else ends a wait is due once its time has come: otherwise the wait would begin again and end at once, for ever.
-        let ends = [pass.next, self.view.tasks_due];
+        let ends = [pass.next, self.view.tasks_due, self.next_checkpoint_at()];
         let due = pass.again || now.mono >= resync_at || ends.into_iter().flatten().any(|at| at <= now.wall);
         // A reading that makes something known, or fresh again, is news, and wakes as such.
         !due && wakes.iter().all(|wake| matches!(wake, Wake::Polls | Wake::Checkpoints | Wake::Timer))

@@ -1,6 +1,6 @@
 //! Names and identifiers, each its own type so that one cannot be passed where another is meant.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,13 @@ name_type!(
     /// The name of a session; it is also the name of the tmux session.
     SessionName
 );
+
+// So that a map can be asked with a text that may be no name: order and hash are those of the text.
+impl Borrow<str> for SessionName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 name_type!(
     /// The name of a registered project; by default the last component of its path.

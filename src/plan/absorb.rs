@@ -75,7 +75,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         && until <= now.wall
     {
         absorbed.changes.push(MemoryChange::SetSuspension(None));
-        absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
+        absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until:.0}"));
     }
     absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed

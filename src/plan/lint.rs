@@ -3,6 +3,7 @@
 mod tasks;
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
@@ -30,7 +31,7 @@ pub struct Finding {
 /// Every rule that is broken; a plan with a finding must not be acted on.
 pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Result<(), Vec<Finding>> {
     let facts = Facts { spec, seen, memory, now };
-    let open = facts.open_conversations();
+    let open = OnceCell::new();
     let active = active_account(plan, memory);
     let mut findings = Vec::new();
     let mut started: BTreeSet<&SessionName> = BTreeSet::new();
@@ -48,7 +49,10 @@ pub fn lint(plan: &Plan, spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now
                 check(started.insert(&launch.session), "a session is started twice in one plan");
                 check(conversations.insert(launch.conversation), "a conversation is opened twice in one plan");
                 check(
-                    !open.get(&launch.conversation).is_some_and(|sessions| sessions.iter().any(|session| **session != launch.session)),
+                    !open
+                        .get_or_init(|| facts.open_conversations())
+                        .get(&launch.conversation)
+                        .is_some_and(|sessions| sessions.iter().any(|session| **session != launch.session)),
                     "a conversation is opened that another session has open",
                 );
                 check(mark.pool == memory.pool && mark.session == launch.session, "a mark must name its bearer");

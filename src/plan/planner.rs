@@ -1,7 +1,9 @@
 //! The frame that the planners of the object kinds share.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     path::Path,
     time::Duration,
 };
@@ -9,7 +11,7 @@ use std::{
 use super::{Action, Disruption, Drift, Effect, Memory, Phase, Plan, Planned, Report, Verb, Waiting};
 use crate::{
     model::{AccountName, ConversationId, Now, ObjectRef, SessionName, StartDigest},
-    observed::{AgentView, LinkView, Seen, Snapshot},
+    observed::{AgentView, LinkView, Mark, Seen, Snapshot},
     spec::{Account, Session, Spec},
 };
 
@@ -43,9 +45,9 @@ pub(super) struct Planner<'a> {
     pub undecided: bool,
     /// Accounts whose home or links are wrong in a way that this plan does not put right, with the reason.
     pub unfit: BTreeMap<AccountName, String>,
-    /// Which sessions have a conversation open, or may have; what this plan starts is added.
-    pub open: BTreeMap<ConversationId, BTreeSet<SessionName>>,
-    digests: BTreeMap<&'a Path, StartDigest>,
+    /// Which sessions have a conversation open, or may have; what this plan starts is added. Only a start asks.
+    open: Option<Open>,
+    digests: BTreeMap<&'a OsStr, StartDigest>,
     actions: Vec<(Phase, Action)>,
     report: Report,
 }
@@ -54,9 +56,8 @@ impl<'a> Planner<'a> {
     fn new(spec: &'a Spec, seen: &'a Snapshot, memory: &'a Memory, now: Now) -> Self {
         let mut digests = BTreeMap::new();
         for session in spec.sessions.values() {
-            digests.entry(session.workdir.as_path()).or_insert_with(|| spec.start_digest(session));
+            digests.entry(session.workdir.as_os_str()).or_insert_with(|| spec.start_digest(session));
         }
-        let open = open_conversations(seen, memory);
         Self {
             spec,
             seen,
@@ -65,7 +66,7 @@ impl<'a> Planner<'a> {
             account: None,
             undecided: false,
             unfit: BTreeMap::new(),
-            open,
+            open: None,
             digests,
             actions: Vec::new(),
             report: Report::default(),
@@ -73,8 +74,19 @@ impl<'a> Planner<'a> {
     }
 
     /// [`Spec::start_digest`], computed once per start directory: it is all that differs between the sessions of one pool.
-    pub fn digest(&self, session: &Session) -> StartDigest {
-        self.digests.get(session.workdir.as_path()).cloned().unwrap_or_else(|| self.spec.start_digest(session))
+    pub fn digest(&self, session: &Session) -> Cow<'_, StartDigest> {
+        self.digests.get(session.workdir.as_os_str()).map_or_else(|| Cow::Owned(self.spec.start_digest(session)), Cow::Borrowed)
+    }
+
+    /// The mark that a session is to bear.
+    pub fn mark(&self, session: &Session) -> Mark {
+        Mark { pool: self.memory.pool, session: session.name.clone(), digest: self.digest(session).into_owned() }
+    }
+
+    /// The sessions that have a conversation open, or may have, to be added to.
+    pub fn open(&mut self, conversation: ConversationId) -> &mut BTreeSet<SessionName> {
+        let open = self.open.get_or_insert_with(|| open_conversations(self.seen, self.memory));
+        open.entry(conversation).or_default()
     }
 
     pub fn act(&mut self, phase: Phase, action: Action) {
@@ -147,9 +159,11 @@ pub(super) enum AgentNow<'a> {
     NotLooked,
 }
 
+type Open = BTreeMap<ConversationId, BTreeSet<SessionName>>;
+
 /// The conversations that agents have open, or may have. Two agents on one conversation would mix in one file.
-fn open_conversations(seen: &Snapshot, memory: &Memory) -> BTreeMap<ConversationId, BTreeSet<SessionName>> {
-    let mut open: BTreeMap<ConversationId, BTreeSet<SessionName>> = BTreeMap::new();
+fn open_conversations(seen: &Snapshot, memory: &Memory) -> Open {
+    let mut open = Open::new();
     let mut add = |conversation, session: &SessionName| {
         open.entry(conversation).or_default().insert(session.clone());
     };

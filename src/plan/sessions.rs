@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Activity, ConversationId, ObjectRef, ProcessId, SessionName},
-    observed::{AgentView, Death, LoginView, Mark, PaneView, Seen, TmuxView},
+    observed::{AgentView, Death, LoginView, PaneView, Seen, TmuxView},
     spec::{Account, Restart, Session, Spec},
 };
 
@@ -50,9 +50,8 @@ impl Planner<'_> {
     /// Answers whether something is started.
     fn plan_session(&mut self, tmux: &TmuxView, account: &Account, session: &Session, room: &mut Room) -> bool {
         let object = ObjectRef::Session(session.name.clone());
-        let mark = Mark { pool: self.memory.pool, session: session.name.clone(), digest: self.digest(session) };
         let Some(pane) = tmux.panes.get(session.name.as_str()) else {
-            return self.plan_absent(account, session, mark, room);
+            return self.plan_absent(account, session, room);
         };
         match &pane.mark {
             Some(_) if pane.is_of(self.memory.pool, &session.name) => {}
@@ -73,6 +72,7 @@ impl Planner<'_> {
                 return false;
             }
             None if session.adopt => {
+                let mark = self.mark(session);
                 let effect = Effect::AdoptSession { session_id: pane.session_id.clone(), pane: pane.pane.clone(), mark };
                 self.act(Phase::Start, action(object, Verb::Adopt, "adopt", "it runs without our mark, adopt is set", effect));
                 return false;
@@ -90,7 +90,7 @@ impl Planner<'_> {
                     self.plan_running(account, session, pane, agent, process);
                     false
                 }
-                None => self.plan_ended(account, session, pane, agent, mark),
+                None => self.plan_ended(account, session, pane, agent),
             },
             AgentNow::Unknown(why) => {
                 self.wait(object, "AgentUnknown", format!("its process cannot be looked at: {why}"));
@@ -123,7 +123,7 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_absent(&mut self, account: &Account, session: &Session, mark: Mark, room: &mut Room) -> bool {
+    fn plan_absent(&mut self, account: &Account, session: &Session, room: &mut Room) -> bool {
         let object = ObjectRef::Session(session.name.clone());
         let record = self.memory.sessions.get(&session.name);
         // Its pane is gone, but a process that ignores the hang-up lives on (facts/tmux.md, section 4).
@@ -155,7 +155,7 @@ impl Planner<'_> {
         } else {
             "declared, not running"
         };
-        let what = start_words(&launch);
+        let (what, mark) = (start_words(&launch), self.mark(session));
         let create = action(object, Verb::Create, what, why, Effect::CreateSession { launch, mark });
         self.act(Phase::Start, create.relying_on(&account.name));
         true
@@ -172,10 +172,10 @@ impl Planner<'_> {
     /// An agent runs: is it the right one?
     fn plan_running(&mut self, account: &Account, session: &Session, pane: &PaneView, agent: &AgentView, process: ProcessId) {
         let object = ObjectRef::Session(session.name.clone());
-        let digest = self.digest(session);
+        let other_settings = pane.mark.as_ref().filter(|mark| mark.digest != *self.digest(session));
         let other_home = agent.home.as_deref().filter(|home| *home != account.home);
-        let why = if let Some(mark) = pane.mark.as_ref().filter(|mark| mark.digest != digest) {
-            format!("it was started with other settings ({} instead of {digest})", mark.digest)
+        let why = if let Some(mark) = other_settings {
+            format!("it was started with other settings ({} instead of {})", mark.digest, self.digest(session))
         } else if let Some(home) = other_home {
             let message = format!("it runs under {}, the active account is {}", home.display(), account.name);
             self.drift(object.clone(), message.clone());
@@ -196,7 +196,7 @@ impl Planner<'_> {
     }
 
     /// The agent of a pane of ours has ended.
-    fn plan_ended(&mut self, account: &Account, session: &Session, pane: &PaneView, agent: &AgentView, mark: Mark) -> bool {
+    fn plan_ended(&mut self, account: &Account, session: &Session, pane: &PaneView, agent: &AgentView) -> bool {
         let object = ObjectRef::Session(session.name.clone());
         let death = agent.death.or(pane.dead).unwrap_or_default();
         let record = self.memory.sessions.get(&session.name);
@@ -207,6 +207,7 @@ impl Planner<'_> {
         };
         // The policy is about an end of its own. One that we stopped, that was last started with other settings, or under another account, was
         // ended to be started anew: a swap that went back may have left it so.
+        let mark = self.mark(session);
         let is_as_it_was = |record: &SessionRecord| record.account == account.name && !record.stopped;
         let as_started = pane.mark.as_ref() == Some(&mark) && record.is_none_or(is_as_it_was);
         if stays && as_started {
@@ -234,7 +235,7 @@ impl Planner<'_> {
             return None;
         }
         let conversation = record.map_or_else(|| self.memory.pool.conversation(&session.name, 1), |record| record.conversation);
-        let rival = self.open.get(&conversation).and_then(|sessions| sessions.iter().find(|name| **name != session.name));
+        let rival = self.open(conversation).iter().find(|name| **name != session.name).cloned();
         if let Some(rival) = rival {
             let message =
                 format!("its conversation {conversation} is open in session {rival}; it is started once that session has left it");
@@ -246,7 +247,7 @@ impl Planner<'_> {
             return None;
         }
         let mode = if record.is_some() { self.conversation_mode(session, conversation)? } else { LaunchMode::Fresh };
-        self.open.entry(conversation).or_default().insert(session.name.clone());
+        self.open(conversation).insert(session.name.clone());
         Some(launch(self.spec, account, session, conversation, mode))
     }
 

@@ -1,6 +1,6 @@
 //! The conditions of every object.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr};
 
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
@@ -63,18 +63,22 @@ pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
     }
     let actions = inputs.planned.plan.actions.iter().map(|(_, action)| (&action.object, action)).collect();
     let drift = inputs.planned.report.drift.iter().map(|drift| (&drift.object, drift)).collect();
-    let digests = inputs.spec.sessions.values().map(|session| (session.workdir.as_path(), session)).collect::<BTreeMap<_, _>>();
-    let digests = digests.into_iter().map(|(workdir, session)| (workdir, inputs.spec.start_digest(session))).collect();
+    let mut digests = BTreeMap::new();
+    for session in inputs.spec.sessions.values() {
+        digests.entry(session.workdir.as_os_str()).or_insert_with(|| inputs.spec.start_digest(session));
+    }
     let room = inputs.spec.sessions.len() * OF_A_SESSION;
     let mut maker = Maker { inputs, waiting, actions, drift, digests, made: Vec::with_capacity(room) };
-    maker.pool();
+    let ready: Vec<_> = inputs.spec.sessions.keys().map(|name| readiness(name, inputs)).collect();
+    // In the order in which they are kept: there may be thousands, and what is sorted already is sorted at once.
+    maker.pool(&ready);
     for account in &inputs.spec.accounts {
         maker.account(account);
     }
-    for name in inputs.spec.sessions.keys() {
-        maker.session(name);
-    }
     maker.links();
+    for (name, ready) in inputs.spec.sessions.keys().zip(ready) {
+        maker.session(name, ready);
+    }
     let mut made: Conditions = maker.made.into_iter().collect();
     // Both are sorted: there may be thousands, and they are compared in every pass.
     let mut previous = previous.iter().peekable();
@@ -96,7 +100,7 @@ struct Maker<'a> {
     actions: BTreeMap<&'a ObjectRef, &'a Action>,
     drift: BTreeMap<&'a ObjectRef, &'a Drift>,
     /// What sessions are to be started with, by start directory: all that differs between them.
-    digests: BTreeMap<&'a Path, StartDigest>,
+    digests: BTreeMap<&'a OsStr, StartDigest>,
     /// The last one of a kind counts.
     made: Vec<((ObjectRef, ConditionKind), Condition)>,
 }
@@ -119,7 +123,7 @@ impl Maker<'_> {
         self.set(object, kind, status, reason, message);
     }
 
-    fn pool(&mut self) {
+    fn pool(&mut self, ready: &[Readiness]) {
         let Inputs { spec, memory, planned, findings, spec_state, now, .. } = *self.inputs;
         let object = &ObjectRef::Pool;
         match &spec_state.rejected {
@@ -169,10 +173,10 @@ impl Maker<'_> {
         self.set_if(object, ConditionKind::Exhausted, exhausted, ("NoViableAccount", "AccountAvailable"), message);
         let finding = findings.first().map(ToString::to_string).unwrap_or_default();
         self.set_if(object, ConditionKind::PlanRejected, !findings.is_empty(), ("SafetyRule", "PlanSafe"), finding);
-        self.pool_rollup(spec, latch.is_some(), exhausted);
+        self.pool_rollup(spec, ready, latch.is_some(), exhausted);
     }
 
-    fn pool_rollup(&mut self, spec: &Spec, latched: bool, exhausted: bool) {
+    fn pool_rollup(&mut self, spec: &Spec, ready: &[Readiness], latched: bool, exhausted: bool) {
         let memory = self.inputs.memory;
         let degraded = spec.sessions.keys().filter(|name| is_degraded(name, self.inputs)).count();
         let report = &self.inputs.planned.report;
@@ -185,7 +189,7 @@ impl Maker<'_> {
                 self.set_if(&ObjectRef::Pool, ConditionKind::Degraded, degraded > 0, ("SessionsDegraded", "NoneDegraded"), message);
             }
         }
-        let count = |truth| spec.sessions.keys().filter(|name| readiness(name, self.inputs).0 == truth).count();
+        let count = |truth| ready.iter().filter(|(found, ..)| *found == truth).count();
         let (ready, not_ready, unknown) = (count(Truth::True), count(Truth::False), count(Truth::Unknown));
         let (status, reason) = if latched {
             (Truth::False, "Latched")
@@ -240,7 +244,7 @@ impl Maker<'_> {
         }
     }
 
-    fn session(&mut self, name: &SessionName) {
+    fn session(&mut self, name: &SessionName, ready: Readiness) {
         let Inputs { seen, memory, .. } = *self.inputs;
         let object = &ObjectRef::Session(name.clone());
         let waiting = self.waiting.get(object).copied();
@@ -254,11 +258,9 @@ impl Maker<'_> {
             (None, None) => (Truth::True, "InSync", String::new()),
         };
         self.set(object, ConditionKind::Synced, status, reason, message);
-        let conflict = waiting.filter(|waiting| waiting.reason == "Conflicted");
-        let message = conflict.map(|conflict| conflict.message.clone()).unwrap_or_default();
-        self.set_if(object, ConditionKind::Conflicted, conflict.is_some(), ("NotOurs", "NoConflict"), message);
-        let (status, reason, message) = readiness(name, self.inputs);
+        let (status, reason, message) = ready;
         self.set(object, ConditionKind::Ready, status, reason, message);
+        self.degraded(name, object);
         self.drifted(name, object);
         let is_seen = status != Truth::Unknown || reason == ACTIVITY_UNKNOWN;
         match seen.agents.get(name).and_then(Seen::value).filter(|_| is_seen).and_then(AgentView::asks) {
@@ -268,6 +270,13 @@ impl Maker<'_> {
             }
             None => self.set(object, ConditionKind::NeedsInput, Truth::False, "NothingAsked", ""),
         }
+        let conflict = waiting.filter(|waiting| waiting.reason == "Conflicted");
+        let message = conflict.map(|conflict| conflict.message.clone()).unwrap_or_default();
+        self.set_if(object, ConditionKind::Conflicted, conflict.is_some(), ("NotOurs", "NoConflict"), message);
+    }
+
+    fn degraded(&mut self, name: &SessionName, object: &ObjectRef) {
+        let memory = self.inputs.memory;
         let degraded = is_degraded(name, self.inputs);
         let attempts = memory.attempts.get(object);
         let message = attempts.and_then(|attempts| attempts.last_error.clone()).unwrap_or_default();
@@ -283,7 +292,7 @@ impl Maker<'_> {
 
     fn drifted(&mut self, name: &SessionName, object: &ObjectRef) {
         let pane = self.inputs.tmux().map(|tmux| tmux.panes.get(name.as_str()));
-        let wanted = self.inputs.spec.sessions.get(name).and_then(|session| self.digests.get(session.workdir.as_path()));
+        let wanted = self.inputs.spec.sessions.get(name).and_then(|session| self.digests.get(session.workdir.as_os_str()));
         let ours = |mark: &&crate::observed::Mark| mark.pool == self.inputs.memory.pool;
         let mark = pane.flatten().and_then(|pane| pane.mark.as_ref()).filter(ours);
         let other = mark.zip(wanted).filter(|(mark, wanted)| mark.digest != **wanted);
@@ -324,8 +333,11 @@ impl Maker<'_> {
 /// It was seen, and that says nothing.
 const ACTIVITY_UNKNOWN: &str = "ActivityUnknown";
 
+/// Whether a session is usable, with reason and message.
+type Readiness = (Truth, &'static str, String);
+
 /// Whether a session is usable now.
-fn readiness(name: &SessionName, inputs: &Inputs<'_>) -> (Truth, &'static str, String) {
+fn readiness(name: &SessionName, inputs: &Inputs<'_>) -> Readiness {
     match inputs.seen.agents.get(name) {
         Some(Seen::Known(fact)) if inputs.now.since(fact.at) > MAX_FACT_AGE => {
             (Truth::Unknown, "NotSeen", "it was last looked at too long ago".to_owned())

@@ -116,6 +116,33 @@ async fn hostile_texts_arrive_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_start_puts_right_what_was_changed_in_the_environment_of_its_session() {
+    let (playground, mut server) = Playground::started().await;
+    let mut last = running(&mut server, "a", sleeper()).await;
+    let changes: [&[&str]; 8] = [
+        &["CLAUDE_CONFIG_DIR", "/elsewhere"],
+        &["CLAUDE_CONFIG_DIR", "/home/first\nX=1"],
+        &["CLAUDE_CONFIG_DIR", "/home/first\"; export CLAUDE_CONFIG_DIR;"],
+        &["CLAUDE_CONFIG_DIR", ""],
+        &["-u", "CLAUDE_CONFIG_DIR"],
+        &["-r", "CLAUDE_CONFIG_DIR"],
+        &["STRANGER", "CLAUDE_CONFIG_DIR=\"/home/first\"; export CLAUDE_CONFIG_DIR;"],
+        &["-r", "STRANGER"],
+    ];
+    for change in changes {
+        playground.person(&[&["set-environment", "-t", "=a:"], change].concat());
+        end(&last).await;
+        assert_eq!(perform(&mut server, respawn(&last, "a", sleeper())).await, Outcome::Changed, "{change:?}");
+        last = pane(&mut server, "a").await;
+        until(|| runs(&last, "/bin/sleep".as_ref())).await;
+        assert_eq!(variable(&last, "CLAUDE_CONFIG_DIR").as_deref(), Some("/home/first"), "{change:?}");
+        assert_eq!(variable(&last, "STRANGER"), None, "{change:?}");
+        let session = playground.person(&["show-environment", "-t", "=a:"]);
+        assert_eq!(session, "CLAUDE_CONFIG_DIR=/home/first", "{change:?}");
+    }
+}
+
+#[tokio::test]
 async fn hostile_arguments_and_directories_arrive_as_they_are() {
     let (playground, mut server) = Playground::started().await;
     let evidence = playground.path("evidence");

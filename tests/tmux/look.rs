@@ -2,7 +2,12 @@
 
 use std::time::Instant;
 
-use claude_failover::{host::tmux::TmuxError, model::PaneId, observed::Death, plan::Outcome};
+use claude_failover::{
+    host::tmux::TmuxError,
+    model::PaneId,
+    observed::{Death, TmuxView},
+    plan::Outcome,
+};
 use nix::sys::signal::Signal;
 
 use crate::playground::*;
@@ -50,6 +55,25 @@ async fn a_list_shows_sessions_and_how_they_ended() {
 }
 
 #[tokio::test]
+async fn a_look_asks_as_much_of_a_crowd_as_of_one() {
+    let (playground, mut server) = Playground::started().await;
+    running(&mut server, "one", sleeper()).await;
+    let mut asked = Vec::new();
+    for more in [Vec::new(), (0..40).map(|number| create(&format!("more-{number}"), sleeper())).collect()] {
+        assert!(server.perform(&more).await.iter().all(|outcome| *outcome == Outcome::Changed));
+        server.list().await.expect("a list");
+        let idle = playground.commands();
+        // What it costs to ask, beside the look.
+        let alone = playground.commands() - idle;
+        let before = playground.commands();
+        assert!(server.is_connected());
+        server.list().await.expect("a list");
+        asked.push(playground.commands() - before - alone);
+    }
+    assert_eq!(asked, [2, 2], "the list and the word that ends it");
+}
+
+#[tokio::test]
 async fn both_ways_show_the_same() {
     let (playground, mut server) = Playground::started().await;
     running(&mut server, "a", sleeper()).await;
@@ -59,6 +83,34 @@ async fn both_ways_show_the_same() {
     assert_eq!(other.list().await.expect("a list"), server.list().await.expect("a list"));
     assert!(!other.is_connected(), "a program that only looks changes nothing");
     assert!(server.list().await.expect("a list").panes.contains_key("übel | name"));
+}
+
+#[tokio::test]
+async fn a_list_is_read_again_only_when_it_shows_something_else() {
+    let (playground, mut server) = Playground::started().await;
+    running(&mut server, "a", sleeper()).await;
+    let mut before = server.list().await.expect("a list");
+    assert_eq!(server.list_changed().await.expect("a list"), None);
+    let changes: [(&str, &[&str]); 3] = [
+        ("another session", &["new-session", "-d", "-s", "b", "sleep", "1000"]),
+        ("another mark", &["set-option", "-t", "=a:", "@claude_failover", "x"]),
+        ("another name", &["rename-session", "-t", "=b", "c"]),
+    ];
+    for (what, change) in changes {
+        playground.person(change);
+        let after = server.list_changed().await.expect("a list");
+        assert!(after.as_ref().is_some_and(|after| *after != before), "{what}: {after:?}");
+        assert_eq!(server.list_changed().await.expect("a list"), None, "{what}");
+        before = server.list().await.expect("a list");
+        assert_eq!(Some(&before), after.as_ref(), "{what}");
+    }
+    playground.signal_server(Signal::SIGKILL);
+    until_listed(&mut server, |view| view.server.is_none()).await;
+    assert_eq!(
+        server.list_changed().await.expect("an answer"),
+        Some(TmuxView::default()),
+        "that nobody is there is never taken for a list"
+    );
 }
 
 #[tokio::test]

@@ -281,8 +281,10 @@ fn project<'a>(spec: &'a Spec, text: &str) -> Result<&'a Project, CliError> {
     })
 }
 
-/// A task as listings show it, with or without the ending of its name.
+/// A task as listings show it, with or without the ending of its name; or as events do, `task/PROJECT/NAME.md`.
 fn parse(text: &str) -> Result<TaskId, CliError> {
-    let task = TaskId::try_from(TaskName::with_ending(text));
+    // A project may be called `task`; only what names a project besides begins with the kind.
+    let id = text.strip_prefix("task/").filter(|rest| rest.contains('/')).unwrap_or(text);
+    let task = TaskId::try_from(TaskName::with_ending(id));
     task.map_err(|error| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
 }

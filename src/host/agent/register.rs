@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
@@ -63,16 +64,21 @@ pub type Listing = Vec<(Pid, Result<Entry, AgentError>)>;
 /// # Errors
 /// [`AgentError::Io`] and [`AgentError::TooManyEntries`]. A register that does not exist is empty.
 pub fn read_all(home: &Path) -> Result<Listing, AgentError> {
-    Shelf::default().read_all(home)
+    let mut entries = Vec::new();
+    Shelf::default().go_through(home, |pid, entry| entries.push((pid, entry.cloned())))?;
+    entries.sort_by_key(|&(pid, _)| pid);
+    Ok(entries)
 }
 
 /// A file that was changed less than this long before it was read is read again: the next change could bear the same time. Two seconds are
 /// the coarsest that a file system counts in.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// The entries as they were last read, by the path of their files.
+/// The entries as they were last read, by home and by the process number in the name of their files.
 #[derive(Debug, Default)]
-pub struct Shelf(BTreeMap<PathBuf, (Stamp, Entry)>);
+pub struct Shelf(BTreeMap<PathBuf, Kept>);
+
+type Kept = BTreeMap<Pid, (Stamp, Entry)>;
 
 /// By what a file that has not changed is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +109,9 @@ impl Stamp {
 impl Shelf {
     /// Forgets all processes but these.
     pub fn keep(&mut self, processes: &BTreeSet<ProcessId>) {
-        self.0.retain(|_, (_, entry)| processes.contains(&entry.process));
+        for kept in self.0.values_mut() {
+            kept.retain(|_, (_, entry)| processes.contains(&entry.process));
+        }
     }
 
     /// As [`read`].
@@ -112,66 +120,93 @@ impl Shelf {
     /// As [`read`].
     pub fn read(&mut self, home: &Path, process: ProcessId) -> Result<Option<RegisterView>, AgentError> {
         let path = directory(home).join(format!("{}.json", process.pid));
-        Ok(self.entry(path)?.filter(|entry| entry.process == process).map(|entry| entry.view))
+        let found = fs::symlink_metadata(&path);
+        let view = |entry: &Entry| (entry.process == process).then(|| entry.view.clone());
+        Ok(show(self.of(home), process.pid, found, || path, view)?.flatten())
     }
 
-    /// As [`read_all`].
+    /// The entries of a home by which one of the conversations is open. Whether their processes live is for the caller to see.
+    ///
+    /// An entry that does not read belongs to a process that is just writing it, or to none; its own session will show it.
     ///
     /// # Errors
     /// As [`read_all`].
-    pub fn read_all(&mut self, home: &Path) -> Result<Listing, AgentError> {
-        let entries = self.list(home)?;
-        let directory = directory(home);
-        let is_listed = |path: &Path| pid_of(path).is_some_and(|pid| entries.binary_search_by_key(&pid, |&(pid, _)| pid).is_ok());
-        self.0.retain(|path, _| path.parent() != Some(&directory) || is_listed(path));
-        Ok(entries)
+    pub fn holders(
+        &mut self,
+        home: &Path,
+        conversations: &BTreeSet<ConversationId>,
+    ) -> Result<Vec<(ConversationId, ProcessId)>, AgentError> {
+        let mut holders = Vec::new();
+        self.go_through(home, |_, entry| {
+            let held = entry.ok().filter(|entry| conversations.contains(&entry.view.conversation));
+            holders.extend(held.map(|entry| (entry.view.conversation, entry.process)));
+        })?;
+        Ok(holders)
     }
 
-    fn list(&mut self, home: &Path) -> Result<Listing, AgentError> {
+    fn of(&mut self, home: &Path) -> &mut Kept {
+        self.0.entry(home.to_owned()).or_default()
+    }
+
+    /// Shows every entry of a home, in the order of the directory. Each file is looked at by its name in the open directory, and read only if it
+    /// has changed.
+    fn go_through(&mut self, home: &Path, mut each: impl FnMut(Pid, Result<&Entry, AgentError>)) -> Result<(), AgentError> {
         let directory = directory(home);
+        let kept = self.of(home);
         let listed = match fs::read_dir(&directory) {
             Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                kept.clear();
+                return Ok(());
+            }
             Err(error) => return Err(AgentError::io("list", &directory)(error)),
         };
-        let mut entries = Vec::new();
+        let mut pids = BTreeSet::new();
         for (count, item) in listed.enumerate() {
             if count == ENTRIES {
                 return Err(AgentError::TooManyEntries { path: directory, limit: ENTRIES });
             }
-            let path = item.map_err(AgentError::io("list", &directory))?.path();
-            let Some(pid) = pid_of(&path) else { continue };
-            match self.entry(path) {
-                Ok(Some(entry)) => entries.push((pid, Ok(entry))),
-                // Its process ended between the listing and the reading.
-                Ok(None) => {}
-                Err(error) => entries.push((pid, Err(error))),
+            let item = item.map_err(AgentError::io("list", &directory))?;
+            let Some(pid) = pid_of(&item.file_name()) else { continue };
+            pids.insert(pid);
+            match show(kept, pid, item.metadata(), || item.path(), |entry| each(pid, Ok(entry))) {
+                // `None`: its process ended between the listing and the reading.
+                Ok(_) => {}
+                Err(error) => each(pid, Err(error)),
             }
         }
-        entries.sort_by_key(|&(pid, _)| pid);
-        Ok(entries)
-    }
-
-    fn entry(&mut self, path: PathBuf) -> Result<Option<Entry>, AgentError> {
-        // When it cannot be looked at, opening it says why.
-        let found = fs::symlink_metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
-        if let Some((stamp, entry)) = self.0.get(&path)
-            && found == Some(*stamp)
-        {
-            return Ok(Some(entry.clone()));
-        }
-        self.0.remove(&path);
-        let Some((entry, stamp)) = read_entry(&path)? else { return Ok(None) };
-        if stamp.is_settled() {
-            self.0.insert(path, (stamp, entry.clone()));
-        }
-        Ok(Some(entry))
+        kept.retain(|pid, _| pids.contains(pid));
+        Ok(())
     }
 }
 
+/// Shows the entry of a file, which is read again if `found` is not what it was when it was kept. `None` when nothing stands there.
+fn show<T>(
+    kept: &mut Kept,
+    pid: Pid,
+    found: io::Result<Metadata>,
+    path: impl FnOnce() -> PathBuf,
+    show: impl FnOnce(&Entry) -> T,
+) -> Result<Option<T>, AgentError> {
+    // When it cannot be looked at, opening it says why.
+    let found = found.ok().map(|metadata| Stamp::of(&metadata));
+    if let Some((stamp, entry)) = kept.get(&pid)
+        && found == Some(*stamp)
+    {
+        return Ok(Some(show(entry)));
+    }
+    kept.remove(&pid);
+    let Some((entry, stamp)) = read_entry(&path())? else { return Ok(None) };
+    let shown = show(&entry);
+    if stamp.is_settled() {
+        kept.insert(pid, (stamp, entry));
+    }
+    Ok(Some(shown))
+}
+
 /// `4711.json`: the entry of that process.
-fn pid_of(path: &Path) -> Option<Pid> {
-    let number: i32 = path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()?;
+fn pid_of(name: &OsStr) -> Option<Pid> {
+    let number: i32 = name.to_str()?.strip_suffix(".json")?.parse().ok()?;
     (number > 0).then_some(Pid(number))
 }
 
@@ -311,18 +346,25 @@ mod tests {
             assert_eq!(status(&mut shelf), Some(expected), "round {round}");
         }
         let stamp = Stamp::of(&fs::metadata(&path).expect("there"));
-        assert!(!stamp.is_settled() && shelf.0.is_empty(), "a file that was just written is not trusted");
+        assert!(!stamp.is_settled() && shelf.of(home.path()).is_empty(), "a file that was just written is not trusted");
         let settled = Stamp { changed: (stamp.changed.0 - 3600, 0), ..stamp };
         assert!(settled.is_settled());
         // As if it had been read later, and had said something else then: what is kept is believed, until the file changes.
         let mut kept = read_entry(&path).expect("readable").expect("there").0;
         kept.view.status = RegisterStatus::Shell;
-        shelf.0.insert(path.clone(), (stamp, kept));
+        shelf.of(home.path()).insert(PROCESS.pid, (stamp, kept));
         assert_eq!(status(&mut shelf), Some(RegisterStatus::Shell));
-        assert_eq!(shelf.read_all(home.path()).expect("listed").len(), 1);
+        let conversation = shelf.read(home.path(), PROCESS).expect("readable").expect("there").conversation;
+        let wanted = BTreeSet::from([conversation]);
+        assert_eq!(shelf.holders(home.path(), &wanted).expect("listed"), [(conversation, PROCESS)]);
+        assert_eq!(shelf.holders(home.path(), &BTreeSet::new()).expect("listed"), []);
+        let forgotten = shelf.of(home.path())[&PROCESS.pid].clone();
         fs::remove_file(&path).expect("removed");
         assert_eq!(status(&mut shelf), None);
-        assert!(shelf.0.is_empty(), "what is gone is forgotten");
+        assert!(shelf.of(home.path()).is_empty(), "what is gone is forgotten");
+        shelf.of(home.path()).insert(PROCESS.pid, forgotten);
+        assert_eq!(shelf.holders(home.path(), &wanted).expect("listed"), []);
+        assert!(shelf.of(home.path()).is_empty(), "also when all are gone through");
     }
 
     proptest! {

@@ -110,17 +110,35 @@ impl DeathWatch {
         loop {
             let mut ready = self.epoll.readable().await.map_err(ProcessError::Wait)?;
             // No await from here to the return, so a dropped future takes nothing with it.
-            let mut events: Vec<epoll::Event> = Vec::with_capacity(self.watched.len().max(1));
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&now))
-                .map_err(|error| ProcessError::Wait(error.into()))?;
+            let events = self.events()?;
             if events.is_empty() {
                 ready.clear_ready();
                 continue;
             }
             drop(ready);
-            return Ok(events.iter().filter_map(|event| self.take(event.data.u64())).map(Self::report).collect());
+            return Ok(self.take_all(&events));
         }
+    }
+
+    /// All that have ended by now, by the word of the kernel and not of the runtime, which may not have asked it yet. They leave the set.
+    ///
+    /// # Errors
+    /// [`ProcessError::Wait`].
+    pub fn ended(&mut self) -> Result<Vec<Exit>, ProcessError> {
+        let events = self.events()?;
+        Ok(self.take_all(&events))
+    }
+
+    fn events(&self) -> Result<Vec<epoll::Event>, ProcessError> {
+        let mut events = Vec::with_capacity(self.watched.len().max(1));
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&now))
+            .map_err(|error| ProcessError::Wait(error.into()))?;
+        Ok(events)
+    }
+
+    fn take_all(&mut self, events: &[epoll::Event]) -> Vec<Exit> {
+        events.iter().filter_map(|event| self.take(event.data.u64())).map(Self::report).collect()
     }
 
     /// Takes a process out of the set.
@@ -215,6 +233,20 @@ mod tests {
         assert_eq!(soon(watch.next()).await.expect("exits")[0].process, process);
         assert!(!watch.lives(process) && watch.lives(other));
         assert!(tokio::time::timeout(Duration::from_millis(1), watch.next()).await.is_err(), "it is told once");
+    }
+
+    #[tokio::test]
+    async fn who_has_ended_by_now_is_told_at_once_and_once() {
+        let mut watch = DeathWatch::new().expect("epoll");
+        let (mut sleeper, process) = Sleeper::start();
+        let (_other, other) = Sleeper::start();
+        assert!(watch.watch(process).expect("watched") && watch.watch(other).expect("watched"));
+        assert_eq!(watch.ended().expect("an answer"), []);
+        sleeper.0.kill().and_then(|()| sleeper.0.wait()).expect("our child");
+        assert_eq!(watch.ended().expect("an answer").iter().map(|exit| exit.process).collect::<Vec<_>>(), [process]);
+        assert_eq!(watch.ended().expect("an answer"), []);
+        assert!(tokio::time::timeout(Duration::from_millis(1), watch.next()).await.is_err(), "nor is it told again");
+        assert_eq!(watch.watched().collect::<Vec<_>>(), [other]);
     }
 
     #[tokio::test]

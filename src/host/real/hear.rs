@@ -40,6 +40,7 @@ enum Heard {
 impl RealHost {
     /// Cancel-safe: what was heard before the future is dropped stays in `heard`, and the next call gives it at once.
     pub(super) async fn hear(&mut self, deadline: Monotonic) -> BTreeSet<Wake> {
+        self.tell_pool();
         let now = self.now().mono;
         let mut until = deadline.0.saturating_sub(now.0);
         if self.tracks.is_unsettled() || self.screens.is_unsettled() {
@@ -253,11 +254,14 @@ mod tests {
     use super::*;
     use crate::{
         host::{
+            Look,
             agent::report::{Report, Share},
             intake::{Delivery, deliver},
             real::Station,
         },
-        model::{AccountName, Percent, PoolId, ProcessId, WindowKind},
+        model::{AccountName, Activity, PaneId, Percent, PoolId, ProcessId, SessionName, TmuxSessionId, WindowKind},
+        observed::{PaneView, Seen, Snapshot, TmuxView},
+        plan::Memory,
         spec::fixture,
     };
 
@@ -313,6 +317,35 @@ mod tests {
         let ground = host.ground.clone().expect("configured");
         host.readings.start_file(&ground);
         assert_eq!(hear(&mut host, 60_000).await, BTreeSet::from([Wake::Polls]), "a poll that brings nothing only says that it ended");
+    }
+
+    #[tokio::test]
+    async fn who_ends_behind_the_wake_up_is_seen_by_the_look() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut host = host(dir.path());
+        let text = "apiVersion: claude-failover/v1\nkind: Pool\nmetadata: { name: p }\nspec:\n  accounts: [{ name: a, home: /homes/a }]\n  \
+                    sessions: [{ names: s1, workdir: /work }]\n  tmux: { socket: /nowhere/tmux.sock }\n";
+        host.configure(&fixture::read(text), PoolId(uuid::Uuid::nil()));
+        host.tmux = None;
+        host.listen();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let pane = PaneView {
+            session_id: TmuxSessionId("$1".to_owned()),
+            pane: PaneId("%1".to_owned()),
+            pid: i32::try_from(child.id()).ok().map(Pid),
+            dead: None,
+            mark: None,
+            attached: 0,
+        };
+        let tmux = TmuxView { server: None, panes: [("s1".to_owned(), pane)].into() };
+        let mut seen = Snapshot { tmux: Seen::known(tmux, host.now()), ..Snapshot::default() };
+        let (memory, look) = (Memory::new(PoolId(uuid::Uuid::nil())), Look { agents: true, ..Look::default() });
+        let name = SessionName::new("s1").expect("valid");
+        host.observe(&memory, &look, &mut seen).await;
+        assert_eq!(seen.activity(&name), Activity::Starting);
+        child.kill().and_then(|()| child.wait()).expect("our child");
+        host.observe(&memory, &look, &mut seen).await;
+        assert_eq!(seen.activity(&name), Activity::Exited);
     }
 
     #[tokio::test]

@@ -147,7 +147,11 @@ pub struct RealHost {
     checkpoints: Checkpoints,
     checkpoint_shelf: Arc<Mutex<Shelf>>,
     queues: Queues,
-    /// The words on the pool that status lines show, as they were last written.
+    /// When the list of panes was last read, or found to be the same.
+    listed_at: Option<Now>,
+    /// The words on the pool that status lines are to show.
+    pool_words: String,
+    /// The same as they were last written.
     pool_line: String,
     /// Which project each session has a task of, as hooks were last told; read back at the first look.
     at_work: Option<AtWork>,
@@ -176,6 +180,8 @@ impl RealHost {
             checkpoints: Checkpoints::default(),
             checkpoint_shelf: Arc::default(),
             queues: Queues::default(),
+            listed_at: None,
+            pool_words: String::new(),
             pool_line: String::new(),
             at_work: None,
             heard: BTreeSet::new(),

@@ -15,11 +15,12 @@ use crate::{
         checkpoint,
         intake::{Intake, at_work, pool_line, status_file},
         links,
+        tmux::TmuxServer,
     },
     model::{AccountName, ConversationId, LinkName, Now, SessionName, error_line},
     observed::{
-        AgentView, CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TranscriptMark, TranscriptView,
-        Unseen,
+        AgentView, CheckpointsView, HomeView, LinkView, LoginView, RootView, Seen, Snapshot, TargetView, TmuxView, TranscriptMark,
+        TranscriptView, Unseen,
     },
     plan::{Memory, TargetKind},
 };
@@ -33,6 +34,7 @@ impl RealHost {
             // What agents have said by now belongs to this look: after a start their reports wait in the spool.
             self.take_messages().await;
         }
+        self.tell_pool();
         let now = super::Host::now(self);
         if look.everything {
             // What was missing or replaced is watched again.
@@ -53,21 +55,10 @@ impl RealHost {
         let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
         let transcripts =
             async { if look.transcripts.is_empty() { None } else { Some(look_at_transcripts(&ground, memory, look, now).await) } };
-        let tmux = async {
-            if !look.tmux {
-                return None;
-            }
-            Some(match &mut self.tmux {
-                Some(server) => match server.list().await {
-                    Ok(view) => Seen::known(view, now),
-                    Err(error) => Seen::Unknown(Unseen::Failed { source_name: "tmux".to_owned(), message: error_line(&error) }),
-                },
-                None => Seen::Unknown(Unseen::Failed {
-                    source_name: "tmux".to_owned(),
-                    message: "it could not be set up; see the log".to_owned(),
-                }),
-            })
-        };
+        // What is held is the last list that was read, and not somebody else's.
+        let holds_list = matches!(&seen.tmux, Seen::Known(fact) if self.listed_at == Some(fact.at));
+        let anew = look.everything || !holds_list;
+        let tmux = async { if look.tmux { Some(list(self.tmux.as_mut(), anew).await) } else { None } };
         let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
         let names = Arc::clone(&self.checkpoint_shelf);
         let recorded: Vec<_> = memory.sessions.values().filter_map(|record| record.process).collect();
@@ -84,8 +75,18 @@ impl RealHost {
         if let Some(checkpoints) = checkpoints {
             seen.checkpoints = checkpoints;
         }
-        if let Some(tmux) = tmux {
-            seen.tmux = tmux;
+        match tmux {
+            Some(Ok(Some(view))) => seen.tmux = Seen::known(view, now),
+            Some(Ok(None)) => {
+                if let Seen::Known(fact) = &mut seen.tmux {
+                    fact.at = now;
+                }
+            }
+            Some(Err(message)) => seen.tmux = Seen::Unknown(Unseen::Failed { source_name: "tmux".to_owned(), message }),
+            None => {}
+        }
+        if look.tmux {
+            self.listed_at = seen.tmux_at();
         }
         if let Some(homes) = homes {
             seen.homes =
@@ -113,7 +114,9 @@ impl RealHost {
         if looks_at_agents {
             self.look_at_agents(memory, look.everything, now, seen).await;
             self.look_at_screens(look.everything, now, seen).await;
-            self.tell_pool(seen);
+            if self.intake.is_some() {
+                self.pool_words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(AgentView::told_activity));
+            }
         }
         if look.usage || look.everything {
             for (account, usage) in self.readings.take() {
@@ -122,19 +125,16 @@ impl RealHost {
         }
     }
 
-    /// Keeps the words true that status lines show of the pool. A daemon alone writes them.
-    fn tell_pool(&mut self, seen: &Snapshot) {
-        if self.intake.is_none() {
+    /// Keeps the words true that status lines show of the pool. A daemon alone writes them, before the next look or wait: nobody who waits for a
+    /// successor waits for them.
+    pub(super) fn tell_pool(&mut self) {
+        if self.pool_words == self.pool_line {
             return;
         }
-        let words = pool_line::words(seen.agents.values().filter_map(Seen::value).map(AgentView::told_activity));
-        if words == self.pool_line {
-            return;
-        }
-        if let Err(error) = pool_line::write(&pool_line::path(&self.station.intake_socket()), &words) {
+        if let Err(error) = pool_line::write(&pool_line::path(&self.station.intake_socket()), &self.pool_words) {
             tracing::debug!(error = &error as &dyn std::error::Error, "the words for status lines cannot be written");
         }
-        self.pool_line = words;
+        self.pool_line.clone_from(&self.pool_words);
     }
 
     /// Keeps it true for hooks which project each session has a task of. A daemon alone does.
@@ -160,6 +160,11 @@ impl RealHost {
     }
 
     async fn look_at_agents(&mut self, memory: &Memory, everything: bool, now: Now, seen: &mut Snapshot) {
+        // Who ended since the wake-up belongs to this look: agents that end together are one thing to see.
+        match self.deaths.ended() {
+            Ok(exits) => self.tracks.died(&exits),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot ask who has ended"),
+        }
         let panes = match &seen.tmux {
             Seen::Known(fact) => &fact.value.panes,
             Seen::Unknown(why) => {
@@ -169,15 +174,15 @@ impl RealHost {
                 return;
             }
         };
-        let named = panes.keys().filter_map(|name| SessionName::new(name.as_str()).ok());
-        let strangers: Vec<SessionName> = named.filter(|name| !memory.sessions.contains_key(name)).collect();
+        let strangers = panes.keys().filter(|name| !memory.sessions.contains_key(name.as_str()));
+        let strangers: Vec<SessionName> = strangers.filter_map(|name| SessionName::new(name.as_str()).ok()).collect();
         let is_there = |name: &SessionName| memory.sessions.contains_key(name) || panes.contains_key(name.as_str());
         self.tracks.retain(is_there);
         seen.agents.retain(|name, _| is_there(name));
         let mut living = Vec::new();
-        for name in memory.sessions.keys().chain(&strangers) {
+        let remembered = memory.sessions.iter().map(|(name, record)| (name, record.process));
+        for (name, recorded) in remembered.chain(strangers.iter().map(|name| (name, None))) {
             let pane = panes.get(name.as_str());
-            let recorded = memory.sessions.get(name).and_then(|record| record.process);
             if pane.is_none() && recorded.is_none() {
                 seen.agents.remove(name);
                 continue;
@@ -188,14 +193,14 @@ impl RealHost {
                     living.push((name.clone(), *agent));
                     continue;
                 }
-                Looked::AsBefore => match (seen.agents.get_mut(name), self.tracks.view(name)) {
-                    (Some(Seen::Known(fact)), _) => {
+                Looked::AsBefore => {
+                    if let Some(Seen::Known(fact)) = seen.agents.get_mut(name) {
                         fact.at = now;
                         continue;
                     }
-                    (_, Some(view)) => Seen::known(view.clone(), now),
-                    (_, None) => continue,
-                },
+                    let Some(view) = self.tracks.view(name) else { continue };
+                    Seen::known(view.clone(), now)
+                }
             };
             seen.agents.insert(name.clone(), view);
         }
@@ -222,6 +227,13 @@ impl RealHost {
             }
         }
     }
+}
+
+/// The list of panes; `None` when it is the one that was read last, unless it is to be read `anew`. The error in words.
+async fn list(server: Option<&mut TmuxServer>, anew: bool) -> Result<Option<TmuxView>, String> {
+    let server = server.ok_or("it could not be set up; see the log")?;
+    let listed = if anew { server.list().await.map(Some) } else { server.list_changed().await };
+    listed.map_err(|error| error_line(&error))
 }
 
 /// Runs blocking work on a thread of its own, at most for [`FILES_WITHIN`]. A thread that hangs longer is left behind.

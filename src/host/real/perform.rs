@@ -272,12 +272,10 @@ fn open_conversations(
     let mut open = BTreeMap::new();
     for (home, shelf) in registers {
         let kept = try_kept(shelf).map_err(|source| AgentError::Io { action: "list", path: register::directory(home), source });
-        let entries = kept.and_then(|mut shelf| shelf.read_all(home)).map_err(|error| (home.clone(), Arc::new(error)))?;
-        // An entry that does not read belongs to a process that is just writing it, or to none; its own session will show it.
-        let readable = entries.into_iter().filter_map(|(_, entry)| entry.ok());
-        for entry in readable.filter(|entry| wanted.contains(&entry.view.conversation)) {
-            if process::identity(entry.process.pid).is_ok_and(|found| found == Some(entry.process)) {
-                open.insert(entry.view.conversation, entry.process.pid);
+        let holders = kept.and_then(|mut shelf| shelf.holders(home, wanted)).map_err(|error| (home.clone(), Arc::new(error)))?;
+        for (conversation, process) in holders {
+            if process::identity(process.pid).is_ok_and(|found| found == Some(process)) {
+                open.insert(conversation, process.pid);
             }
         }
     }

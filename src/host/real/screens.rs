@@ -141,8 +141,8 @@ impl RealHost {
     /// Looks at the screens whose agents wait for somebody, and adds to `seen` what they show.
     pub(super) async fn look_at_screens(&mut self, everything: bool, now: Now, seen: &mut Snapshot) {
         // What a screen said before is no reason to look at it, or not to.
-        let agents = seen.agents.iter().filter(|(_, agent)| agent.value().is_some());
-        let agents = agents.filter_map(|(name, _)| Some((name, self.tracks.view(name)?)));
+        let is_known = |name: &SessionName| seen.agents.get(name).is_some_and(|agent| agent.value().is_some());
+        let agents = self.tracks.views().filter(|(name, agent)| Cause::of(agent, now).is_some() && is_known(name));
         let wanted = self.screens.wanted(seen.tmux.value(), agents, everything, now);
         if let (Some(server), false) = (&mut self.tmux, wanted.is_empty()) {
             let panes: Vec<PaneId> = wanted.iter().map(|(_, pane)| pane.clone()).collect();
@@ -155,11 +155,10 @@ impl RealHost {
             }
         }
         for (name, agent) in &mut seen.agents {
-            let (Some(agent), Some(alone)) = (agent.value_mut(), self.tracks.view(name)) else { continue };
             let told = self.screens.0.get(name).and_then(Watched::told);
-            if told.is_some() || agent.screen.is_some() {
-                agent.clone_from(alone);
-            }
+            let Some(agent) = agent.value_mut().filter(|agent| told.is_some() || agent.screen.is_some()) else { continue };
+            let Some(alone) = self.tracks.view(name) else { continue };
+            agent.clone_from(alone);
             if let Some(screen) = told {
                 activity::see(agent, screen, now.wall);
             }

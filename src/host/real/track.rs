@@ -288,6 +288,11 @@ impl Tracks {
         Seen::known(view, now)
     }
 
+    /// All agents as they were last read.
+    pub fn views(&self) -> impl Iterator<Item = (&SessionName, &AgentView)> {
+        self.by_session.iter().map(|(name, track)| (name, &track.view))
+    }
+
     /// The agent of a session as it was last read.
     pub fn view(&self, name: &SessionName) -> Option<&AgentView> {
         self.by_session.get(name).map(|track| &track.view)

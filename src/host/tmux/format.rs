@@ -43,13 +43,10 @@ pub(super) fn panes(reply: &Reply, tag: &Tag) -> Result<BTreeMap<String, PaneVie
             }
         }
     }
-    let mut oldest: BTreeMap<String, Row> = BTreeMap::new();
-    for row in rows {
-        if row.name != ANCHOR && oldest.get(&row.name).is_none_or(|held| row.age < held.age) {
-            oldest.insert(row.name.clone(), row);
-        }
-    }
-    Ok(oldest.into_iter().map(|(name, row)| (name, row.view)).collect())
+    // As tmux lists them: by name.
+    rows.sort_by(|one, other| (&one.name, one.age).cmp(&(&other.name, other.age)));
+    rows.dedup_by(|later, oldest| later.name == oldest.name);
+    Ok(rows.into_iter().filter(|row| row.name != ANCHOR).map(|row| (row.name, row.view)).collect())
 }
 
 /// One pane.

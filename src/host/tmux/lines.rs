@@ -5,7 +5,7 @@ use super::{
     mark,
     op::{OpError, TmuxOp},
     quote::{literal, quote},
-    script::{Reply, Request, Tag},
+    script::{Line, Reply, Request, Tag},
 };
 use crate::{
     host::process::Exec,
@@ -19,7 +19,7 @@ pub(super) enum Prepared {
     /// Nothing was needed.
     #[default]
     Nothing,
-    /// For a respawn: the variables that the session's environment holds now, and whether the pane's process was seen to be gone.
+    /// For a respawn: what the session's environment holds now, as tmux says it, and whether the pane's process was seen to be gone.
     Respawn { variables: Vec<String>, gone: bool },
     /// For a close: the processes of all panes, as tmux printed them.
     Close { pids: String },
@@ -28,7 +28,7 @@ pub(super) enum Prepared {
 /// What must be looked up before the operation, if anything.
 pub(super) fn look_before(op: &TmuxOp, tag: &Tag) -> Result<Option<Request>, OpError> {
     Ok(match op {
-        TmuxOp::Respawn { session_id, .. } => Some(Request::line(format!("show-environment -t '{}'", session(session_id)?))),
+        TmuxOp::Respawn { session_id, .. } => Some(Request::line(format!("show-environment -s -t '{}'", session(session_id)?))),
         TmuxOp::Close { session_id, .. } => {
             let format = "panes #{session_id}|#{W:#{P:#{pane_pid} }}";
             Some(Request::line(tag.print(Some(&format!("{}:", session(session_id)?)), format)))
@@ -42,19 +42,32 @@ pub(super) fn look_after(name: &SessionName, tag: &Tag) -> Request {
     Request::line(tag.print(Some(&format!("={name}:")), &format!("found #{{session_id}}|#{{{}}}", mark::OPTION)))
 }
 
-/// The names in an answer to `show-environment`: `NAME=value`, or `-NAME` for one that is kept from the agent.
+/// The lines of an answer to `show-environment -s`.
 pub(super) fn variables(reply: &Reply) -> Vec<String> {
-    reply
-        .lines
-        .iter()
-        .filter_map(|line| match line {
-            super::script::Line::Raw(text) => text.split_once('=').map_or_else(|| text.strip_prefix('-'), |(name, _)| Some(name)),
-            super::script::Line::Ours(_) => None,
-        })
-        // A value over several lines may look like a variable; to unset one that does not exist is harmless.
-        .filter(|name| is_variable(name))
-        .map(str::to_owned)
-        .collect()
+    let raw = |line: &Line| if let Line::Raw(text) = line { Some(text.clone()) } else { None };
+    reply.lines.iter().filter_map(raw).collect()
+}
+
+/// The name in such a line: `NAME="value"; export NAME;`, or `unset NAME;` for one that is kept from the agent.
+fn variable(line: &str) -> Option<&str> {
+    let name = match line.split_once('=') {
+        Some((name, _)) => name,
+        None => line.strip_prefix("unset ")?.strip_suffix(';')?,
+    };
+    // A value over several lines may look like a variable; to unset one that does not exist is harmless.
+    is_variable(name).then_some(name)
+}
+
+/// The whole line by which tmux says that a variable holds a text. No part of another value can look like it: its quotes would be escaped.
+fn said(name: &str, text: &str) -> String {
+    let mut line = format!("{name}=\"");
+    for c in text.chars() {
+        if matches!(c, '$' | '`' | '"' | '\\') {
+            line.push('\\');
+        }
+        line.push(c);
+    }
+    line + &format!("\"; export {name};")
 }
 
 /// The line that does it. It prints `done`, or `same` when there was nothing to do, or `refused` with what was found instead.
@@ -132,11 +145,16 @@ fn respawn(
     let ours = format!("#{{&&:#{{==:#{{session_id}},{session}}},#{{m:{}*,#{{{option}}}}}}}", mark::stem(mark));
     let mut body: Vec<String> = variables
         .iter()
+        .filter_map(|line| variable(line))
         .filter(|name| !exec.environment.contains_key(*name))
         .map(|name| format!("set-environment -t '{session}' -u {name}"))
         .collect();
     for (name, text) in &exec.environment {
         check_variable(name, text)?;
+        // Each command costs the server time in proportion to its sessions, and mostly nothing has changed.
+        if variables.contains(&said(name, text)) {
+            continue;
+        }
         body.push(format!("set-environment -t '{session}' {name} {}", quote(text)));
     }
     // The mark before the start: should the second fail, a dead pane is left, which the next look repairs. The other way round a running

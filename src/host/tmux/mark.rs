@@ -15,8 +15,11 @@ pub(super) const OPTION: &str = "@claude_failover";
 
 /// The option's value; `None` when the digest could not be told apart in it.
 pub(super) fn encode(mark: &Mark) -> Option<String> {
-    let plain = !mark.digest.0.is_empty() && mark.digest.0.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain.then(|| format!("{}{}", stem(mark), mark.digest))
+    is_plain(&mark.digest.0).then(|| format!("{}{}", stem(mark), mark.digest))
+}
+
+fn is_plain(digest: &str) -> bool {
+    !digest.is_empty() && digest.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// What all marks of one session of one pool begin with.
@@ -27,14 +30,14 @@ pub(super) fn stem(mark: &Mark) -> String {
 /// Reads a value on the session `bearer`. A mark that does not name its bearer is none.
 pub(super) fn decode(value: &str, bearer: &str) -> Option<Mark> {
     let mut parts = value.split('.');
-    let (pool, session, digest) = (parts.next()?, parts.next()?, parts.next()?);
-    let mark = Mark {
-        pool: PoolId(Uuid::try_parse(pool).ok()?),
-        session: SessionName::new(session).ok().filter(|name| name.as_str() == bearer)?,
-        digest: StartDigest(digest.to_owned()),
-    };
+    let (id, session, digest) = (parts.next()?, parts.next()?, parts.next()?);
+    let pool = Uuid::try_parse(id).ok()?;
     // Only what we would write ourselves is ours.
-    (encode(&mark)? == value).then_some(mark)
+    let as_written = pool.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == id && is_plain(digest) && parts.next().is_none();
+    if !as_written || session != bearer {
+        return None;
+    }
+    Some(Mark { pool: PoolId(pool), session: SessionName::new(session).ok()?, digest: StartDigest(digest.to_owned()) })
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Carries out operations: all checks first, then everything in one go.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 
 use super::{
     TmuxOp, TmuxServer,
@@ -27,8 +30,9 @@ impl TmuxServer {
     /// checks itself, holds then too.
     pub async fn perform(&mut self, ops: &[TmuxOp]) -> Vec<Outcome> {
         let mut work = Work { ops, outcomes: vec![None; ops.len()] };
-        self.check_files(&mut work).await;
+        let files = check_all_files(ops);
         let mut prepared = self.prepare(&mut work).await;
+        work.take_files(files, self.config.deadline).await;
 
         let requests = work.each(|at, op| request(op, &prepared.remove(&at).unwrap_or_default(), &self.tag).map(Some));
         let exchange = self.exchange_some(&requests, Purpose::Act).await;
@@ -44,27 +48,6 @@ impl TmuxServer {
         self.settle_creations(&mut work, &taken).await;
         let silent = || Outcome::Failed(Failure::from_error(Happened::CannotTell, &OpError::Silent));
         work.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(silent)).collect()
-    }
-
-    /// Checks that what is to be started exists: tmux reports success for a program and for a directory that do not (`facts/tmux.md`, section
-    /// 1). On a thread of its own and with a deadline, for a directory may lie on a mount that hangs.
-    async fn check_files(&self, work: &mut Work<'_>) {
-        let starts: Vec<(usize, Exec)> = work.ops.iter().enumerate().filter_map(|(at, op)| Some((at, op.exec()?.clone()))).collect();
-        if starts.is_empty() {
-            return;
-        }
-        let asked = starts.clone();
-        let look = spawn_blocking(move || asked.iter().map(|(_, exec)| check_files(exec)).collect::<Vec<_>>());
-        let found = timeout(self.config.deadline, look).await;
-        if let Ok(Ok(found)) = found {
-            for ((at, _), found) in starts.iter().zip(found) {
-                work.outcomes[*at] = found.err().map(|error| error.not_done());
-            }
-        } else {
-            for (at, Exec { program, workdir, .. }) in starts {
-                work.outcomes[at] = Some(OpError::NoAnswerFromFiles { program, workdir }.not_done());
-            }
-        }
     }
 
     /// Looks up what the operations need to know, and checks the processes that must be gone.
@@ -116,6 +99,20 @@ struct Work<'ops> {
 }
 
 impl Work<'_> {
+    /// Settles the starts whose files are not in order, or do not answer.
+    async fn take_files(&mut self, files: Option<Files>, within: Duration) {
+        let Some((starts, look)) = files else { return };
+        if let Ok(Ok(found)) = timeout(within, look).await {
+            for (at, error) in starts.into_iter().zip(found).filter_map(|(at, found)| Some((at, found.err()?))) {
+                self.outcomes[at] = Some(error.not_done());
+            }
+        } else {
+            for (at, Exec { program, workdir, .. }) in starts.into_iter().filter_map(|at| Some((at, self.ops[at].exec()?.clone()))) {
+                self.outcomes[at] = Some(OpError::NoAnswerFromFiles { program, workdir }.not_done());
+            }
+        }
+    }
+
     /// Requests for the operations that are not settled. One that cannot be put into words is settled by that.
     fn each(&mut self, mut make: impl FnMut(usize, &TmuxOp) -> Result<Option<Request>, OpError>) -> Vec<(usize, Request)> {
         let mut requests = Vec::with_capacity(self.ops.len());
@@ -181,6 +178,17 @@ fn is_gone_from_pane(pid: Pid, server: Pid, pane: &PaneId) -> Result<bool, OpErr
         Some(other) if other.as_encoded_bytes() != pane.0.as_bytes() => Ok(false),
         _ => Err(OpError::Alive { pid, pane: pane.clone() }),
     }
+}
+
+/// The places of the starts among the operations, and what is found about the files of each.
+type Files = (Vec<usize>, JoinHandle<Vec<Result<(), OpError>>>);
+
+/// Checks that what is to be started exists: tmux reports success for a program and for a directory that do not (`facts/tmux.md`, section 1). On
+/// a thread of its own, for a directory may lie on a mount that hangs, and while tmux is asked.
+fn check_all_files(ops: &[TmuxOp]) -> Option<Files> {
+    let (starts, asked): (Vec<usize>, Vec<Exec>) = ops.iter().enumerate().filter_map(|(at, op)| Some((at, op.exec()?.clone()))).unzip();
+    let look = move || asked.iter().map(check_files).collect();
+    (!starts.is_empty()).then(|| (starts, spawn_blocking(look)))
 }
 
 /// Checks program and start directory.

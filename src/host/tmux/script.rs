@@ -152,13 +152,14 @@ impl<'batch> Answers<'batch> {
     }
 
     /// Takes a line that was printed.
-    pub(super) fn line(&mut self, line: String) -> Result<(), OutOfStep> {
+    pub(super) fn line(&mut self, mut line: String) -> Result<(), OutOfStep> {
         let Some(text) = self.tag.strip(&line) else {
             self.lines.push(Line::Raw(line));
             return Ok(());
         };
         let Some(marker) = text.strip_prefix("end ") else {
-            self.lines.push(Line::Ours(text.to_owned()));
+            line.drain(..line.len() - text.len());
+            self.lines.push(Line::Ours(line));
             return Ok(());
         };
         let expected = self.first + self.replies.len() as u64;

@@ -73,6 +73,8 @@ pub struct TmuxServer {
     listening: bool,
     /// Whether the connection was lost, or made, since the last look: something may have gone unheard.
     missed: bool,
+    /// The last list that was read.
+    listed: Option<Reply>,
     /// Until when notices are gathered; set with the first one after a look, so that nothing can put the wake-up off for longer.
     burst_ends: Option<Instant>,
     /// The server that answered last.
@@ -127,6 +129,7 @@ impl TmuxServer {
             breaker: Breaker::default(),
             listening: false,
             missed: false,
+            listed: None,
             burst_ends: None,
             server: None,
             absent: false,
@@ -146,23 +149,39 @@ impl TmuxServer {
     /// # Errors
     /// Nothing is known then: not that there are no sessions.
     pub async fn list(&mut self) -> Result<TmuxView, TmuxError> {
+        self.listed = None;
+        Ok(self.list_changed().await?.unwrap_or_default())
+    }
+
+    /// As [`list`](Self::list); `None` when the same server shows the very lines that it showed last: most looks find what they found before, and
+    /// to read a list takes longer than to compare it.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn list_changed(&mut self) -> Result<Option<TmuxView>, TmuxError> {
+        let before = self.listed.take();
         let asked = match self.ahead.take().filter(|ahead| ahead.is_fresh() && !self.listening) {
             Some(ahead) => self.hear_ahead(ahead).await,
             None => self.ask(format::request(&self.tag), Purpose::List).await,
         };
         let reply = match asked {
-            Err(TmuxError::NoServer { .. }) => return Ok(TmuxView::default()),
+            Err(TmuxError::NoServer { .. }) => return Ok(Some(TmuxView::default())),
             reply => reply?,
         };
+        if before.as_ref() == Some(&reply) {
+            self.listed = before;
+            return Ok(None);
+        }
         let panes = format::panes(&reply, &self.tag).map_err(|row| TmuxError::Malformed {
             socket: self.client.socket.clone(),
             why: "a pane is not listed in the form that was asked for",
             line: super::error::shorten(&row),
         })?;
-        let Speaker { pid, version } = reply.speaker;
+        let Speaker { pid, version } = reply.speaker.clone();
+        self.listed = Some(reply);
         // An unreadable limit only means that it bounds nothing.
         let descriptor_limit = descriptor_limit(pid).ok().flatten();
-        Ok(TmuxView { server: Some(ServerView { pid, version, descriptor_limit }), panes })
+        Ok(Some(TmuxView { server: Some(ServerView { pid, version, descriptor_limit }), panes }))
     }
 
     /// What a pane shows, 256 KiB of it at most, with control characters left out by tmux. Untrusted text.
