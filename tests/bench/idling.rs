@@ -42,9 +42,9 @@ pub fn rows() -> Fallible<Vec<Row>> {
     if !stands_still(STILL, PATIENCE, || Ok(Used::by(daemon)?.cpu))? {
         return Err("the daemon does not come to rest".into());
     }
-    let spent = spend(SPAN)?;
-    let cpu = share(&spent, SPAN);
-    let (commands, before, after) = spent;
+    let at_rest = spend(SPAN)?;
+    let cpu = share(&at_rest, SPAN);
+    let (commands, before, after) = at_rest;
     let commands = commands.div_ceil(SPAN.as_secs() / 60);
     let wakes = after.wakes.saturating_sub(before.wakes) / (SPAN.as_secs() / 60);
     let resident = after.resident;
