@@ -204,7 +204,8 @@ impl<B: Bench> Stage<B> {
     }
 
     pub fn agent(&self, name: &str) -> &AgentView {
-        self.seen.agents[&session(name)].value().expect("the agent is known")
+        let seen = &self.seen.agents[&session(name)];
+        seen.value().unwrap_or_else(|| panic!("{name} is not known: {seen:?}"))
     }
 
     pub fn link(&self, under: &str, name: &str) -> &LinkView {
@@ -212,10 +213,12 @@ impl<B: Bench> Stage<B> {
         self.seen.links[&key].value().expect("the link is known")
     }
 
-    /// The living process of a session.
+    /// The living process of a session, once it is known: for a moment during exec nobody can tell its home.
     pub async fn process(&mut self, name: &str) -> ProcessId {
-        self.look().await;
-        self.agent(name).process.expect("an agent lives")
+        let session = session(name);
+        let lives = |seen: &Snapshot| seen.agents.get(&session)?.value()?.process;
+        self.until("a living agent", |seen| lives(seen).is_some()).await;
+        lives(&self.seen).expect("an agent lives")
     }
 
     pub fn home(&self, under: &str) -> PathBuf {
