@@ -19,6 +19,8 @@ build:
 install:
 	cargo install --locked --profile dist --path .
 
+# Most tests wait for a condition most of the time, so there is room for more of them than for threads that compute.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test:
 	@.ci/need tmux
 	cargo test --locked

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job in about a minute: a pool converges, a killed agent is back, tasks flow to idle agents, usage climbs, the pool moves to the next
+# The main job in a quarter of a minute: a pool converges, a killed agent is back, tasks flow to idle agents, usage climbs, the pool moves to the next
 # account with its conversations and a task in the middle, and a move that fails is undone. No account and no network: the agents are stand-ins that
 # call no model.
 # Everything happens in a temporary directory, on a tmux server of its own, and is gone afterwards.

@@ -214,6 +214,36 @@ fn every_condition_has_its_section_in_the_recovery_page() {
 }
 
 #[test]
+fn every_reason_in_a_report_has_its_row_in_the_recovery_page() {
+    let page = read("docs/recovery.md");
+    let table = page.split("## Every reason in a report").nth(1).expect("its heading");
+    let cells = table.lines().filter(|line| line.starts_with("| `")).filter_map(|row| row.split('|').nth(1));
+    let told: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    // Each is one word in CamelCase, and stands in the code as such.
+    let is_word = |text: &&str| {
+        let mut letters = text.chars();
+        letters.next().is_some_and(|first| first.is_ascii_uppercase())
+            && letters.next().is_some_and(|second| second.is_ascii_lowercase())
+            && letters.all(|c| c.is_ascii_alphabetic())
+    };
+    let is_condition = |text: &str| ConditionKind::ALL.iter().any(|kind| kind.as_str() == text);
+    let sources = sources("src");
+    let mut missing = BTreeSet::new();
+    for (path, text) in &sources {
+        let tells = ["plan", "engine", "cli/context.rs"].iter().any(|part| path.starts_with(part));
+        if !tells || is_test(path) {
+            continue;
+        }
+        let code = code(text).0;
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("#["));
+        let words = lines.flat_map(|line| line.split('"').filter(is_word)).filter(|word| !is_condition(word) && !told.contains(word));
+        missing.extend(words.map(ToOwned::to_owned));
+    }
+    let surplus: Vec<_> = told.iter().filter(|word| !sources.values().any(|text| text.contains(&format!("\"{word}\"")))).collect();
+    assert!(missing.is_empty() && surplus.is_empty(), "docs/recovery.md has no row for {missing:?}, and tells of {surplus:?}");
+}
+
+#[test]
 fn every_event_has_its_row_in_the_page_about_events() {
     let page = read("docs/events.md");
     let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();

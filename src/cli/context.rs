@@ -10,13 +10,13 @@ use std::{
 use super::{CliError, args::Global, output::Printer};
 use crate::{
     control::{Client, ClientError},
-    engine::{View, recall},
+    engine::{Engine, View, recall, unusable},
     host::{
         real::{HostError, RealHost, Station},
         specfile::{self, SpecFileError, SpecFiles, Surroundings},
         tmux::RuntimeDirectory,
     },
-    model::{PoolId, PoolName, error_line, sha256_hex},
+    model::{PoolId, PoolName, sha256_hex},
     observed::Snapshot,
     plan::{Memory, tasks::Hold},
     spec::{LoadPlace, Loaded, SourceText, Spec, load, render_effective},
@@ -194,20 +194,33 @@ impl Context {
         Store::open(lock).map_err(CliError::Store)
     }
 
-    /// A look at the pool without the right to write: with what its store says, if it has one.
+    /// A look at the pool without the right to write: with what its store says, if it has one, but without the times at which conditions flipped.
     ///
     /// # Errors
     /// [`CliError::Store`], [`CliError::Engine`], [`CliError::Host`].
     pub fn view(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
-        let mut view = self.view_alone(spec, station)?;
+        self.viewed(spec, station, false)
+    }
+
+    /// The same with these times, for whoever shows conditions: there are several for each session.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn view_with_times(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
+        self.viewed(spec, station, true)
+    }
+
+    fn viewed(&self, spec: &Spec, station: &Station, with_times: bool) -> Result<View<RealHost>, CliError> {
+        let mut view = self.view_alone(spec, station, with_times)?;
         if matches!(self.daemon(station), Ok(None)) {
             view.hold_tasks(no_daemon());
         }
         Ok(view)
     }
 
-    fn view_alone(&self, spec: &Spec, station: &Station) -> Result<View<RealHost>, CliError> {
-        let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+    fn view_alone(&self, spec: &Spec, station: &Station, with_times: bool) -> Result<View<RealHost>, CliError> {
+        let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
+        host.look_ahead(spec);
         let reader = match Reader::attach(&station.state) {
             Ok(reader) => reader,
             Err(error) if error.leaves_sight() => return Ok(self.blind(host, spec, &error)),
@@ -225,20 +238,31 @@ impl Context {
             Err(error) => return Err(CliError::Engine(error)),
         };
         let seen = Snapshot { usage: reader.usage().unwrap_or_default(), ..Snapshot::default() };
-        Ok(View::new(host, spec.clone(), memory, seen).remembering(&reader))
+        let view = View::new(host, spec.clone(), memory, seen);
+        Ok(if with_times { view.remembering(&reader) } else { view })
     }
 
     /// What can be seen without a memory, and a word that it is only that.
     fn blind(&self, host: RealHost, spec: &Spec, error: &dyn std::error::Error) -> View<RealHost> {
-        let why = format!("the pool's memory cannot be read: {}", error_line(error));
+        let why = unusable(error);
         self.out
-            .tell(&format!("{why}\nonly what can be seen is shown, and nothing will be done until it can be read (see docs/recovery.md)"));
+            .tell(&format!("{why}\nonly what can be seen is shown, and nothing will be done until it can be used (see docs/recovery.md)"));
         View::blind(host, spec.clone(), why, Snapshot::default())
     }
 }
 
+/// An engine that carries out one command and then ends. It gives out no tasks.
+///
+/// # Errors
+/// [`CliError::Engine`].
+pub fn engine_for_once(host: RealHost, store: Store, found: SpecAtHand) -> Result<Engine<RealHost>, CliError> {
+    let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
+    engine.view_mut().hold_tasks(no_daemon());
+    Ok(engine)
+}
+
 /// Why a command gives out no tasks: it does not stay to see that they arrive.
-pub fn no_daemon() -> Hold {
+fn no_daemon() -> Hold {
     let message = "tasks are given out by the daemon, and none runs; start it with `claude-failover run`".to_owned();
     Hold { reason: "NoDaemon".to_owned(), message, until: None }
 }

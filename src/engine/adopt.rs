@@ -2,7 +2,7 @@
 //! pool is on when that cannot be told.
 
 use super::{
-    Answer, Engine, EngineError, Request,
+    Answer, Engine, EngineError, Request, View,
     operate::{done, refused},
     orders::Order,
 };
@@ -10,7 +10,7 @@ use crate::{
     host::{Host, Look},
     model::{AccountName, EventReason, ObjectRef, SessionName, Severity},
     observed::{Mark, RootView, Seen},
-    plan::{Active, Effect, MemoryChange, Verb},
+    plan::{Active, ActiveEvidence, Effect, MemoryChange, Verb, active_evidence},
 };
 
 impl<H: Host> Engine<H> {
@@ -95,6 +95,7 @@ impl<H: Host> Engine<H> {
         };
         self.carry_out(request, order).await
     }
+
     /// An operator's word which account the pool is on. Only where nothing remembers it and the facts leave it open: any other change of the account
     /// is a swap.
     pub(super) async fn adopt_account(&mut self, request: &Request, name: &AccountName, look_only: bool) -> Result<Answer, EngineError> {
@@ -108,6 +109,15 @@ impl<H: Host> Engine<H> {
             return Ok(refused(format!("the pool is on account {}; `claude-failover swap --to {name}` carries it over", active.account)));
         }
         self.view.look(&Look::all()).await;
+        let View { spec, seen, memory, .. } = &self.view;
+        if let ActiveEvidence::Names(found, by) = active_evidence(spec, seen, memory, self.view.now())
+            && found != *name
+        {
+            return Ok(refused(format!(
+                "the pool is on account {found} ({by}); `claude-failover adopt account/{found}` records that at once, also where its links are not \
+                 right, and then `claude-failover swap --to {name}` carries the pool over"
+            )));
+        }
         if look_only {
             return Ok(Answer::Done { lines: self.view.evidence(&ObjectRef::Pool), changed: false, degraded: true });
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{Answer, Asked, Channels, Command, EngineError, Signal, View, Witness};
 use crate::{
     host::Host,
-    model::{ObjectRef, PoolId},
+    model::{ObjectRef, PoolId, error_line},
     observed::Snapshot,
     plan::{Memory, Planned, Waiting},
     spec::Spec,
@@ -69,8 +69,13 @@ impl StoreError {
     }
 }
 
+/// That the memory cannot be used, and why.
+pub fn unusable(error: &dyn std::error::Error) -> String {
+    format!("the pool's memory cannot be used: {}", error_line(error))
+}
+
 impl<H: Host> View<H> {
-    /// A view without a memory. `why` is the whole error.
+    /// A view without a memory. `why` is [`unusable`].
     pub fn blind(host: H, spec: Spec, why: String, seen: Snapshot) -> Self {
         let memory = Memory::new(PoolId(uuid::Uuid::nil()));
         Self { blind: Some(why), ..Self::new(host, spec, memory, seen) }
@@ -123,8 +128,7 @@ impl<H: Host> View<H> {
         let why = self.blind.clone().unwrap_or_default();
         let answer = match &request.command {
             Command::Status => Answer::Status(Box::new(self.status())),
-            // What the files alone show.
-            Command::Tasks { all } => Answer::Tasks(self.tasks(*all)),
+            Command::Tasks { all } => Answer::Tasks { tasks: self.tasks(*all), blind: self.blind.clone() },
             Command::Plan => Answer::Planned(Box::new(self.planned.clone())),
             Command::Clear { object, look_only: true } => Answer::Done { lines: self.evidence(object), changed: false, degraded: true },
             _ => Answer::Refused { message: format!("{why}; nothing is done until it can be used again (see docs/recovery.md)") },

@@ -14,7 +14,7 @@ use crate::{
     model::{EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{Checkpoint, CheckpointCause, CheckpointEnd, EndedCheckpoint, Seen},
     plan::{
-        checkpoints::{CheckpointState, OpenAttempts, Signs, draft, ground_truth, next_checkpoint, signs},
+        checkpoints::{CheckpointState, OpenAttempts, draft, ground_truth, next_checkpoint, signs},
         tasks::{TaskGrounds, Truth, wanted_truths},
     },
 };
@@ -90,10 +90,11 @@ impl<H: Host> Engine<H> {
 
     /// Takes over those that ended and begins those that are due, where nothing was looked at since: a session has nothing new to be asked about.
     pub(super) fn go_on_with_checkpoints(&mut self) {
-        for ended in self.end_checkpoints() {
-            let name = ended.checkpoint.session;
+        let ended = self.end_checkpoints();
+        let open = OpenAttempts::of(&self.view.memory);
+        for name in ended.into_iter().map(|ended| ended.checkpoint.session) {
             if self.view.spec.sessions.contains_key(&name)
-                && let Some(due) = self.checkpoint_due(&name, &OpenAttempts::of(&self.view.memory))
+                && let Some(due) = self.checkpoint_due(&name, &open)
             {
                 self.checkpointing.due.insert(name, due);
             }
@@ -109,36 +110,23 @@ impl<H: Host> Engine<H> {
     fn start_due_checkpoints(&mut self) {
         let now = self.view.host.now().mono;
         let due: Vec<_> = self.checkpointing.due.extract_if(.., |_, (at, _)| at.mono <= now).collect();
-        let open = OpenAttempts::of(&self.view.memory);
-        let signs = |name| signs(&self.view.seen, &self.view.memory, &open, name);
-        let due: Vec<_> = due.iter().filter_map(|(name, (_, why))| Some((self.prepare(&open, name, *why)?, signs(name)))).collect();
-        for (draft, signs) in due {
-            self.start_checkpoint(draft, signs);
-        }
+        self.begin_checkpoints(due.iter().map(|(name, (_, why))| (name, *why)));
         self.checkpointing.next = self.checkpointing.due.values().map(|(at, _)| at.wall).min();
     }
 
-    fn prepare(&self, open: &OpenAttempts<'_>, name: &SessionName, why: CheckpointCause) -> Option<Checkpoint> {
-        let View { spec, seen, memory, .. } = &self.view;
-        draft(spec, seen, memory, open, name, why, self.view.host.now())
-    }
-
-    fn start_checkpoint(&mut self, draft: Checkpoint, signs: Option<Signs>) {
-        let now = self.view.host.now();
-        self.checkpointing.states.entry(draft.session.clone()).or_default().started(signs, now);
-        tracing::debug!(session = %draft.session, why = %draft.why, "taking a checkpoint");
-        self.view.host.start_checkpoint(draft);
-    }
-
     /// Begins those of some sessions at once. Answers which of them have anything to keep.
-    fn start_checkpoints_of(&mut self, sessions: &[SessionName], why: CheckpointCause) -> Vec<SessionName> {
-        let open = OpenAttempts::of(&self.view.memory);
-        let signs = |name| signs(&self.view.seen, &self.view.memory, &open, name);
-        let due: Vec<_> = sessions.iter().filter_map(|name| Some((self.prepare(&open, name, why)?, signs(name)))).collect();
-        let begun = due.iter().map(|(draft, _)| draft.session.clone()).collect();
-        for (draft, signs) in due {
-            self.start_checkpoint(draft, signs);
+    fn begin_checkpoints<'a>(&mut self, sessions: impl Iterator<Item = (&'a SessionName, CheckpointCause)>) -> Vec<SessionName> {
+        let View { spec, seen, memory, .. } = &self.view;
+        let (open, now) = (OpenAttempts::of(memory), self.view.host.now());
+        let mut drafts = Vec::new();
+        for (name, why) in sessions {
+            let Some(draft) = draft(spec, seen, memory, &open, name, why, now) else { continue };
+            self.checkpointing.states.entry(name.clone()).or_default().started(signs(seen, memory, &open, name), now);
+            tracing::debug!(session = %name, %why, "taking a checkpoint");
+            drafts.push(draft);
         }
+        let begun = drafts.iter().map(|draft| draft.session.clone()).collect();
+        self.view.host.start_checkpoints(drafts);
         begun
     }
 
@@ -191,7 +179,7 @@ impl<H: Host> Engine<H> {
 
     /// Keeps what the sessions that are about to be stopped leave behind. Neither a failure nor slowness holds a swap up.
     pub(super) async fn checkpoint_before_stop(&mut self, sessions: &[SessionName]) {
-        if !self.start_checkpoints_of(sessions, CheckpointCause::BeforeSwap).is_empty() {
+        if !self.begin_checkpoints(sessions.iter().map(|name| (name, CheckpointCause::BeforeSwap))).is_empty() {
             self.view.host.finish_checkpoints(BEFORE_SWAP).await;
             self.end_checkpoints();
         }
@@ -212,7 +200,7 @@ impl<H: Host> Engine<H> {
     /// Takes them and waits for them. Answers a line for each session, and whether anything was written or failed.
     async fn take_checkpoints(&mut self, sessions: &[SessionName]) -> (Vec<String>, bool, bool) {
         let (mut changed, mut failed) = (false, false);
-        let mut open = self.start_checkpoints_of(sessions, CheckpointCause::ByHand);
+        let mut open = self.begin_checkpoints(sessions.iter().map(|name| (name, CheckpointCause::ByHand)));
         let bare = sessions.iter().filter(|name| !open.contains(name));
         let mut lines: Vec<_> = bare.map(|name| format!("{name}: nothing was ever started in it")).collect();
         if !open.is_empty() {

@@ -44,8 +44,10 @@ impl<H: Host> View<H> {
 
     /// Adds what is to be done about tasks, and notes when they are to be looked at again.
     pub(super) fn plan_tasks(&mut self, choice: &Choice, planned: &mut Planned, now: Now) {
-        let (reaches, was_tight) = (self.active_reaches(now), self.is_tight());
+        self.awaits_room |= self.memory.exhausted_since.is_some();
+        let (reaches, was_tight) = (self.active_reaches(now), self.awaits_room);
         let mut gate = gate(&GateGrounds { spec: &self.spec, memory: &self.memory, choice, reaches, was_tight, now });
+        self.awaits_room |= gate.is_tight();
         if let Some(hold) = &self.tasks_held {
             gate = Gate { hold: gate.hold.or_else(|| Some(hold.clone())), room: 0, more_at: None };
         }
@@ -53,11 +55,6 @@ impl<H: Host> View<H> {
         plan_tasks(&grounds, &gate, &self.ground_truth, planned);
         self.tasks_due = next_task_deadline(&grounds, &gate);
         self.gate = gate;
-    }
-
-    /// Whether it was for lack of room that the last plan gave nothing out.
-    pub(super) fn is_tight(&self) -> bool {
-        self.gate.is_tight() || self.awaits_room || self.memory.exhausted_since.is_some()
     }
 
     /// When the active account reaches a threshold, while its readings are fresh enough to say so.

@@ -152,6 +152,7 @@ impl Command {
                 | Self::Swap { dry_run: true, .. }
                 | Self::Clear { look_only: true, .. }
                 | Self::AdoptSharedRoot { look_only: true }
+                | Self::AdoptAccount { look_only: true, .. }
         )
     }
 }
@@ -165,7 +166,12 @@ pub enum Answer {
     /// The plan.
     Planned(Box<Planned>),
     /// The tasks, each with all its attempts.
-    Tasks(Vec<TaskDetail>),
+    Tasks {
+        /// In the order in which they would be worked on.
+        tasks: Vec<TaskDetail>,
+        /// Why the memory cannot be used, while it cannot.
+        blind: Option<String>,
+    },
     /// It was done, or there was nothing to do.
     Done {
         /// One line for each thing that was done or found.

@@ -8,10 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket, Watched};
+use super::{Answer, Begun, Command, Engine, EngineError, Pass, Request, Ticket, Watched, unusable};
 use crate::{
     host::{Host, Look, Wake},
-    model::{Monotonic, error_line},
+    model::{Monotonic, PoolId, share_of},
     spec::Spec,
     status::Status,
     store::AcceptedSpec,
@@ -120,7 +120,8 @@ impl<H: Host> Engine<H> {
                 let deadline = if pass.again { deadline.min(self.view.host.now().mono.plus(PAUSE)) } else { deadline };
                 tracing::trace!(next = ?pass.next, poll = ?self.next_poll_at(), "waiting");
                 match self.wait(&mut channels, deadline).await {
-                    // Nothing that a decision rests on has changed: the next reading or checkpoint is started, and the wait goes on.
+                    // Nothing that a decision rests on has changed: the next reading is started, or the checkpoint that waited for one that
+                    // ended, and the wait goes on. What comes due by the clock, a checkpoint too, is begun behind a pass.
                     Event::Woken(wakes) if self.is_about_polls_alone(&wakes, &pass, resync_at) => {
                         self.go_on_with_checkpoints();
                         self.start_polls();
@@ -168,7 +169,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether a wake-up only says that a reading or a checkpoint is due, or that one ended without news.
+    /// Whether a wake-up only says that a reading is due, or that one or a checkpoint ended without news.
     fn is_about_polls_alone(&self, wakes: &BTreeSet<Wake>, pass: &Pass, resync_at: Monotonic) -> bool {
         let now = self.view.host.now();
         // Whatever else ends a wait is due once its time has come: otherwise the wait would begin again and end at once, for ever.
@@ -180,7 +181,7 @@ impl<H: Host> Engine<H> {
 
     /// Waits until the state can be used again. Answers whether the loop was told to stop meanwhile.
     async fn stand_by(&mut self, channels: &mut Channels, error: &EngineError, witness: &mut impl Witness) -> bool {
-        self.view.blind = Some(error_line(error));
+        self.view.blind = Some(unusable(error));
         loop {
             if self.view.watch(channels, witness).await == Watched::Stopped {
                 return true;
@@ -192,17 +193,19 @@ impl<H: Host> Engine<H> {
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the state cannot be used yet");
-                    self.view.blind = Some(error_line(&error));
+                    self.view.blind = Some(unusable(&error));
                 }
             }
         }
     }
 
-    /// Answers whether another spec is in force now. One that reads the same changes nothing; a bad one never replaces the good one.
+    /// Answers whether another spec is in force now. One that reads the same, or is refused for the same, changes nothing; a bad
+    /// one never replaces the good one.
     fn reread_spec(&mut self, channels: &mut Channels) -> Result<bool, EngineError> {
         match (channels.read_spec)() {
             Ok((spec, _)) if spec == self.view.spec && self.view.spec_state.rejected.is_none() => Ok(false),
             Ok((spec, accepted)) => self.replace_spec(spec, &accepted).map(|()| true),
+            Err(diagnostic) if self.view.spec_state.rejected.as_ref() == Some(&diagnostic) => Ok(false),
             Err(diagnostic) => self.reject_spec(diagnostic).map(|()| true),
         }
     }
@@ -229,9 +232,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn resync_at(&self, resync: Duration) -> Monotonic {
-        // Two pools, or two hosts, must not fall into step: up to a tenth is added, by the pool's identity.
-        let share = u32::from(self.view.memory.pool.0.as_bytes()[0]);
-        self.view.host.now().mono.plus(resync + resync / 10 * share / 255)
+        self.view.host.now().mono.plus(apart(resync, self.view.memory.pool))
     }
 
     /// Forgets what is too old to be of use.
@@ -241,6 +242,11 @@ impl<H: Host> Engine<H> {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot forget old history");
         }
     }
+}
+
+/// The time to the next resync of this pool. Two pools, or two hosts, must not fall into step: up to a tenth is added, by the pool's identity.
+fn apart(resync: Duration, pool: PoolId) -> Duration {
+    resync + share_of(resync / 10, &pool.to_string())
 }
 
 enum Event {
@@ -272,5 +278,22 @@ fn look_of(wakes: &BTreeSet<Wake>) -> Look {
         queues: wakes.contains(&Wake::Queues),
         usage: wakes.contains(&Wake::Readings),
         ..Look::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn pools_that_were_started_together_do_not_look_at_everything_together() {
+        let minute = Duration::from_mins(1);
+        let pool = |number| PoolId(uuid::Uuid::from_u128(number));
+        let spans: BTreeSet<Duration> = (0..20).map(|number| apart(minute, pool(number))).collect();
+        assert!(spans.iter().all(|span| (minute..=minute * 11 / 10).contains(span)), "{spans:?}");
+        assert_eq!(spans.len(), 20, "{spans:?}");
+        assert_eq!(apart(minute, pool(7)), apart(minute, pool(7)), "the same after a restart");
     }
 }

@@ -38,7 +38,7 @@ impl<H: Host> View<H> {
             ObjectRef::Task(task) => self.task_evidence(task, &mut lines),
         }
         if let Some(latch) = self.memory.latches.get(object) {
-            lines.push(format!("latched: {} since {}", latch.reason, latch.since));
+            lines.push(format!("latched: {} since {:.0}", latch.reason, latch.since));
             lines.extend(
                 latch
                     .causes
@@ -54,12 +54,12 @@ impl<H: Host> View<H> {
                 attempts.failures,
                 attempts.exits.len(),
                 if attempts.quarantined { ", quarantined" } else { "" },
-                attempts.not_before.map(|at| format!(", not before {at}")).unwrap_or_default()
+                attempts.not_before.map(|at| format!(", not before {at:.0}")).unwrap_or_default()
             ));
             lines.extend(attempts.last_error.iter().map(|error| format!("last error: {error}")));
         }
         if let Some(cordon) = self.memory.cordoned.get(object) {
-            lines.push(format!("cordoned: by {} since {}: {}", cordon.actor, cordon.since, cordon.reason));
+            lines.push(format!("cordoned: by {} since {:.0}: {}", cordon.actor, cordon.since, cordon.reason));
         }
         lines
     }
@@ -80,7 +80,7 @@ impl<H: Host> View<H> {
         let active = self.memory.active.as_ref();
         lines.push(active.map_or_else(
             || "active account: none".to_owned(),
-            |active| format!("active account: {} since {}", active.account, active.since),
+            |active| format!("active account: {} since {:.0}", active.account, active.since),
         ));
         if self.spec.active_link.is_some() {
             lines.push(format!("active link: {}", seen_words(&self.seen.active_link, link_words)));
@@ -99,7 +99,7 @@ impl<H: Host> View<H> {
             lines.extend(self.swap_waits.iter().map(|why| format!("the swap waits: {why}")));
         }
         if let Some(last) = self.memory.swaps.last() {
-            lines.push(format!("last swap: {} -> {}, {:?} at {}", last.from, last.to, last.verdict, last.closed_at));
+            lines.push(format!("last swap: {} -> {}, {:?} at {:.0}", last.from, last.to, last.verdict, last.closed_at));
         }
     }
 
@@ -120,7 +120,7 @@ impl<H: Host> View<H> {
         lines.push(format!("seen: {home}"));
         lines.push(format!("links: {}", links_words(&self.spec, &self.seen, &self.memory, name)));
         for (window, reading) in self.seen.usage.get(name).into_iter().flat_map(|usage| &usage.windows) {
-            let reset = reading.resets_at.map_or_else(|| "reset not known".to_owned(), |at| format!("resets {at}"));
+            let reset = reading.resets_at.map_or_else(|| "reset not known".to_owned(), |at| format!("resets {at:.0}"));
             lines.push(format!("{window}: {} used, {reset}, measured {} by {}", reading.used, reading.measured_at, reading.source));
         }
         if let Some((_, words)) = self.standing.get(name) {
@@ -177,7 +177,7 @@ impl<H: Host> View<H> {
         }
         for (task, record) in self.memory.tasks.iter().filter(|(task, _)| task.project == *name) {
             if let Some(attempt) = record.open() {
-                lines.push(format!("{} has {} since {}", attempt.session, task.name, attempt.claimed_at));
+                lines.push(format!("{} has {} since {:.0}", attempt.session, task.name, attempt.claimed_at));
             }
         }
     }
@@ -193,7 +193,7 @@ impl<H: Host> View<H> {
         if let Some(marker) = queue.and_then(|queue| queue.markers.get(&task.name)) {
             lines.push(match marker {
                 MarkerView::Marker(marker) => format!(
-                    "its marker names session {}, attempt {}, claim {}, lease until {}",
+                    "its marker names session {}, attempt {}, claim {}, lease until {:.0}",
                     marker.session, marker.attempt, marker.claim, marker.lease_until
                 ),
                 MarkerView::Unreadable { why, .. } => format!("its marker cannot be read: {why}"),
@@ -201,14 +201,14 @@ impl<H: Host> View<H> {
         }
         for (at, attempt) in detail.record.attempts.iter().enumerate() {
             let delivered = match (attempt.delivered_at, attempt.typed) {
-                (Some(at), _) => format!("taken by the agent at {at}"),
+                (Some(at), _) => format!("taken by the agent at {at:.0}"),
                 (None, 0) => "not typed yet".to_owned(),
                 (None, typed) => format!("typed {typed} times, not seen to arrive"),
             };
-            let end = attempt.end.as_ref().map_or_else(|| "under way".to_owned(), |end| format!("{} at {}", end.message, end.at));
+            let end = attempt.end.as_ref().map_or_else(|| "under way".to_owned(), |end| format!("{} at {:.0}", end.message, end.at));
             lines.push(format!("attempt {} by {} ({}): {delivered}; {end}", at + 1, attempt.session, attempt.claim));
         }
-        lines.extend(detail.record.not_before.map(|at| format!("not offered again before {at}")));
+        lines.extend(detail.record.not_before.map(|at| format!("not offered again before {at:.0}")));
     }
 
     fn session_evidence(&self, name: &SessionName, lines: &mut Vec<String>) {
@@ -251,7 +251,7 @@ impl<H: Host> View<H> {
         }
         if let Some(record) = self.memory.sessions.get(name) {
             lines.push(format!("bound to conversation {} begun in {}", record.conversation, record.workdir.display()));
-            lines.push(format!("last started under {} at {}", record.account, record.started_at));
+            lines.push(format!("last started under {} at {:.0}", record.account, record.started_at));
         }
         if let Some(moved) = self.memory.swap.as_ref().and_then(|swap| swap.moves.get(name)) {
             lines.push(format!("in the open swap: {:?}", moved.place));

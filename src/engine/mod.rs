@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-pub use blind::Watched;
+pub use blind::{Watched, unusable};
 pub use command::{Answer, Command, Request};
 pub use daemon::{Asked, Channels, Signal, SpecRead, Witness};
 pub use error::EngineError;
@@ -97,15 +97,16 @@ impl<H: Host> Engine<H> {
             unwritten_flips: publish::UnwrittenFlips::default(),
             checkpointing: checkpoint::Checkpointing::new(begun),
         };
-        engine.accept(accepted)?;
         engine.tell_of_renewal()?;
+        engine.accept(accepted)?;
         engine.settle_intents()?;
         Ok(engine)
     }
 
-    /// What was lost with the state and cannot be seen is said: somebody may have relied on it.
+    /// What was lost with the state and cannot be seen is said: somebody may have relied on it. It goes before the first spec that the new one
+    /// takes up, and by that spec it is known to have been said.
     fn tell_of_renewal(&mut self) -> Result<(), EngineError> {
-        if !self.store.is_renewed() {
+        if !self.view.memory.renewed || self.view.memory.spec.is_some() {
             return Ok(());
         }
         let message = "state.db was gone and was made anew; the active account, sessions, tasks and links are taken up from what is seen, and a \

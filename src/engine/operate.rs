@@ -61,7 +61,7 @@ impl<H: Host> Engine<H> {
         let answer = match &request.command {
             Command::Status => Ok(Answer::Status(Box::new(self.view.status()))),
             Command::Plan => Ok(Answer::Planned(Box::new(self.view.planned.clone()))),
-            Command::Tasks { all } => Ok(Answer::Tasks(self.view.tasks(*all))),
+            Command::Tasks { all } => Ok(Answer::Tasks { tasks: self.view.tasks(*all), blind: None }),
             Command::RetryTask { task } => self.retry_task(request, task).await,
             Command::CancelTask { task, reason } => self.cancel_task(request, task, reason).await,
             Command::MoveTask { task, to } => self.move_task(request, task, to).await,
@@ -195,10 +195,10 @@ impl<H: Host> Engine<H> {
     fn suspend(&mut self, request: &Request, reason: &str, until: Option<Timestamp>) -> Result<Answer, EngineError> {
         let now = self.view.wall();
         if let Some(until) = until.filter(|until| *until <= now) {
-            return Ok(Answer::Refused { message: format!("{until} is over already") });
+            return Ok(Answer::Refused { message: format!("{until:.0} is over already") });
         }
         let suspension = Suspension { reason: reason.to_owned(), actor: request.actor.clone(), since: now, until };
-        let end = until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {until}"));
+        let end = until.map_or_else(|| "until resumed".to_owned(), |until| format!("until {until:.0}"));
         let answer = done(format!("the pool is suspended {end}; sessions run on"), true);
         let event =
             self.view.event(ObjectRef::Pool, EventReason::Suspended, Severity::Normal, format!("by {} {end}: {reason}", request.actor));

@@ -7,7 +7,7 @@ use super::{
     operate::{done, refused},
 };
 use crate::{
-    host::{Host, Look},
+    host::{Host, Look, queue::MOVING_ENDING},
     model::{EventReason, ObjectRef, ProjectName, Severity, TaskId},
     observed::{QueueView, Seen},
     plan::{
@@ -141,7 +141,7 @@ impl<H: Host> Engine<H> {
             return Ok(refused(format!("the spec declares no project {to}")));
         };
         // A move to another file system that was cut off is taken to its end.
-        let cut_off = queue.ignored.contains_key(&format!("{}.moving", task.name));
+        let cut_off = queue.ignored.contains_key(&format!("{}{MOVING_ENDING}", task.name));
         if !queue.inbox.contains_key(&task.name) && !cut_off {
             return Ok(refused(format!("{task} is not in the inbox of its project; see `claude-failover task ls`")));
         }

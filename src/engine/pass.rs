@@ -38,9 +38,8 @@ impl<H: Host> Engine<H> {
         if self.view.memory.swap.is_some() {
             self.drive_swap(&mut pass).await?;
         }
-        let was_tight = self.view.is_tight();
         let mut planned = self.view.plan_now();
-        self.record_room(was_tight)?;
+        self.record_room()?;
         if !self.view.findings.is_empty() {
             self.refuse_plan(&mut planned)?;
         }
@@ -95,8 +94,8 @@ impl<H: Host> Engine<H> {
     }
 
     /// From where there is room again on, tasks are let out slowly: everything that waited would otherwise begin at once.
-    fn record_room(&mut self, was_tight: bool) -> Result<(), EngineError> {
-        if !was_tight || self.view.gate.hold.is_some() {
+    fn record_room(&mut self) -> Result<(), EngineError> {
+        if !self.view.awaits_room || self.view.gate.hold.is_some() {
             return Ok(());
         }
         self.view.awaits_room = false;
@@ -119,9 +118,8 @@ impl<H: Host> Engine<H> {
             _ => return Ok(()),
         };
         let mut changes = vec![MemoryChange::SetExhausted(since)];
-        // Once more when the pool has moved, if it has to move to where the room is.
-        self.view.awaits_room = since.is_none() && self.view.gate.hold.is_some();
-        changes.extend(since.is_none().then_some(MemoryChange::SetRoomSince(Some(event.at))));
+        // A process that is started while the pool moves to where the room is knows of it by this.
+        changes.extend((since.is_none() && self.view.gate.hold.is_some()).then_some(MemoryChange::SetRoomSince(Some(event.at))));
         let batch = Batch { changes, events: vec![event], ..Batch::default() };
         self.commit("record that no account has room", &batch)
     }

@@ -45,7 +45,7 @@ pub struct View<H> {
     pub(super) tasks_held: Option<Hold>,
     /// Whether tasks are given out, as of the last plan.
     pub(super) gate: Gate,
-    /// Whether there is room again on an account to which the pool has yet to move.
+    /// Whether it was for lack of room that nothing was given out, and there has been none since.
     pub(super) awaits_room: bool,
     /// Words on what sessions last did, for a prompt that asks once more.
     pub(super) ground_truth: GroundTruth,

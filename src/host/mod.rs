@@ -55,8 +55,8 @@ pub trait Host {
     /// What came of the readings that ended since the last call.
     fn ended_polls(&mut self) -> Vec<(AccountName, QuotaSource, PollOutcome)>;
 
-    /// Starts to take a checkpoint of which `draft` holds what is known already; what came of it is announced by [`Wake::Checkpoints`].
-    fn start_checkpoint(&mut self, draft: Checkpoint);
+    /// Starts to take checkpoints of which `drafts` hold what is known already; what came of them is announced by [`Wake::Checkpoints`].
+    fn start_checkpoints(&mut self, drafts: Vec<Checkpoint>);
 
     /// What came of the checkpoints that ended since the last call.
     fn ended_checkpoints(&mut self) -> Vec<EndedCheckpoint>;

@@ -39,5 +39,5 @@ pub use percent::{Percent, PercentError};
 pub use shell::{is_printable, shell_word};
 pub(crate) use task::is_plain;
 pub use task::{ClaimId, TaskId, TaskName};
-pub use time::{Monotonic, Now, later};
+pub use time::{Monotonic, Now, doubled, later};
 pub use usage::{AccountUsage, PollOutcome, ReadingSource, WindowKind, WindowReading};

@@ -43,6 +43,11 @@ impl TaskName {
         }
     }
 
+    /// The text with the ending of a task's name, if it lacks it: people may leave it away.
+    pub fn with_ending(text: &str) -> String {
+        if text.ends_with(Self::ENDING) { text.to_owned() } else { format!("{text}{}", Self::ENDING) }
+    }
+
     /// The file name as it is.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -168,7 +173,12 @@ impl ClaimId {
         Self(digest)
     }
 
-    /// The name of the prompt of that number, which counts from 0: the first one bears the claim itself.
+    /// The names of the prompts of its attempt, without end: the first one bears the claim itself.
+    pub fn prompts(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self.clone()), |claim| Some(claim.again()))
+    }
+
+    /// The name of the prompt of that number, which counts from 0.
     #[must_use]
     pub fn prompt(&self, number: u32) -> Self {
         (0..number).fold(self.clone(), |claim, _| claim.again())

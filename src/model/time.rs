@@ -28,6 +28,11 @@ pub fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// A pause that is doubled so often, and never longer than the longest.
+pub fn doubled(first: Duration, doublings: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(doublings)).min(longest)
+}
+
 /// One instant on both clocks, read together. Pure code takes it as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Now {

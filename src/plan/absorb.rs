@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
     observed::{Abreast, AgentView, Need, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
-    spec::Spec,
+    spec::{Spec, login_command},
 };
 
 /// Changes of the memory with the events that tell of them.
@@ -76,7 +76,7 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
         && until <= now.wall
     {
         absorbed.changes.push(MemoryChange::SetSuspension(None));
-        absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until}"));
+        absorbed.event(now, ObjectRef::Pool, EventReason::Resumed, Severity::Normal, format!("the suspension ended at {until:.0}"));
     }
     absorb_tasks(&TaskGrounds { spec, seen, memory, now }, &mut absorbed);
     absorbed
@@ -149,9 +149,7 @@ fn absorb_agent(
     {
         let message = match (need, &agent.home) {
             (Need::Answer | Need::LimitMenu, _) => format!("it waits for a person: {asks}; answer with `claude-failover attach {name}`"),
-            (Need::Login, Some(home)) => {
-                format!("it waits for a login: {asks}; run `CLAUDE_CONFIG_DIR={} claude auth login`", home.display())
-            }
+            (Need::Login, Some(home)) => format!("it waits for a login: {asks}; run `{}`", login_command(home)),
             (Need::Login, None) => format!("it waits for a login: {asks}; log in with the CLI under its account"),
         };
         absorbed.event(now, object.clone(), EventReason::InputNeeded, Severity::Warning, message);
@@ -167,7 +165,7 @@ fn absorb_agent(
         absorbed.event(now, object.clone(), EventReason::SessionExited, Severity::Warning, message);
         let after = attempts.cloned().unwrap_or_default().after_exit(now);
         if after.quarantined && !attempts.is_some_and(|before| before.quarantined) {
-            let at_task = memory.tasks.iter().find(|(_, record)| record.open().is_some_and(|attempt| attempt.session == *name));
+            let at_task = memory.open_attempts().find(|(_, attempt)| attempt.session == *name);
             let at_task = at_task.map_or_else(String::new, |(task, _)| format!(", at last while it had task {task}"));
             let message = format!("its agent ended {} times within {} minutes{at_task}", after.exits.len(), EXIT_SPAN.as_secs() / 60);
             absorbed.event(now, object.clone(), EventReason::SessionQuarantined, Severity::Critical, message);

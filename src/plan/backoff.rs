@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Attempts;
-use crate::model::{Now, ObjectRef, later, share_of};
+use crate::model::{Now, ObjectRef, doubled, later, share_of};
 
 /// Exits within [`EXIT_SPAN`] that make a session quarantined.
 pub const MAX_EXITS: usize = 5;
@@ -40,7 +40,7 @@ impl Attempts {
     #[must_use]
     pub fn after_failure(&self, object: &ObjectRef, error: &str, now: Now) -> Self {
         let failures = self.failures.saturating_add(1);
-        let base = Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(9)).min(MAX_DELAY);
+        let base = doubled(Duration::from_secs(1), failures - 1, MAX_DELAY);
         let jitter = share_of(base / 4, &format!("{object}/{failures}"));
         Self {
             failures,

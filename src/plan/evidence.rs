@@ -56,7 +56,7 @@ impl<'a> Voices<'a> {
             Seen::Known(fact) => {
                 // One that leads elsewhere is nobody's word.
                 let LinkView::Link { target, .. } = &fact.value else { return };
-                if let Some(account) = spec.accounts.iter().find(|account| account.home == *target) {
+                if let Some(account) = spec.account_at(target) {
                     self.named.insert(&account.name);
                     self.words.push(format!("the active link leads to {}", account.name));
                 }
@@ -79,7 +79,7 @@ impl<'a> Voices<'a> {
             match (agent.process, agent.home.as_deref()) {
                 (Some(_), Some(home)) => {
                     // An agent under no account of ours names none.
-                    if let Some(account) = spec.accounts.iter().find(|account| account.home == home) {
+                    if let Some(account) = spec.account_at(home) {
                         running.entry(&account.name).or_default().push(session);
                     }
                 }

@@ -56,3 +56,4 @@ pub use needs::{link_need, link_needs};
 pub use planner::{MAX_FACT_AGE, link_is_right, plan};
 pub use restoring::absorb_checkpoints;
 pub use sessions::{RESERVED_DESCRIPTORS, death_words, launch};
+pub(crate) use tidy::count;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::burn::{self, CLOCK_TOLERANCE, Effective};
 use crate::{
-    model::{AccountName, AccountUsage, Now, Percent, PollOutcome, later},
+    model::{AccountUsage, Now, Percent, PollOutcome, doubled, later, share_of},
     spec::{Account, Quota, QuotaSource},
 };
 
@@ -195,11 +195,15 @@ fn due(input: &PollInput<'_>, source: QuotaSource, now: Now) -> Option<NextPoll>
             // Of an account that was never read nothing is known at all, and it is no target until it is read.
             let is_new = input.usage.windows.is_empty() && state.last == Some(PollOutcome::Failed);
             let first = if is_new { MIN_INTERVAL } else { input.quota.poll_every.max(MIN_INTERVAL) };
-            (backoff(first, failures, longest), PollReason::BackingOff)
+            (doubled(first, failures - 1, longest.max(first)), PollReason::BackingOff)
         }
         QuotaSource::Cli | QuotaSource::Api | QuotaSource::Command => interval(input, now),
     };
-    let spread = if source == QuotaSource::File { Duration::ZERO } else { jitter(input, source, state.count, interval / 5) };
+    let spread = if source == QuotaSource::File {
+        Duration::ZERO
+    } else {
+        share_of(interval / 5, &format!("{}/{source:?}/{}/{}", input.account.name, state.count, input.seed))
+    };
     let mut poll = match state.started_at {
         None => NextPoll { source, at: now.wall, reason: PollReason::First },
         Some(started_at) if is_ahead(started_at, CLOCK_TOLERANCE, now) => {
@@ -254,31 +258,9 @@ fn blocking_reset(input: &PollInput<'_>, now: Now) -> Option<Timestamp> {
     over.filter_map(|(_, reading)| reading.resets_at).min()
 }
 
-/// `first` doubled with each further failure, up to `longest`, which never shortens `first`.
-fn backoff(first: Duration, failures: u32, longest: Duration) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    first.saturating_mul(1 << doublings).min(longest.max(first))
-}
-
 /// Whether `at` lies further than `by` ahead.
 fn is_ahead(at: Timestamp, by: Duration, now: Now) -> bool {
     at > later(now.wall, by)
-}
-
-/// A share of `span` that looks random and is the same each time it is asked for.
-fn jitter(input: &PollInput<'_>, source: QuotaSource, count: u64, span: Duration) -> Duration {
-    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1);
-    Duration::from_millis(scramble(input.seed, &input.account.name, source, count) % millis)
-}
-
-/// FNV-1a over the name, then the finaliser of SplitMix64: enough to set accounts and hosts apart.
-fn scramble(seed: u64, account: &AccountName, source: QuotaSource, count: u64) -> u64 {
-    let name =
-        account.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let mut mixed = seed ^ name ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (source as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

@@ -57,8 +57,7 @@ pub fn absorb_checkpoints(spec: &Spec, seen: &Snapshot, memory: &Memory, now: No
 /// Whether nothing runs in a session, as far as is known: it has no pane, or one of ours whose agent has ended.
 fn is_empty(name: &SessionName, tmux: &TmuxView, seen: &Snapshot, memory: &Memory) -> bool {
     let Some(pane) = tmux.panes.get(name.as_str()) else { return true };
-    let ours = pane.mark.as_ref().is_some_and(|mark| mark.pool == memory.pool && mark.session == *name);
-    ours && seen.agents.get(name).and_then(Seen::value).is_some_and(|agent| agent.process.is_none())
+    pane.is_of(memory.pool, name) && seen.agents.get(name).and_then(Seen::value).is_some_and(|agent| agent.process.is_none())
 }
 
 /// What a session without a checkpoint began with under the same identity, before the state was lost: its first conversation. If that has a
@@ -66,19 +65,9 @@ fn is_empty(name: &SessionName, tmux: &TmuxView, seen: &Snapshot, memory: &Memor
 fn begun_before(spec: &Spec, seen: &Snapshot, memory: &Memory, session: &Session, now: Now) -> Option<SessionRecord> {
     let active = memory.active.as_ref().filter(|_| memory.renewed)?;
     seen.checkpoints.get(&session.name).and_then(Seen::value)?;
-    Some(SessionRecord {
-        conversation: memory.pool.conversation(&session.name, 1),
-        incarnation: 1,
-        account: active.account.clone(),
-        digest: spec.start_digest(session),
-        workdir: session.workdir.clone(),
-        process: None,
-        started_at: now.wall,
-        ended: true,
-        stopped: false,
-        spoken: false,
-        asked: None,
-    })
+    let conversation = memory.pool.conversation(&session.name, 1);
+    let bound = SessionRecord::bound(conversation, active.account.clone(), spec.start_digest(session), session.workdir.clone(), now.wall);
+    Some(SessionRecord { ended: true, ..bound })
 }
 
 /// Whether a session may be begun anew: not while what is left of it cannot be looked at, nor before it was looked for.

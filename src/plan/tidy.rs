@@ -62,6 +62,7 @@ fn few(tasks: &[TaskName]) -> String {
     if tasks.len() > NAMED { format!("{first} and {} more", tasks.len() - NAMED) } else { first }
 }
 
-fn count(number: usize, what: &str) -> String {
+/// So many of something, in words.
+pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

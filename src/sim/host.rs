@@ -158,8 +158,10 @@ impl Host for SimHost {
         std::mem::take(&mut self.world.borrow_mut().ended_polls)
     }
 
-    fn start_checkpoint(&mut self, draft: Checkpoint) {
-        self.world.borrow_mut().take_checkpoint(draft);
+    fn start_checkpoints(&mut self, drafts: Vec<Checkpoint>) {
+        for draft in drafts {
+            self.world.borrow_mut().take_checkpoint(draft);
+        }
     }
 
     fn ended_checkpoints(&mut self) -> Vec<EndedCheckpoint> {

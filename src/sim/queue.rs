@@ -20,8 +20,8 @@ use crate::{
 const GLANCE: Duration = Duration::from_secs(2);
 /// Prompts that an agent is seen to remember.
 const PROMPTS: usize = 20;
-/// More prompts than an attempt has.
-const PROMPTS_OF_A_CLAIM: u32 = 12;
+/// How many prompts of one attempt an agent knows; no scenario cuts its turns off more often.
+const PROMPTS_OF_A_CLAIM: usize = 64;
 
 type Tried = Result<Outcome, Outcome>;
 
@@ -365,14 +365,27 @@ impl World {
 
     /// What a prompt asks for, if the marker beside the task names its claim.
     fn job(&self, tag: &ClaimId, text: &str) -> Option<Job> {
-        self.queues.places.iter().find_map(|(project, queue)| {
-            queue.view.markers.iter().find_map(|(task, marker)| match marker {
-                MarkerView::Marker(marker) if (0..PROMPTS_OF_A_CLAIM).any(|number| marker.claim.prompt(number) == *tag) => {
-                    Some(Job { project: project.clone(), task: task.clone(), claim: marker.claim.clone(), moves: text.contains("/done/") })
-                }
-                _ => None,
-            })
-        })
+        let job = |project: &PathBuf, task: &TaskName, marker: &MarkerView| match marker {
+            MarkerView::Marker(marker) => {
+                let claim = marker.claim.clone();
+                Some((claim.clone(), Job { project: project.clone(), task: task.clone(), claim, moves: text.contains("/done/") }))
+            }
+            MarkerView::Unreadable { .. } => None,
+        };
+        let places = self.queues.places.iter();
+        let mut jobs: Vec<(ClaimId, Job)> = places
+            .flat_map(|(project, queue)| queue.view.markers.iter().filter_map(move |(task, marker)| job(project, task, marker)))
+            .collect();
+        // The first prompts of all before the second ones: nearly every tag is one of them, and the next one has to be reckoned.
+        for _ in 0..PROMPTS_OF_A_CLAIM {
+            if let Some(at) = jobs.iter().position(|(prompt, _)| prompt == tag) {
+                return Some(jobs.swap_remove(at).1);
+            }
+            for (prompt, _) in &mut jobs {
+                *prompt = prompt.again();
+            }
+        }
+        None
     }
 
     /// Nobody else may be at the task: neither a living agent, nor a conversation that goes on with it once its agent is back.

@@ -40,7 +40,7 @@ pub(crate) use load::{Value, read_alone};
 pub use origin::{Origin, Origins};
 pub use pool::{
     Account, AdoptMode, Agent, Checkpoints, Completion, Failback, Janitor, PermissionMode, Project, Quota, QuotaSource, Restart, Session,
-    Shared, SocketSpec, Spec, SwapPolicy, Thresholds, Tmux,
+    Shared, SocketSpec, Spec, SwapPolicy, Thresholds, Tmux, login_command,
 };
 pub use rules::{REQUIRED_LINKS, SessionGroup, managed_variable};
 pub use starter::Starter;

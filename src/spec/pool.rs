@@ -109,8 +109,13 @@ pub struct Account {
 impl Account {
     /// The command by which a person logs in there, for a shell.
     pub fn login_command(&self) -> String {
-        format!("CLAUDE_CONFIG_DIR={} claude auth login", shell_word(&self.home.to_string_lossy()))
+        login_command(&self.home)
     }
+}
+
+/// The command by which a person logs in at a home, for a shell.
+pub fn login_command(home: &Path) -> String {
+    format!("CLAUDE_CONFIG_DIR={} claude auth login", shell_word(&home.to_string_lossy()))
 }
 
 /// When an account is left, and how far below that a target must be.

@@ -227,7 +227,7 @@ fn said(report: &Report, task: &TaskId) -> Option<String> {
 fn marker_words(queue: &QueueView, name: &TaskName) -> Option<String> {
     Some(match queue.markers.get(name)? {
         MarkerView::Marker(marker) => {
-            format!("another program's marker gives it to session {} until {}", marker.session, marker.lease_until)
+            format!("another program's marker gives it to session {} until {:.0}", marker.session, marker.lease_until)
         }
         MarkerView::Unreadable { why, .. } => format!("a marker stands beside it that cannot be read: {why}"),
     })

@@ -57,6 +57,13 @@ impl Database {
         Ok(database)
     }
 
+    /// Whether the file is there, sound, ours, and of an older version. One of this version is not checked for it.
+    pub(super) fn is_older(directory: &StateDir, schema: &Schema) -> bool {
+        let path = directory.path().join(schema.file);
+        let Ok(database) = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, schema) else { return false };
+        database.version(schema).is_ok_and(|version| version < schema.version()) && database.check(schema).is_ok()
+    }
+
     /// Reads, with one snapshot of the file for the whole of `work`.
     pub(super) fn read<T>(&self, action: &'static str, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let snapshot = self.connection.unchecked_transaction().map_err(classify(&self.path, action))?;
@@ -92,6 +99,17 @@ impl Database {
     /// Whether the file is sound, ours, and of a version that we know; its version. A version from the future is told before damage,
     /// since what is sound is for that version to say.
     fn check(&self, schema: &Schema) -> Result<i64, StoreError> {
+        let found = self.version(schema)?;
+        let verdict: String =
+            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(classify(&self.path, "check"))?;
+        if verdict != "ok" {
+            return Err(StoreError::Corrupt { path: self.path.clone(), finding: verdict });
+        }
+        Ok(found)
+    }
+
+    /// Its version, if it is ours.
+    fn version(&self, schema: &Schema) -> Result<i64, StoreError> {
         let told = |source| classify(&self.path, "check")(source);
         let corrupt = |finding: String| StoreError::Corrupt { path: self.path.clone(), finding };
         let number = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(told);
@@ -101,10 +119,6 @@ impl Database {
         }
         if found > schema.version() {
             return Err(StoreError::Newer { path: self.path.clone(), found, supported: schema.version() });
-        }
-        let verdict: String = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(told)?;
-        if verdict != "ok" {
-            return Err(corrupt(verdict));
         }
         Ok(found)
     }

@@ -87,7 +87,6 @@ pub struct Writing {
     pool: PoolId,
     /// The last event in the outbox that the history has.
     sent: i64,
-    renewed: bool,
 }
 
 /// The right to read.
@@ -123,7 +122,7 @@ impl Store<Writing> {
         let history = History::open(directory);
         let pool = state.read("read the identity in", memory::pool)?;
         identity::keep(directory, pool)?;
-        let mut store = Self { state, history, access: Writing { lock, pool, sent: 0, renewed: former.is_some() } };
+        let mut store = Self { state, history, access: Writing { lock, pool, sent: 0 } };
         store.deliver();
         Ok(store)
     }
@@ -131,11 +130,6 @@ impl Store<Writing> {
     /// The lock that this store holds.
     pub const fn lock(&self) -> &Lock {
         &self.access.lock
-    }
-
-    /// Whether the state was gone, and a new one was made under the former identity when this store was opened.
-    pub const fn is_renewed(&self) -> bool {
-        self.access.renewed
     }
 
     /// Why the history is off at present, if it is: one line with the whole error chain. Events wait meanwhile.
@@ -271,6 +265,11 @@ impl Store<Writing> {
 /// The identity that a state would be made under if there is none, when that is known: the one of a state that was lost.
 pub fn former_identity(path: &Path) -> Option<PoolId> {
     identity::read(&StateDir::existing(path).ok()?).ok()?
+}
+
+/// Whether the state at `path` is an older version's, which [`Store::open`] brings up to date.
+pub fn is_older(path: &Path) -> bool {
+    StateDir::existing(path).is_ok_and(|directory| Database::is_older(&directory, &STATE))
 }
 
 /// Past events of the state directory at `path`, also while its `state.db` is gone or cannot be read. What had not been handed over to the

@@ -25,7 +25,7 @@ use super::{
     record::{Stage, Step, StepResult, SwapEvent, SwapRecord, SwapVerdict},
     sessions,
 };
-use crate::model::{AccountName, SessionName, later};
+use crate::model::{AccountName, SessionName, doubled, later};
 
 /// The longest pause between two tries to record the target.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -117,17 +117,15 @@ fn objection(record: &SwapRecord, facts: &SwapFacts) -> Option<String> {
         let names: Vec<_> = record.lost().map(ToString::to_string).collect();
         return Some(format!("{lost} of {all} sessions failed on {}: {}", record.plan.to, names.join(", ")));
     }
-    // An agent that ends right behind its proof is no better than one that ends before it. A single one of many is started again later.
+    // An agent that has ended again before the target is recorded is no better than one that was never proven. It is measured by those that
+    // moved so far: among the first two, one is enough; of three or more, a single one is started again later.
     let has_ended = |name: &&SessionName| facts.sessions.get(*name).is_some_and(|fact| fact.agent == AgentFact::None);
     let ended: Vec<_> = record.proven_sessions().filter(has_ended).map(ToString::to_string).collect();
     let moved = lost + record.proven();
     if !ended.is_empty() && (lost + ended.len()) * 3 > moved {
-        return Some(format!(
-            "{} of {moved} sessions ended again on {} behind their proof: {}",
-            ended.len(),
-            record.plan.to,
-            ended.join(", ")
-        ));
+        let failed = if lost == 0 { String::new() } else { format!("; {lost} failed there") };
+        let (to, names) = (&record.plan.to, ended.join(", "));
+        return Some(format!("{} of {moved} sessions ended again on {to} behind their proof: {names}{failed}", ended.len()));
     }
     None
 }
@@ -157,8 +155,7 @@ fn commit(record: &SwapRecord, facts: &SwapFacts) -> Decision {
     {
         return Resolution::of(&ensure, pending.doubt.as_deref(), done, facts.now).into();
     }
-    let pause = Duration::from_secs(1).saturating_mul(2_u32.saturating_pow(record.failures.saturating_sub(1)));
-    let not_before = later(record.since, pause.min(LONGEST_PAUSE));
+    let not_before = later(record.since, doubled(Duration::from_secs(1), record.failures.saturating_sub(1), LONGEST_PAUSE));
     if record.failures > 0 && facts.now < not_before {
         let error = record.last_error.as_deref().unwrap_or("it cannot be told whether it was done");
         return Decision::wait(format!("{} is recorded as the active account after a pause: {error}", record.plan.to), Some(not_before));

@@ -12,6 +12,7 @@ use crate::Fallible;
 pub enum Place {
     NoOp,
     Resync,
+    Asked,
     Plan,
     Status,
     Start,
@@ -37,6 +38,14 @@ pub struct Row {
     pub met: Option<bool>,
     /// What a user would run instead, or what else was seen.
     pub beside: String,
+}
+
+impl Row {
+    /// A figure that has no floor, and no goal yet.
+    pub fn alone(place: Place, what: String, ours: String, beside: String) -> Self {
+        let none = || "–".to_owned();
+        Self { place, what, ours, floor: none(), ratio: none(), goal: none(), met: None, beside }
+    }
 }
 
 impl fmt::Display for Row {
@@ -111,6 +120,11 @@ pub fn timed(work: impl FnOnce() -> Fallible<()>) -> Fallible<Duration> {
     let begun = Instant::now();
     work()?;
     Ok(begun.elapsed())
+}
+
+/// How many tasks a second.
+pub fn rate(count: usize, took: Duration) -> Fallible<String> {
+    Ok(format!("{:.0} tasks a second", f64::from(u32::try_from(count)?) / took.as_secs_f64()))
 }
 
 /// Three digits and a unit.

@@ -22,9 +22,12 @@ const fn pairs(size: usize) -> usize {
 
 /// The rows of one size.
 pub fn rows(mut pool: Pool) -> Fallible<Vec<Row>> {
+    // How people use it: the daemon answers from what it saw last. `plan` always looks itself.
+    pool.settle()?;
+    let mut rows = processes(&pool, &[(Place::Asked, "status", "a daemon runs")])?;
     pool.stop()?;
-    let mut rows = passes(&pool)?;
-    rows.extend(processes(&pool)?);
+    rows.extend(passes(&pool)?);
+    rows.extend(processes(&pool, &[(Place::Plan, "plan", "no daemon runs"), (Place::Status, "status", "no daemon runs")])?);
     let peer = loop_of_has_session(&pool)?;
     for row in rows.iter_mut().filter(|row| row.place == Place::NoOp) {
         row.beside.clone_from(&peer);
@@ -65,8 +68,8 @@ fn passes(pool: &Pool) -> Fallible<Vec<Row>> {
     ])
 }
 
-/// `plan` and `status` as whole processes, without a daemon to ask.
-fn processes(pool: &Pool) -> Fallible<Vec<Row>> {
+/// Commands as whole processes, each with the words for what it finds.
+fn processes(pool: &Pool, commands: &[(Place, &str, &str)]) -> Fallible<Vec<Row>> {
     let socket = pool.socket();
     let run = |mut command: Command| {
         timed(|| match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?.code() {
@@ -80,9 +83,10 @@ fn processes(pool: &Pool) -> Fallible<Vec<Row>> {
         run(command)
     };
     let mut rows = Vec::new();
-    for (place, word) in [(Place::Plan, "plan"), (Place::Status, "status")] {
+    for &(place, word, found) in commands {
         let pairs = Pairs::take(pairs(pool.size), || run(pool.program(&[word])), list)?;
-        rows.push(pairs.row(place, format!("`{word}` of {} sessions, whole process", pool.size), "`tmux list-panes -a`, same fields", 1.5));
+        let what = format!("`{word}` of {} sessions, whole process; {found}", pool.size);
+        rows.push(pairs.row(place, what, "`tmux list-panes -a`, same fields", 1.5));
     }
     Ok(rows)
 }

@@ -135,6 +135,12 @@ impl Pool {
         self.root().join("project/.agent-queue")
     }
 
+    /// How many sessions have a checkpoint.
+    pub fn checkpointed(&self) -> usize {
+        let of = |session: usize| fs::read_dir(self.root().join(format!("state/checkpoints/s{session}")));
+        (0..self.size).filter(|session| of(*session).is_ok_and(|found| found.flatten().any(|entry| is_checkpoint(&entry)))).count()
+    }
+
     /// What the accounts share.
     pub fn shared(&self) -> PathBuf {
         self.root().join("shared")
@@ -281,6 +287,11 @@ impl Pool {
         control.send(&["kill-server".to_owned()])?;
         raw::wait(vec![server])
     }
+}
+
+/// Whether it is whole; one that is being written has another name.
+fn is_checkpoint(entry: &fs::DirEntry) -> bool {
+    entry.path().extension().is_some_and(|ending| ending == "json")
 }
 
 impl Drop for Pool {

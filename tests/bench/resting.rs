@@ -5,10 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Fallible, waiting::found_within};
+use nix::{time::ClockId, unistd::Pid};
 
-/// How long one tick of proc(5) is: `USER_HZ` is 100 on every architecture that we build for.
-const TICK: Duration = Duration::from_millis(10);
+use crate::{Fallible, waiting::found_within};
 
 /// What a process and its threads have used.
 pub struct Used {
@@ -20,16 +19,15 @@ pub struct Used {
 
 impl Used {
     pub fn by(pid: i32) -> Fallible<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let field = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).ok_or("no such field");
+        // Exact, where proc(5) counts in hundredths of a second; threads that have ended are counted too.
+        let cpu = ClockId::pid_cpu_clock_id(Pid::from_raw(pid))?.now()?.into();
         let mut wakes = 0;
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             let status = fs::read_to_string(thread?.path().join("status"))?;
             wakes += number(&status, "voluntary_ctxt_switches:")?;
         }
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        Ok(Self { cpu: TICK * u32::try_from(field(11)? + field(12)?)?, wakes, resident: number(&status, "VmRSS:")? * 1024 / 1000 })
+        Ok(Self { cpu, wakes, resident: number(&status, "VmRSS:")? * 1024 / 1000 })
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::{
     Fallible,
-    figures::{Pairs, Place, Row, shown},
+    figures::{Pairs, Place, Row, rate, shown},
     pool::{Agent, PATIENCE, Pool},
     waiting::found_within,
 };
@@ -74,17 +74,9 @@ fn throughput(pool: &Pool) -> Fallible<Row> {
         drop_task(&queue, &format!("many-{at}.md"))?;
     }
     wait_until(|| fs::read_dir(queue.join("done")).is_ok_and(|done| done.count() >= before + MANY))?;
-    let took = begun.elapsed();
-    Ok(Row {
-        place: Place::Tasks,
-        what: format!("{MANY} tasks over {SESSIONS} sessions whose turns take no time"),
-        ours: format!("{:.0} tasks a second", f64::from(u32::try_from(MANY)?) / took.as_secs_f64()),
-        floor: "–".to_owned(),
-        ratio: "–".to_owned(),
-        goal: "–".to_owned(),
-        met: None,
-        beside: "each claimed, typed, proven and accounted for".to_owned(),
-    })
+    let what = format!("{MANY} tasks over {SESSIONS} sessions whose turns take no time");
+    let beside = "each claimed, typed, proven and accounted for".to_owned();
+    Ok(Row::alone(Place::Tasks, what, rate(MANY, begun.elapsed())?, beside))
 }
 
 /// Puts a task into the inbox in one step; when.

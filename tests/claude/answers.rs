@@ -68,7 +68,7 @@ fn tokens(name: &str) -> Value {
 fn usage(account: &Account) -> Value {
     let window = |(used, seconds): (f64, u64)| json!({"utilization": used * 100.0, "resets_at": iso(now() + seconds)});
     let entry = |kind: &str, (used, seconds): (f64, u64), scope: Value| json!({"kind": kind, "percent": used * 100.0, "resets_at": iso(now() + seconds), "scope": scope, "is_active": false});
-    let [five_hour, weekly] = account.windows;
+    let [five_hour, weekly] = account.told_windows();
     json!({
         "five_hour": window(five_hour), "seven_day": window(weekly), "seven_day_oauth_apps": null, "seven_day_opus": null,
         "seven_day_sonnet": null,
@@ -108,13 +108,9 @@ fn messages(exchange: &Exchange, account: &Account, name: &str) -> Response {
     };
     let text = format!("REPLY users={} account={name}: {}", users.len(), users.join(" | "));
     match reply {
-        Reply::Limit { claim, resets_in } => {
+        Reply::Limit { claim } => {
+            let resets_in = account.windows[usize::from(claim != "five_hour")].1;
             let mut headers = unified(account, claim, "rejected");
-            let key = window_key(claim);
-            headers.retain(|(header, _)| !header.contains(&format!("-{key}-")));
-            headers.push((format!("{UNIFIED}-{key}-utilization"), "1.0".to_owned()));
-            headers.push((format!("{UNIFIED}-{key}-status"), "rejected".to_owned()));
-            headers.push((format!("{UNIFIED}-{key}-reset"), (now() + resets_in).to_string()));
             headers.push((format!("{UNIFIED}-reset"), (now() + resets_in).to_string()));
             headers.push(("retry-after".to_owned(), resets_in.to_string()));
             headers.push(("x-should-retry".to_owned(), "false".to_owned()));
@@ -151,10 +147,6 @@ fn own_words(content: &Value) -> String {
 /// The prefix of the headers that tell an account's windows.
 const UNIFIED: &str = "anthropic-ratelimit-unified";
 
-fn window_key(claim: &str) -> &'static str {
-    if claim == "five_hour" { "5h" } else { "7d" }
-}
-
 fn unified(account: &Account, claim: &str, status: &str) -> Vec<(String, String)> {
     let mut headers = vec![
         (format!("{UNIFIED}-status"), status.to_owned()),
@@ -163,9 +155,10 @@ fn unified(account: &Account, claim: &str, status: &str) -> Vec<(String, String)
         (format!("{UNIFIED}-overage-status"), "rejected".to_owned()),
         (format!("{UNIFIED}-overage-disabled-reason"), "overage_not_provisioned".to_owned()),
     ];
-    for (key, (used, seconds)) in ["5h", "7d"].into_iter().zip(account.windows) {
+    for (key, (used, seconds)) in ["5h", "7d"].into_iter().zip(account.told_windows()) {
         headers.push((format!("{UNIFIED}-{key}-utilization"), used.to_string()));
-        headers.push((format!("{UNIFIED}-{key}-status"), "allowed".to_owned()));
+        let state = if used < 1.0 { "allowed" } else { "rejected" };
+        headers.push((format!("{UNIFIED}-{key}-status"), state.to_owned()));
         headers.push((format!("{UNIFIED}-{key}-reset"), (now() + seconds).to_string()));
     }
     headers

@@ -56,6 +56,18 @@ pub struct Account {
     pub refreshes: bool,
 }
 
+impl Account {
+    /// The windows as everybody tells them: what has hit its limit is used up.
+    pub fn told_windows(&self) -> [(f64, u64); 2] {
+        let [(five_hour, five_hour_left), (weekly, weekly_left)] = self.windows;
+        match self.reply {
+            Reply::Limit { claim: "five_hour" } => [(1.0, five_hour_left), (weekly, weekly_left)],
+            Reply::Limit { .. } => [(five_hour, five_hour_left), (1.0, weekly_left)],
+            _ => self.windows,
+        }
+    }
+}
+
 impl Default for Account {
     fn default() -> Self {
         Self { reply: Reply::Text, windows: [(0.42, 3600), (0.17, 4 * 86_400)], refreshes: true }
@@ -78,8 +90,6 @@ pub enum Reply {
     Limit {
         /// `five_hour`, `seven_day`, …
         claim: &'static str,
-        /// Seconds.
-        resets_in: u64,
     },
     /// 401
     Unauthorized,

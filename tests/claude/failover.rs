@@ -4,7 +4,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    api::Reply,
     lab::{Lab, Told},
     waiting::{wait_for, wait_until},
 };
@@ -90,16 +89,14 @@ fn the_first_prompt_of_all_is_gone_on_from_and_no_hook_tells_of_it() {
 fn a_running_tool_is_killed_its_result_recorded_and_gone_on_from() {
     let Some(lab) = Lab::open() else { return };
     let id = Uuid::new_v4().to_string();
-    // The CLI's shell tool refuses a bare `sleep`.
-    let command = "python3 -c 'import time; time.sleep(300)'".to_owned();
-    lab.api.change("a", |account| account.reply = Reply::Tool { command });
+    lab.answer_with_long_tool("a");
     let flags = ["--permission-mode", "bypassPermissions"];
     let session = lab.start("a", &[&["--session-id", &id][..], &flags].concat());
     session.wait_status("idle");
     session.say("use the tool");
-    wait_for("the running tool", || lab.processes().into_iter().find(|(_, name)| name == "python3"));
+    wait_until("the running tool", || lab.has_long_tool());
     session.stop();
-    assert!(!lab.processes().iter().any(|(_, name)| name == "python3"), "the tool outlives the CLI");
+    assert!(!lab.has_long_tool(), "the tool outlives the CLI");
     let record = lab.transcript(&id).into_iter().rfind(|record| record["type"] == "user").expect("a record");
     assert_eq!(record["message"]["content"][0]["content"], "Exit code 137", "{record:#} {}", session.screen());
 

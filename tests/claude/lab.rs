@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    api::{Api, PLAYED, now},
+    api::{Api, PLAYED, Reply, now},
     waiting::{DEADLINE, found_within, wait_for, wait_until},
 };
 
@@ -283,6 +283,18 @@ impl Lab {
             })
             .map(|pid: i32| (pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()))
             .collect()
+    }
+
+    /// Has an account answer with a tool call that takes longer than any test.
+    pub fn answer_with_long_tool(&self, account: &str) {
+        // The CLI's shell tool refuses a bare `sleep`.
+        let command = "python3 -c 'import time; time.sleep(300)'".to_owned();
+        self.api.change(account, |account| account.reply = Reply::Tool { command });
+    }
+
+    /// Whether that tool runs.
+    pub fn has_long_tool(&self) -> bool {
+        self.processes().iter().any(|(_, name)| name == "python3")
     }
 
     /// Checks that nothing has left the lab.

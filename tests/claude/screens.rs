@@ -38,7 +38,7 @@ fn dialogs_are_recognised() {
     wait_shown(&session, is_asked);
     session.stop();
 
-    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "seven_day", resets_in: 180_000 });
+    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "seven_day" });
     let session = lab.start("a", &["--permission-mode", "manual"]);
     session.wait_status("idle");
     session.say("go on");

@@ -30,11 +30,9 @@ fn a_pool_converges_from_bare_homes_and_moves_at_its_threshold_with_every_conver
     pool.wait_screen("busy", "REPLY users=1 account=a");
     let before = pool.wait_ready("a", &[("quiet", "idle"), ("busy", "idle")]);
 
-    // The CLI's shell tool refuses a bare `sleep`.
-    let command = "python3 -c 'import time; time.sleep(300)'".to_owned();
-    lab.api.change("a", |account| account.reply = Reply::Tool { command });
+    lab.answer_with_long_tool("a");
     pool.say("busy", "use the tool");
-    pool.wait_for("the running tool", || lab.processes().into_iter().find(|(_, name)| name == "python3"));
+    pool.wait_for("the running tool", || lab.has_long_tool().then_some(()));
     pool.wait_ready("a", &[("quiet", "idle"), ("busy", "working")]);
 
     // The next answer says how much is used; the status line tells it to the daemon.
@@ -136,7 +134,7 @@ fn readings_come_from_the_status_line_and_from_the_cli_and_a_hard_limit_moves_th
     assert!(doctor["login of a"].1.starts_with("valid until"), "{doctor:#?}");
 
     pool.wait_ready("a", &[("quiet", "idle"), ("worker", "idle")]);
-    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour", resets_in: 1800 });
+    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour" });
     pool.say("worker", "this one is refused");
     pool.wait_ready("b", &[("quiet", "idle"), ("worker", "idle")]);
     tell(&format!("story: {:?}", pool.events("SwapCommitted")));
@@ -151,14 +149,13 @@ fn a_limit_that_one_session_hits_moves_another_one_in_the_middle_of_a_tool_call(
     let Some(lab) = Lab::open_bare() else { return };
     let pool = Pool::start(&lab, &["quiet", "busy"], |spec| spec["swap"]["minDwell"] = json!("45m"));
     let before = pool.wait_ready("a", &[("quiet", "idle"), ("busy", "idle")]);
-    let command = "python3 -c 'import time; time.sleep(300)'".to_owned();
-    lab.api.change("a", |account| account.reply = Reply::Tool { command });
+    lab.answer_with_long_tool("a");
     pool.say("busy", "use the tool for the swan");
-    pool.wait_for("the running tool", || lab.processes().into_iter().find(|(_, name)| name == "python3"));
+    pool.wait_for("the running tool", || lab.has_long_tool().then_some(()));
     pool.wait_ready("a", &[("quiet", "idle"), ("busy", "working")]);
 
     // What the busy one asked for was answered long ago: only the other one gets the 429.
-    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour", resets_in: 1800 });
+    lab.api.change("a", |account| account.reply = Reply::Limit { claim: "five_hour" });
     pool.say("quiet", "this one is refused");
     let after = pool.wait_ready("b", &[("quiet", "idle"), ("busy", "idle")]);
     tell(&format!("story: {:?} {:?}", pool.events("SwapStarted"), pool.events("SwapCommitted")));
@@ -167,7 +164,7 @@ fn a_limit_that_one_session_hits_moves_another_one_in_the_middle_of_a_tool_call(
     for name in ["quiet", "busy"] {
         assert_eq!(of(&before, "sessions", name)["conversation"], of(&after, "sessions", name)["conversation"], "{name}");
     }
-    assert!(!lab.processes().iter().any(|(_, name)| name == "python3"), "the tool ended with its agent");
+    assert!(!lab.has_long_tool(), "the tool ended with its agent");
     // Both go on by themselves, each with its own turn: the one that was cut, and the one that was refused.
     let wanted: [&[&str]; 2] = [&["use the tool for the swan", "Exit code 137"], &["this one is refused"]];
     for parts in wanted {

@@ -24,12 +24,11 @@ fn a_task_is_done_once_though_the_pool_moves_in_the_middle_of_it() {
     pool.wait_for("the queue", || queue.join("inbox").is_dir().then_some(()));
 
     // The model begins with something that takes long.
-    let command = "python3 -c 'import time; time.sleep(300)'".to_owned();
-    lab.api.change("a", |account| account.reply = Reply::Tool { command });
+    lab.answer_with_long_tool("a");
     let file = queue.join("inbox/nest build.md");
     fs::write(queue.join("nest"), "Remember the stork, then build the nest.\n").expect("written");
     fs::rename(queue.join("nest"), &file).expect("dropped");
-    pool.wait_for("the running tool", || lab.processes().into_iter().find(|(_, name)| name == "python3"));
+    pool.wait_for("the running tool", || lab.has_long_tool().then_some(()));
     let asked = lab.api.turns("a").last().expect("a turn").body["messages"].to_string();
     assert!(asked.contains("nest build.md") && asked.contains("[claim "), "{asked}");
     tell("tasks: taken by the CLI");

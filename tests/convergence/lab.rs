@@ -3,7 +3,7 @@
 use std::{cell::RefCell, path::PathBuf, rc::Rc, time::Duration};
 
 use claude_failover::{
-    engine::{Channels, Engine, Signal, SpecRead, View, Witness, recall},
+    engine::{Channels, Command, Engine, Request, Signal, SpecRead, View, Witness, recall},
     model::{AccountName, Monotonic, ObjectRef, WindowKind},
     observed::Snapshot,
     plan::Memory,
@@ -14,7 +14,7 @@ use claude_failover::{
     swap::SwapVerdict,
 };
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::declared::declared;
 
@@ -106,21 +106,43 @@ impl Lab {
         self.state.path().join("state")
     }
 
+    /// The store, as a process opens it.
+    pub fn store(&self) -> Store {
+        Store::open(Lock::acquire(StateDir::open(&self.store_path()).unwrap()).unwrap()).unwrap()
+    }
+
+    /// The state is gone, and the rest of its directory is there.
+    pub fn lose_state(&self) {
+        for ending in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(self.store_path().join(format!("state.db{ending}")));
+        }
+        assert!(Reader::attach(&self.store_path()).is_err());
+    }
+
     fn engine(&self) -> Engine<SimHost> {
-        let lock = Lock::acquire(StateDir::open(&self.store_path()).unwrap()).unwrap();
-        let host = SimHost::new(Rc::clone(&self.world));
-        Engine::start(host, Store::open(lock).unwrap(), self.spec.clone(), &self.accepted).unwrap()
+        Engine::start(SimHost::new(Rc::clone(&self.world)), self.store(), self.spec.clone(), &self.accepted).unwrap()
     }
 
     /// Runs the daemon for a time of the simulation. A process that a fault kills is followed by the next one.
     pub fn run(&self, lasting: Duration) {
+        self.run_asked(lasting, Vec::new());
+    }
+
+    /// The same, while somebody asks for this and that, each so long behind the beginning. What a killed process did not answer is not asked again.
+    pub fn run_asked(&self, lasting: Duration, asked: Vec<(Duration, Command)>) {
+        let (sender, receiver) = mpsc::channel(asked.len().max(1));
+        for (number, (after, command)) in asked.into_iter().enumerate() {
+            let (sender, request) = (sender.clone(), Request { id: format!("request-{number}"), actor: "somebody".to_owned(), command });
+            self.world.borrow_mut().later(after, move |_| sender.try_send((request, oneshot::channel().0)).unwrap());
+        }
+        let mut first = Some(receiver);
         let end = self.world.borrow().now().mono.plus(lasting);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for _ in 0..MAX_LIVES {
             let finished = runtime.block_on(async {
                 let mut engine = self.engine();
                 let (signals, receiver) = mpsc::channel(4);
-                let (_commands, commands) = mpsc::channel(1);
+                let commands = first.take().unwrap_or_else(|| mpsc::channel(1).1);
                 let (status, _) = watch::channel(None);
                 let (spec, accepted) = (self.spec.clone(), self.accepted.clone());
                 let read_spec: Box<dyn FnMut() -> SpecRead> = Box::new(move || Ok((spec.clone(), accepted.clone())));
@@ -134,6 +156,25 @@ impl Lab {
             }
         }
         panic!("the process crashed {MAX_LIVES} times");
+    }
+
+    /// How many passes the daemon makes when it hears `times` times that the spec may have changed, and always reads the same refused one.
+    pub fn passes_with_a_refused_spec(&self, times: usize) -> usize {
+        let mut passes = Passes(0);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut engine = self.engine();
+            let (signals, receiver) = mpsc::channel(times + 1);
+            for _ in 0..times {
+                signals.try_send(Signal::SpecChanged).unwrap();
+            }
+            signals.try_send(Signal::Stop).unwrap();
+            let (_commands, commands) = mpsc::channel(1);
+            let (status, _) = watch::channel(None);
+            let read_spec: Box<dyn FnMut() -> SpecRead> = Box::new(|| Err("line 3".to_owned()));
+            engine.run(Channels { commands, signals: receiver, status, read_spec }, RESYNC, &mut passes).await.unwrap();
+        });
+        passes.0
     }
 
     pub fn memory(&self) -> Memory {
@@ -304,5 +345,16 @@ impl Witness for Clock {
             // A full channel already holds the word.
             let _ = self.signals.try_send(Signal::Stop);
         }
+    }
+}
+
+/// Counts the passes.
+struct Passes(usize);
+
+impl Witness for Passes {
+    fn ready(&mut self) {}
+
+    fn progress(&mut self, _line: &str) {
+        self.0 += 1;
     }
 }

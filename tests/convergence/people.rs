@@ -13,6 +13,13 @@ fn a_converged_pool_is_silent() {
 }
 
 #[test]
+fn a_spec_that_stays_refused_is_passed_for_once() {
+    let lab = Lab::converged(POOL);
+    let [unheard, once, often] = [0, 1, 5].map(|times| lab.passes_with_a_refused_spec(times));
+    assert_eq!((once, often), (unheard + 1, unheard + 1));
+}
+
+#[test]
 fn lost_wake_ups_cost_time_only() {
     let lab = Lab::converged(POOL);
     lab.world.borrow_mut().set_deaf(true);
@@ -78,6 +85,19 @@ fn a_server_that_is_lost_again_and_again_quarantines_nobody() {
     assert_eq!(told, 7, "{}", lab.story());
     assert!(lab.memory().attempts.is_empty(), "{}", lab.story());
     lab.assert_converged("the server lives");
+}
+
+/// Also when the process that found it lost was killed at once.
+#[test]
+fn a_state_that_was_lost_is_told_once() {
+    let lab = Lab::converged(POOL);
+    lab.lose_state();
+    drop(lab.store());
+    lab.run(LONG);
+    lab.run(LONG);
+    let told: Vec<_> = lab.events().into_iter().filter(|stored| stored.event.reason == EventReason::StateRenewed).collect();
+    assert_eq!(told.iter().map(|stored| stored.count).sum::<u64>(), 1, "{}", lab.story());
+    lab.assert_converged("the state was lost");
 }
 
 #[test]

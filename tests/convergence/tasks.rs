@@ -3,7 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use claude_failover::{
-    model::{EventReason, SessionName, TaskName},
+    engine::Command,
+    model::{AccountName, EventReason, SessionName, TaskName, WindowKind},
     observed::TaskHeader,
     plan::{Effect, QueueChange, tasks::TaskWait},
     sim::{Fault, FaultPlan, Work, WorkResult},
@@ -201,6 +202,39 @@ fn after_room_came_back_tasks_begin_a_few_at_a_time() {
         }
         lab.assert_promises(hold);
     }
+}
+
+/// A suspension takes the place of the lack of room for a while, and the room comes back behind it.
+#[test]
+fn what_waited_for_room_does_not_begin_all_at_once_behind_a_suspension() {
+    let lab = Lab::new(&QUEUE_POOL.replace("s-{0..3}", "s-{0..19}"));
+    lab.run(Duration::from_mins(5));
+    lab.usage("primary", 91.0);
+    lab.run(Duration::from_mins(5));
+    lab.usage("primary", 5.0);
+    lab.usage("backup", 91.0);
+    lab.run(Duration::from_mins(5));
+    let first = lab.effects();
+    let names: Vec<String> = (0..20).map(|number| format!("t-{number:02}")).collect();
+    for name in &names {
+        lab.world.borrow_mut().set_work(&task(name), Work { length: Duration::from_mins(20), result: WorkResult::Done });
+    }
+    drop_tasks(&lab, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    lab.world.borrow_mut().later(Duration::from_mins(3), |world| {
+        world.set_used(&AccountName::new("backup").unwrap(), &WindowKind::FiveHour, 10.0, Duration::from_hours(48));
+    });
+    let asked = vec![
+        (Duration::from_mins(2), Command::Suspend { reason: "a look".to_owned(), until: None }),
+        (Duration::from_mins(10), Command::Resume),
+    ];
+    lab.run_asked(Duration::from_mins(15), asked);
+    let times = claimed(&lab, first);
+    assert_eq!(times.len(), 20, "{times:?}\n{}", lab.story());
+    for from in &times {
+        let burst = times.iter().filter(|at| (*from..*from + 10).contains(at)).count();
+        assert!(burst <= 4, "{burst} within ten seconds of second {from}: {times:?}");
+    }
+    lab.assert_promises("behind a suspension");
 }
 
 /// A person has begun to type something into one of the sessions and has gone to lunch.

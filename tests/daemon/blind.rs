@@ -41,9 +41,9 @@ fn without_its_memory_tasks_and_events_are_shown_as_far_as_files_tell() {
             pool.start_daemon();
         }
         wait_until("the file to have come to rest", || pool.cli(&["task", "ls"]).stdout.contains("api/a.md"));
-        pool.cli(&["task", "ls"]).expect(5).says("api/a.md").says("memory cannot be read");
-        pool.cli(&["task", "show", "api/a.md"]).expect(5).says("Say hello").says("memory cannot be read");
-        let ended = pool.cli(&["events", "-n", "1000", "-o", "json"]).expect(5).says("memory cannot be read");
+        pool.cli(&["task", "ls"]).expect(5).says("api/a.md").says("memory cannot be used");
+        pool.cli(&["task", "show", "api/a.md"]).expect(5).says("Say hello").says("memory cannot be used");
+        let ended = pool.cli(&["events", "-n", "1000", "-o", "json"]).expect(5).says("memory cannot be used");
         let events: Value = serde_json::from_str(&ended.stdout).expect("JSON");
         assert_eq!(events.as_array().expect("a list").len(), told);
         pool.cli(&["task", "retry", "api/a.md"]).expect(1);
@@ -57,7 +57,7 @@ fn without_its_memory_a_pool_is_shown_and_left_alone() {
     let kept = damage(&pool);
     let harmed = fs::read(pool.state_dir().join("state.db")).expect("the file");
 
-    pool.cli(&["status"]).expect(5).says("cannot be read").says("nothing will be done").says("s-1");
+    pool.cli(&["status"]).expect(5).says("cannot be used").says("nothing will be done").says("s-1");
     let status = pool.status();
     assert_eq!(reason(&status, "Degraded"), "StateUnreadable");
     assert_eq!(row(&status, "s-0")["pid"], agents[0].pid, "what runs is seen");

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    pool::{Pool, contains},
+    pool::{Pool, contains, turns},
     swap::wait_until_read,
     waiting::wait_until,
 };
@@ -54,12 +54,11 @@ fn a_change_that_needs_a_restart_waits_for_the_end_of_the_turn() {
     pool.edit(|spec| spec["agent"]["environment"] = json!({"COLOUR_OF_THE_DAY": "green"}));
     wait_until("the idle one to be restarted", || agent_of(&pool, &idle.conversation).is_some_and(|agent| agent.pid != idle.pid));
     assert_eq!(agent_of(&pool, &busy).map(|agent| agent.pid), Some(working.pid), "the one that works is left to its turn");
-    let turns = || pool.transcripts()[&busy].windows(8).filter(|window| window == b"end_turn").count();
-    assert_eq!(turns(), 1, "which is not over");
+    assert_eq!(turns(&pool.transcripts()[&busy]), 1, "which is not over");
     let shown = pool.cli(&["plan"]).expect(0);
     assert!(shown.stdout.contains("s-1"), "and the plan says that it waits: {}", shown.stdout);
     wait_until("the other one to be restarted", || agent_of(&pool, &busy).is_some_and(|agent| agent.pid != working.pid));
-    assert_eq!(turns(), 2, "it has finished its turn");
+    assert_eq!(turns(&pool.transcripts()[&busy]), 2, "it has finished its turn");
     assert!(!contains(&pool.transcripts()[&busy], "interrupted"));
     wait_until("the pool to be ready", || pool.condition("Ready") == "True" && pool.condition("Synced") == "True");
     pool.assert_whole("a", 2);

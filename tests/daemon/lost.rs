@@ -124,6 +124,19 @@ fn what_disagrees_is_left_alone_until_a_person_says_it() {
     pool.cli(&["adopt", "account/primary", "--yes"]).expect(1).says("swap --to primary");
 }
 
+/// There is nothing to be said where the link and all agents agree: sessions would be moved without a swap.
+#[test]
+fn nobody_s_word_goes_against_what_is_seen() {
+    let mut pool = on_backup(1);
+    let agents = pool.agents();
+    lose_state(&pool);
+    pool.cli(&["adopt", "account/primary", "--yes"]).expect(1).says("on account backup").says("swap --to primary");
+    pool.cli(&["adopt", "account/backup", "--yes"]).expect(0).says("on account backup");
+    pool.start_daemon();
+    wait_until("the pool to be taken up", || pool.status()["active"] == "backup" && pool.sessions_ready());
+    assert_eq!((pool.agents(), pool.link("active")), (agents, Some(pool.path("b"))));
+}
+
 #[test]
 fn a_task_under_way_stays_with_its_session_and_is_done_once() {
     let mut pool = working(2);

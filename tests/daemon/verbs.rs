@@ -201,7 +201,7 @@ fn a_server_that_systemd_starts_is_taken_as_ours_is() {
 #[test]
 fn init_leaves_what_exists_as_it_is() {
     let pool = Pool::new(1);
-    let given = pool.path("given");
+    let given = pool.path("my own");
     fs::create_dir(&given).expect("made");
     fs::set_permissions(&given, fs::Permissions::from_mode(0o750)).expect("set");
     fs::write(given.join("mine"), "words").expect("written");
@@ -209,9 +209,9 @@ fn init_leaves_what_exists_as_it_is() {
     let arguments = ["init", "--yes", "--account", &account, "--account", "two"];
     let said = of(&pool, "new.yaml", &arguments).expect(0);
     assert!(said.stderr.contains("exists and is left as it is"), "{said:?}");
-    assert_eq!((mode(&pool, "given"), fs::read_to_string(given.join("mine")).expect("there").as_str()), (0o750, "words"));
+    assert_eq!((mode(&pool, "my own"), fs::read_to_string(given.join("mine")).expect("there").as_str()), (0o750, "words"));
     assert_eq!(mode(&pool, "home/.claude-accounts/two"), 0o700);
-    assert!(said.stdout.contains(&format!("CLAUDE_CONFIG_DIR={} claude auth login", given.display())), "{}", said.stdout);
+    assert!(said.stdout.contains(&format!("CLAUDE_CONFIG_DIR='{}' claude auth login", given.display())), "{}", said.stdout);
     let text = fs::read_to_string(pool.path("new.yaml")).expect("written");
     assert!(text.contains(&given.display().to_string()), "{text}");
     of(&pool, "new.yaml", &["validate"]).expect(0);

@@ -1,4 +1,4 @@
-//! Waiting for what somebody else does. Only here do these tests let time pass, and only for a condition, up to a deadline.
+//! Waiting for what somebody else does. Only here do these tests wait for a condition, up to a deadline.
 
 use std::{
     thread,

@@ -55,6 +55,25 @@ async fn a_list_shows_sessions_and_how_they_ended() {
 }
 
 #[tokio::test]
+async fn a_look_asks_as_much_of_a_crowd_as_of_one() {
+    let (playground, mut server) = Playground::started().await;
+    running(&mut server, "one", sleeper()).await;
+    let mut asked = Vec::new();
+    for more in [Vec::new(), (0..40).map(|number| create(&format!("more-{number}"), sleeper())).collect()] {
+        assert!(server.perform(&more).await.iter().all(|outcome| *outcome == Outcome::Changed));
+        server.list().await.expect("a list");
+        let idle = playground.commands();
+        // What it costs to ask, beside the look.
+        let alone = playground.commands() - idle;
+        let before = playground.commands();
+        assert!(server.is_connected());
+        server.list().await.expect("a list");
+        asked.push(playground.commands() - before - alone);
+    }
+    assert_eq!(asked, [2, 2], "the list and the word that ends it");
+}
+
+#[tokio::test]
 async fn both_ways_show_the_same() {
     let (playground, mut server) = Playground::started().await;
     running(&mut server, "a", sleeper()).await;

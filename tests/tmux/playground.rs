@@ -85,6 +85,13 @@ impl Playground {
         String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
     }
 
+    /// How many commands the server has run, for whomever; to ask is one of them, and one more for the asker to come in.
+    pub fn commands(&self) -> u64 {
+        // `%begin TIME NUMBER FLAGS`, tmux(1), section CONTROL MODE.
+        let answer = self.person(&["-C", "display-message", "-p", ""]);
+        answer.split_whitespace().nth(2).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
     /// The process that listens on the socket.
     pub fn server_pid(&self) -> Option<Pid> {
         let stream = UnixStream::connect(&self.socket).ok()?;

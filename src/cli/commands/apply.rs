@@ -9,16 +9,16 @@ use crate::{
     cli::{
         CliError, Context, Exit,
         args::ApplyArgs,
-        context::{SpecAtHand, no_daemon},
+        context::{SpecAtHand, engine_for_once},
         output::Printer,
         render,
         saved_plan::SavedPlan,
         times,
     },
-    engine::{Answer, Command, Engine},
+    engine::{Answer, Command},
     host::real::{RealHost, Station},
     model::{SessionName, later},
-    store::{Reader, StoreError},
+    store::is_older,
 };
 
 /// Plans, shows, asks, and acts.
@@ -27,7 +27,7 @@ pub fn run(context: &Context, args: &ApplyArgs) -> Result<Exit, CliError> {
     let found = context.spec()?;
     let within = times::duration(&args.timeout)?;
     let station = context.station(&found.loaded.spec.pool)?;
-    if matches!(Reader::attach(&station.state), Err(StoreError::Older { .. })) {
+    if is_older(&station.state) {
         // An older version's state is brought up to date by opening it.
         drop(context.store(&station)?);
     }
@@ -89,8 +89,7 @@ fn apply_here(
     let answer = block_on(async {
         let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         host.listen();
-        let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
-        engine.view_mut().hold_tasks(no_daemon());
+        let mut engine = engine_for_once(host, store, found)?;
         engine.confirm_removals().await;
         engine.confirm_prune(confirm_prune).map_err(CliError::Engine)?;
         engine.converge(deadline).await.map_err(CliError::Engine)

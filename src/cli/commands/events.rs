@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     cli::{CliError, Context, Exit, args::EventsArgs, render, times},
-    model::error_line,
+    engine::unusable,
     store::{EventQuery, Reader, StoreError, past_events},
 };
 
@@ -24,8 +24,8 @@ pub fn run(context: &Context, args: &EventsArgs) -> Result<Exit, CliError> {
         Err(StoreError::Missing { .. }) => past_events(&station.state, &query).unwrap_or_default(),
         Err(error) if error.leaves_sight() => {
             context.out.tell(&format!(
-                "the pool's memory cannot be read: {}\nonly what the history holds is shown; the newest events may be missing (see docs/recovery.md)",
-                error_line(&error)
+                "{}\nonly what the history holds is shown; the newest events may be missing (see docs/recovery.md)",
+                unusable(&error)
             ));
             exit = Exit::Degraded;
             past_events(&station.state, &query).map_err(CliError::Store)?

@@ -41,7 +41,7 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
     let object = object(spec, &args.object)?;
     let station = context.station(&spec.pool)?;
     let (mut explanation, blind, found) = block_on(async {
-        let mut view = context.view(spec, &station)?;
+        let mut view = context.view_with_times(spec, &station)?;
         let planned = view.preview().await;
         view.refresh_conditions();
         let of = |waiting: &crate::plan::Waiting| format!("{}: {}", waiting.reason, waiting.message);
@@ -100,15 +100,14 @@ pub fn object(spec: &Spec, text: &str) -> Result<ObjectRef, CliError> {
         return Ok(ObjectRef::Account(name));
     }
     // A task is taken without the ending of its name too.
-    let is_task = text.contains('/') && !text.ends_with(TaskName::ENDING);
-    let with_ending = is_task.then(|| format!("{text}{}", TaskName::ENDING));
+    let with_ending = TaskName::with_ending(text);
     let refused = match text.parse::<ObjectRef>() {
         Ok(object) => return Ok(object),
         Err(error) => CliError::Usage(error.to_string()),
     };
-    if let Some(object @ ObjectRef::Task(_)) = with_ending.as_ref().and_then(|text| text.parse().ok()) {
+    if let Ok(object @ ObjectRef::Task(_)) = with_ending.parse() {
         return Ok(object);
     }
-    let task = with_ending.as_deref().unwrap_or(text).parse::<TaskId>().ok().filter(|task| spec.project(&task.project).is_some());
+    let task = with_ending.parse::<TaskId>().ok().filter(|task| spec.project(&task.project).is_some());
     task.map(ObjectRef::Task).ok_or(refused)
 }

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     cli::{CliError, Context, Exit, args::InitArgs},
-    model::{AccountName, PoolName},
-    spec::Starter,
+    model::{AccountName, PoolName, shell_word},
+    spec::{Starter, login_command},
 };
 
 /// Where a new account's home is, unless said otherwise.
@@ -115,9 +115,9 @@ fn next_steps(path: &Path, accounts: &[(AccountName, String)], home: &Path) -> S
     let mut text = format!("Wrote {}.\n\nNext:\n", path.display());
     for (name, shown) in accounts {
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "  CLAUDE_CONFIG_DIR={} claude auth login     # your own login for {name}", expand(shown, home).display());
+        let _ = writeln!(text, "  {}     # your own login for {name}", login_command(&expand(shown, home)));
     }
-    let _ =
-        writeln!(text, "  claude-failover -f {0} doctor\n  claude-failover -f {0} plan\n  claude-failover -f {0} apply", path.display());
+    let path = shell_word(&path.to_string_lossy());
+    let _ = writeln!(text, "  claude-failover -f {path} doctor\n  claude-failover -f {path} plan\n  claude-failover -f {path} apply");
     text
 }

@@ -71,7 +71,7 @@ fn finish(context: &super::Context, answer: Answer) -> Result<super::Exit, CliEr
             }
             Ok(if degraded { Exit::Degraded } else { Exit::Ok })
         }
-        Answer::Status(_) | Answer::Planned(_) | Answer::Tasks(_) => {
+        Answer::Status(_) | Answer::Planned(_) | Answer::Tasks { .. } => {
             Err(CliError::Internal("the answer is not one to this command".to_owned()))
         }
     }

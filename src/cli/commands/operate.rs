@@ -7,11 +7,11 @@ use crate::{
     cli::{
         CliError, Context, Exit,
         args::{AdoptArgs, ClearArgs, CordonArgs, ObjectArgs, SuspendArgs},
-        context::{SpecAtHand, no_daemon},
+        context::{SpecAtHand, engine_for_once},
         output::Printer,
         times,
     },
-    engine::{Answer, Command, Engine},
+    engine::{Answer, Command},
     host::real::RealHost,
     model::{AccountName, SessionName},
 };
@@ -124,8 +124,7 @@ pub(super) fn ask(context: &Context, found: SpecAtHand, command: Command) -> Res
     let store = context.store(&station)?;
     block_on(async {
         let host = RealHost::new(station.clone()).map_err(CliError::Host)?;
-        let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
-        engine.view_mut().hold_tasks(no_daemon());
+        let mut engine = engine_for_once(host, store, found)?;
         engine.handle(&request).await.map_err(CliError::Engine)
     })?
 }

@@ -11,7 +11,6 @@ use crate::{
     engine::View,
     host::{real::RealHost, real::Station},
     plan::{Planned, Verb, pool_wide_hold},
-    spec::render_effective,
     store::Reader,
 };
 
@@ -50,10 +49,12 @@ pub fn preview(context: &Context, found: &SpecAtHand, station: &Station) -> Resu
 
 /// What is shown beside a plan: how the spec changed, and what a swap costs.
 pub fn beside(view: &View<RealHost>, planned: &Planned, found: &SpecAtHand, station: &Station) -> Beside {
-    let before = Reader::attach(&station.state).and_then(|reader| reader.last_good_spec()).ok().flatten();
+    // The store is asked once more only for a spec that is another one: one that reads the same differs in nothing.
+    let is_new = view.memory().spec.as_ref() != Some(&found.accepted.digest);
+    let before = is_new.then(|| Reader::attach(&station.state).and_then(|reader| reader.last_good_spec()).ok().flatten()).flatten();
     let spec_diff = before.map_or_else(String::new, |(entry, accepted)| {
         let name = format!("generation {}", entry.generation);
-        render::diff::unified(&accepted.canonical, &render_effective(&found.loaded, false), &name, &found.path.display().to_string())
+        render::diff::unified(&accepted.canonical, &found.accepted.canonical, &name, &found.path.display().to_string())
     });
     let swaps = planned.plan.actions.iter().any(|(_, action)| action.verb == Verb::Swap);
     let hold = pool_wide_hold(view.memory(), view.now()).map(|(_, message)| message);

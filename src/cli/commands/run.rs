@@ -17,13 +17,13 @@ use crate::{
         times,
     },
     control::Server,
-    engine::{Channels, Engine, Signal, SpecRead, View, Watched, Witness, recall},
+    engine::{Channels, Engine, Signal, SpecRead, View, Watched, Witness, recall, unusable},
     host::{
         real::{RealHost, Station},
         specfile::{SpecFiles, Surroundings, directories_to_watch},
         watch::Watch,
     },
-    model::{error_line, sha256_hex},
+    model::error_line,
     observed::Snapshot,
     plan::MAX_FACT_AGE,
     spec::Spec,
@@ -116,9 +116,9 @@ async fn watch_until_open(
     channels: &mut Channels,
     systemd: &mut Systemd,
 ) -> Result<Option<(RealHost, Store)>, CliError> {
-    let words = |problem: &CliError| format!("the pool's memory cannot be used: {}", error_line(problem));
-    tracing::error!("{}; the pool is only watched until it can", words(&problem));
-    let mut view = View::blind(host, spec.clone(), words(&problem), Snapshot::default());
+    let why = unusable(&problem);
+    tracing::error!("{why}; the pool is only watched until it can");
+    let mut view = View::blind(host, spec.clone(), why, Snapshot::default());
     loop {
         if view.watch(channels, systemd).await == Watched::Stopped {
             return Ok(None);
@@ -184,7 +184,7 @@ async fn watch_spec(path: std::path::PathBuf, around: Surroundings, signals: mps
         };
         // Cancel-safe: what is missed is found by the rescan.
         let heard = tokio::time::timeout(SPEC_RESCAN, changed).await.is_ok();
-        let text = text_digest(&path, &around);
+        let text = SpecFiles::read(&path, &around).ok().map(|files| files.sources);
         if !heard && text.is_some() && text == told {
             continue;
         }
@@ -193,17 +193,6 @@ async fn watch_spec(path: std::path::PathBuf, around: Surroundings, signals: mps
             return;
         }
     }
-}
-
-/// What the spec's files say, without judging it; `None` when they cannot be read.
-fn text_digest(path: &std::path::Path, around: &Surroundings) -> Option<String> {
-    let mut text = Vec::new();
-    for source in SpecFiles::read(path, around).ok()?.sources {
-        // Names and lengths keep the files apart.
-        text.extend_from_slice(format!("{} {}\n", source.name, source.text.len()).as_bytes());
-        text.extend_from_slice(source.text.as_bytes());
-    }
-    Some(sha256_hex(&text))
 }
 
 /// systemd, if it started us: ready after the first pass, fed by progress.

@@ -65,12 +65,14 @@ pub fn status(context: &Context, spec: &Spec, station: &Station) -> Result<Statu
         return match daemon.ask(&request(Command::Status), STATUS_WITHIN).map_err(CliError::Daemon)? {
             Answer::Status(status) => Ok(*status),
             Answer::Refused { message } => Err(CliError::Refused(message)),
-            Answer::Planned(_) | Answer::Tasks(_) | Answer::Done { .. } => Err(CliError::Internal("the answer is no status".to_owned())),
+            Answer::Planned(_) | Answer::Tasks { .. } | Answer::Done { .. } => {
+                Err(CliError::Internal("the answer is no status".to_owned()))
+            }
         };
     }
     context.out.tell("no daemon runs for this pool; this is what is seen now");
     block_on(async {
-        let mut view = context.view(spec, station)?;
+        let mut view = context.view_with_times(spec, station)?;
         let _ = view.preview().await;
         view.refresh_conditions();
         Ok(view.status())

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{ANSWER_WITHIN, block_on, finish, request};
 use crate::{
-    cli::{CliError, Context, Exit, args::SwapArgs, context::no_daemon, output::Printer},
-    engine::{Answer, Command, Engine},
+    cli::{CliError, Context, Exit, args::SwapArgs, context::engine_for_once, output::Printer},
+    engine::{Answer, Command},
     host::real::RealHost,
     model::AccountName,
 };
@@ -42,8 +42,7 @@ pub fn run(context: &Context, args: &SwapArgs) -> Result<Exit, CliError> {
     let answer = block_on(async {
         let mut host = RealHost::new(station.clone()).map_err(CliError::Host)?;
         host.listen();
-        let mut engine = Engine::start(host, store, found.loaded.spec, &found.accepted).map_err(CliError::Engine)?;
-        engine.view_mut().hold_tasks(no_daemon());
+        let mut engine = engine_for_once(host, store, found)?;
         engine.pass(crate::host::Look::all()).await.map_err(CliError::Engine)?;
         engine.read_usage(READ_WITHIN).await.map_err(CliError::Engine)?;
         let preview = engine.handle(&ask(true)).await.map_err(CliError::Engine)?;

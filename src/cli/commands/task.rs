@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{block_on, operate::ask, request};
+use super::{among, block_on, operate::ask, request};
 use crate::{
     cli::{
         CliError, Context, Exit,
@@ -19,10 +19,10 @@ use crate::{
     },
     engine::{Answer, Command},
     host::queue::{self, EndedTask, QueueError},
-    model::{NameError, ObjectRef, ProjectName, SessionName, TaskId, TaskName, error_line},
+    model::{ObjectRef, ProjectName, SessionName, TaskId, TaskName},
     spec::{Project, Spec},
     status::{TaskDetail, TaskState},
-    store::{EventQuery, Reader, StoreError, StoredEvent, past_events},
+    store::{EventQuery, StoredEvent, past_events},
 };
 
 /// The largest task that is taken in, in bytes; the dispatcher takes no larger one.
@@ -76,7 +76,7 @@ fn add(context: &Context, args: &TaskAddArgs) -> Result<Exit, CliError> {
         (None, _) => format!("task-{}", Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f")),
     };
     let name = queue::add(&project.path, &name, &text).map_err(|error| match error {
-        QueueError::Name(error) => bad_name(&error),
+        QueueError::Name(error) => CliError::Usage(format!("{error}; give it a plain one, such as `--name fix-login`")),
         error => CliError::Queue(error),
     })?;
     let task = TaskId { project: project.name.clone(), name };
@@ -93,14 +93,10 @@ fn read_bounded(source: impl io::Read) -> io::Result<String> {
     Ok(text)
 }
 
-/// The file name of a task that was named with or without its ending.
+/// The name of a task as listings show it, with or without its ending.
 fn named(text: &str) -> Result<TaskName, CliError> {
-    let name = if text.ends_with(TaskName::ENDING) { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
-    TaskName::new(name).map_err(|error| bad_name(&error))
-}
-
-fn bad_name(error: &NameError) -> CliError {
-    CliError::Usage(format!("{error}; give it a plain one, such as `--name fix-login`"))
+    let name = TaskName::try_from(TaskName::with_ending(text));
+    name.map_err(|error| CliError::Usage(format!("{error}; write NAME.md, as `task ls` shows it")))
 }
 
 /// What the options say, as lines of front matter.
@@ -141,10 +137,11 @@ fn not_serving(spec: &Spec, project: &Project, session: &SessionName) -> CliErro
         Some(declared) if !declared.dispatch => format!("session {session} takes no tasks"),
         Some(_) => format!("session {session} does not serve project {}", project.name),
     };
-    let serving: Vec<_> = spec.sessions.values().filter(|other| spec.serves(other, project)).map(|other| other.name.as_str()).collect();
-    CliError::Usage(match serving.as_slice() {
-        [] => format!("{why}, and none serves project {}; declare one with `dispatch: true`", project.name),
-        names => format!("{why}; project {} is served by {}", project.name, names.join(", ")),
+    let serving: Vec<_> = spec.sessions.values().filter(|other| spec.serves(other, project)).map(|other| other.name.to_string()).collect();
+    CliError::Usage(if serving.is_empty() {
+        format!("{why}, and none serves project {}; declare one with `dispatch: true`", project.name)
+    } else {
+        format!("{why}; project {} is served by {}", project.name, among(serving))
     })
 }
 
@@ -248,20 +245,16 @@ fn fill(detail: &mut TaskDetail, ended: EndedTask) {
     }
 }
 
-/// From the daemon or from a look of our own. While the memory cannot be read they are what the files alone show, and that is said.
+/// From the daemon or from a look of our own. While the memory cannot be used they are what the files show, and that is said.
 fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDetail>, Exit), CliError> {
     let station = context.station(&spec.pool)?;
     if let Some(daemon) = context.daemon(&station)? {
         return match daemon.ask(&request(Command::Tasks { all }), LIST_WITHIN).map_err(CliError::Daemon)? {
-            Answer::Tasks(tasks) => {
-                let unreadable = Reader::attach(&station.state).err().filter(StoreError::leaves_sight);
-                if let Some(error) = &unreadable {
-                    let why = error_line(error);
-                    context.out.tell(&format!(
-                        "the pool's memory cannot be read: {why}\nonly what the files show is listed (see docs/recovery.md)"
-                    ));
+            Answer::Tasks { tasks, blind } => {
+                if let Some(why) = &blind {
+                    context.out.tell(&format!("{why}\nwhat only the memory tells may be missing (see docs/recovery.md)"));
                 }
-                Ok((tasks, if unreadable.is_some() { Exit::Degraded } else { Exit::Ok }))
+                Ok((tasks, if blind.is_some() { Exit::Degraded } else { Exit::Ok }))
             }
             Answer::Refused { message } => Err(CliError::Refused(message)),
             Answer::Status(_) | Answer::Planned(_) | Answer::Done { .. } => {
@@ -278,7 +271,7 @@ fn seen_tasks(context: &Context, spec: &Spec, all: bool) -> Result<(Vec<TaskDeta
 }
 
 fn project<'a>(spec: &'a Spec, text: &str) -> Result<&'a Project, CliError> {
-    let known = || spec.projects.iter().map(|project| project.name.as_str()).collect::<Vec<_>>().join(", ");
+    let known = || among(spec.projects.iter().map(|project| project.name.to_string()));
     ProjectName::new(text).ok().and_then(|name| spec.project(&name)).ok_or_else(|| {
         CliError::Usage(if spec.projects.is_empty() {
             "the spec registers no project; add one under `projects`".to_owned()
@@ -288,9 +281,10 @@ fn project<'a>(spec: &'a Spec, text: &str) -> Result<&'a Project, CliError> {
     })
 }
 
-/// A task as listings show it, with or without the ending of its name.
+/// A task as listings show it, with or without the ending of its name; or as events do, `task/PROJECT/NAME.md`.
 fn parse(text: &str) -> Result<TaskId, CliError> {
-    let is_whole = text.ends_with(TaskName::ENDING) || !text.contains('/');
-    let whole = if is_whole { text.to_owned() } else { format!("{text}{}", TaskName::ENDING) };
-    whole.parse().map_err(|error: NameError| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
+    // A project may be called `task`; only what names a project besides begins with the kind.
+    let id = text.strip_prefix("task/").filter(|rest| rest.contains('/')).unwrap_or(text);
+    let task = TaskId::try_from(TaskName::with_ending(id));
+    task.map_err(|error| CliError::Usage(format!("{error}; write PROJECT/NAME.md, as `task ls` shows it")))
 }

@@ -6,7 +6,7 @@ use crate::{
     model::{EventReason, Now, ObjectRef, Severity, TaskId},
     observed::{Marker, Snapshot},
     plan::{
-        Action, AttemptVerdict, Effect, Happened, Memory, MemoryChange, Outcome, QueueChange, TaskAttempt, TaskRecord, Verb,
+        Action, AttemptVerdict, Effect, Happened, Memory, MemoryChange, Outcome, QueueChange, TaskAttempt, TaskRecord, Verb, count,
         tasks::{Untyped, close_task},
     },
 };
@@ -159,10 +159,6 @@ pub(super) fn told(action: &Action, effect: &Effect, memory: &Memory) -> Option<
         },
         _ => return None,
     })
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 #[cfg(test)]

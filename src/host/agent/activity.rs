@@ -9,10 +9,10 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
-    model::Activity,
+    model::{Activity, later},
     observed::{ActivitySign, ActivitySource, AgentView, RegisterStatus, RegisterView, ScreenView, Shown},
 };
 
@@ -30,7 +30,7 @@ const AHEAD: Duration = Duration::from_secs(2);
 
 /// How long behind the reset of its limit an agent still counts as limited: the CLI goes on by itself about a minute later
 /// (facts/claude-code.md, section 5.4), and whoever gives it work before would be in its way.
-const GOES_ON: SignedDuration = SignedDuration::from_mins(2);
+const GOES_ON: Duration = Duration::from_mins(2);
 
 /// All that bears on the activity of an agent that lives, but its screen.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,7 @@ pub struct Judgement {
 /// Judges what an agent does.
 ///
 /// The register shows `idle` also while it waits for a limit to reset and after the login died, and `waiting` for the menu that a weekly
-/// limit opens (sections 4 and 5.4): both are told apart here. A limit whose reset has passed no longer counts.
+/// limit opens (sections 4 and 5.4): both are told apart here. A limit counts until [`GOES_ON`] behind its reset.
 pub fn judge(signs: &Signs<'_>, now: Timestamp) -> Judgement {
     let words = [(ActivitySource::Hook, signs.hook), (ActivitySource::StatusFile, signs.status_file)];
     let mut words: Vec<(ActivitySource, &Word)> =
@@ -192,7 +192,7 @@ fn by_register(entry: &RegisterView) -> Activity {
 
 /// With what the transcript knows: a limit, or a login that is refused.
 fn combined(activity: Activity, signs: &Signs<'_>, now: Timestamp) -> Activity {
-    let limited = signs.limit_until.is_some_and(|until| until.saturating_add(GOES_ON).unwrap_or(Timestamp::MAX) > now);
+    let limited = signs.limit_until.is_some_and(|until| later(until, GOES_ON) > now);
     let menu = matches!(signs.register, Register::Entry(entry) if entry.waiting_for.as_deref() == Some("dialog open"));
     match activity {
         Activity::Idle if signs.login_dead => Activity::LoggedOut,

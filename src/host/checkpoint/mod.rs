@@ -16,9 +16,9 @@ pub mod files;
 pub mod git;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -45,42 +45,37 @@ const AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub struct Checkpoints {
     room: Arc<Semaphore>,
-    /// Those that nobody has begun with.
-    waiting: Arc<Mutex<VecDeque<Wanted>>>,
     under_way: usize,
     ended: Vec<EndedCheckpoint>,
     sender: mpsc::UnboundedSender<EndedCheckpoint>,
     receiver: mpsc::UnboundedReceiver<EndedCheckpoint>,
 }
 
-/// A checkpoint to be taken: what is known of it, the directory of the transcripts, and the state directory.
-type Wanted = (Checkpoint, PathBuf, PathBuf);
-
 impl Default for Checkpoints {
     fn default() -> Self {
         // Unbounded, and bounded all the same: the engine asks for one at a time of each session, and a swap or a person for one more.
         let (sender, receiver) = mpsc::unbounded_channel();
-        Self { room: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::default(), under_way: 0, ended: Vec::new(), sender, receiver }
+        Self { room: Arc::new(Semaphore::new(AT_ONCE)), under_way: 0, ended: Vec::new(), sender, receiver }
     }
 }
 
 impl Checkpoints {
-    /// Begins one. `projects` is the directory of the transcripts, `state` the state directory.
-    pub fn start(&mut self, draft: Checkpoint, projects: PathBuf, state: PathBuf) {
-        let (room, waiting, sender) = (Arc::clone(&self.room), Arc::clone(&self.waiting), self.sender.clone());
-        lock(&waiting).push_back((draft, projects, state));
-        self.under_way += 1;
-        tokio::spawn(async move {
-            // Never closed.
-            let place = room.acquire_owned().await.ok().map(Arc::new);
-            // Those that are wanted at the same moment share the way to a thread. None is left: another one took it along.
-            let share: Vec<Wanted> = {
-                let mut waiting = lock(&waiting);
-                let share = waiting.len().div_ceil(AT_ONCE);
-                waiting.drain(..share).collect()
-            };
-            take(share, place, &sender).await;
-        });
+    /// Begins them. `projects` is the directory of the transcripts, `state` the state directory.
+    pub fn start(&mut self, drafts: Vec<Checkpoint>, projects: &Path, state: &Path) {
+        self.under_way += drafts.len();
+        // Those that are wanted at the same moment share the way to a thread.
+        let share = drafts.len().div_ceil(AT_ONCE).max(1);
+        let mut drafts = drafts.into_iter().peekable();
+        while drafts.peek().is_some() {
+            let share = drafts.by_ref().take(share).collect();
+            let (room, sender) = (Arc::clone(&self.room), self.sender.clone());
+            let (projects, state) = (projects.to_owned(), state.to_owned());
+            tokio::spawn(async move {
+                // Never closed.
+                let place = room.acquire_owned().await.ok().map(Arc::new);
+                take(share, projects, state, place, &sender).await;
+            });
+        }
     }
 
     /// Waits until one has ended. Cancel-safe: what ended is kept before this returns, with nothing to wait for in between.
@@ -161,31 +156,35 @@ fn is_resumable(id: CheckpointId, checkpoint: Checkpoint, refused: Vec<String>, 
 }
 
 /// Gathers and keeps them. `place` is held until the file system has answered, however long that takes.
-async fn take(wanted: Vec<Wanted>, place: Option<Arc<OwnedSemaphorePermit>>, ended: &mpsc::UnboundedSender<EndedCheckpoint>) {
-    if wanted.is_empty() {
-        return;
-    }
+async fn take(
+    wanted: Vec<Checkpoint>,
+    projects: PathBuf,
+    state: PathBuf,
+    place: Option<Arc<OwnedSemaphorePermit>>,
+    ended: &mpsc::UnboundedSender<EndedCheckpoint>,
+) {
     let tell = |checkpoint, how, refused| {
         // Nobody is left to tell when the host is gone.
         let _ = ended.send(EndedCheckpoint { checkpoint, how, refused });
     };
-    let whose: Vec<_> = wanted.iter().map(|(draft, ..)| draft.clone()).collect();
-    let held = place.clone();
+    let (whose, held) = (wanted.clone(), place.clone());
     let gathered = on_a_thread(move || {
         let _place = held;
-        with_transcripts(wanted)
+        // What the transcripts have in common is looked at once.
+        let mut finder = transcript::Finder::new(&projects);
+        wanted.into_iter().map(|draft| with_transcript(draft, &mut finder)).collect::<Vec<_>>()
     });
     let gathered = match gathered.await {
         Ok(gathered) => gathered,
         Err(why) => return whose.into_iter().for_each(|draft| tell(draft, CheckpointEnd::Failed(why.clone()), Vec::new())),
     };
-    for (mut draft, state) in gathered {
+    for mut draft in gathered {
         if draft.transcript.is_none() && draft.why != CheckpointCause::ByHand {
             tell(draft, CheckpointEnd::Nothing, Vec::new());
             continue;
         }
         draft.git = git::look(&draft.directory).await;
-        let (whose, held) = (draft.clone(), place.clone());
+        let (whose, held, state) = (draft.clone(), place.clone(), state.clone());
         let kept = on_a_thread(move || {
             let _place = held;
             keep(draft, &state)
@@ -195,11 +194,6 @@ async fn take(wanted: Vec<Wanted>, place: Option<Arc<OwnedSemaphorePermit>>, end
             Err(why) => tell(whose, CheckpointEnd::Failed(why), Vec::new()),
         }
     }
-}
-
-/// What waits is whole at any time, also after a panic elsewhere.
-fn lock<T>(waiting: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn keep(checkpoint: Checkpoint, state: &Path) -> EndedCheckpoint {
@@ -218,17 +212,6 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
         Ok(Err(stopped)) => Err(stopped.to_string()),
         Err(_) => Err(format!("the files did not answer within {FILES_WITHIN:?}")),
     }
-}
-
-/// Adds what the transcripts tell. What they have in common is looked at once.
-fn with_transcripts(wanted: Vec<Wanted>) -> Vec<(Checkpoint, PathBuf)> {
-    let directories: Vec<PathBuf> = wanted.iter().map(|(_, projects, _)| projects.clone()).collect();
-    let mut finders: BTreeMap<&Path, transcript::Finder<'_>> = BTreeMap::new();
-    let gather = |((draft, _, state), projects)| {
-        let finder = finders.entry(projects).or_insert_with(|| transcript::Finder::new(projects));
-        (with_transcript(draft, finder), state)
-    };
-    wanted.into_iter().zip(directories.iter().map(PathBuf::as_path)).map(gather).collect()
 }
 
 /// Adds what the transcript tells. What cannot be read is absent.

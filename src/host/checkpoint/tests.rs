@@ -154,7 +154,7 @@ async fn what_the_transcript_tells_is_gathered() {
     ];
     fs::write(projects.join("x").join(format!("{}.jsonl", draft.conversation)), lines.join("\n") + "\n").expect("written");
     let mut checkpoints = Checkpoints::default();
-    checkpoints.start(draft.clone(), projects, root.clone());
+    checkpoints.start(vec![draft.clone()], &projects, &root);
     checkpoints.finish(Duration::from_secs(30)).await;
     let [ended] = &checkpoints.take_ended()[..] else { panic!("one has ended") };
     let CheckpointEnd::Written(id) = &ended.how else { panic!("{:?}", ended.how) };
@@ -164,6 +164,20 @@ async fn what_the_transcript_tells_is_gathered() {
     assert_eq!(read.tool, Some(ToolAtHand { name: "Bash".to_owned(), finished: false }));
     assert_eq!(read.directory, Path::new("/gone"));
     assert_eq!(read.transcript.map(|mark| mark.length), Some((lines.join("\n").len() + 1) as u64));
+}
+
+#[tokio::test]
+async fn each_of_many_ends_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let named = |name: &str| Checkpoint { session: SessionName::new(name).expect("a name"), ..draft(directory.path()) };
+    let mut checkpoints = Checkpoints::default();
+    for names in [&["s-0", "s-1", "s-2", "s-3", "s-4", "s-5", "s-6", "s-7", "s-8"][..], &["s-9"], &[]] {
+        checkpoints.start(names.iter().copied().map(named).collect(), directory.path(), directory.path());
+        checkpoints.finish(Duration::from_secs(30)).await;
+        let mut ended: Vec<_> = checkpoints.take_ended().into_iter().map(|ended| ended.checkpoint.session.to_string()).collect();
+        ended.sort();
+        assert_eq!(ended, names);
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! The file is replaced as a whole, in the runtime directory, which does not outlive a reboot. Reading it costs one small read, and it is shown only
-//! when the daemon took the report of the same status line: words that nobody keeps true are not shown.
+//! when the daemon took the report of the same status line, or, where that says nothing new, when somebody still listens at the socket: words that
+//! nobody keeps true are not shown.
 
 use std::{
     fs,

@@ -16,14 +16,14 @@
 //! Believe it: how old a word may be and what goes before it is decided where it is used.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, TryLockError},
     io::{Read as _, Write as _},
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -48,6 +48,8 @@ pub const FILE: &str = "status.json";
 const DRAFT: &str = ".status.json.draft";
 /// The longest file that is read.
 const LIMIT: u64 = 64 * 1024;
+/// How many are read in one look.
+const FILES: usize = 64;
 /// The longest marker of a task that is read.
 const MARKER: u64 = 4096;
 /// How many entries of an inbox are looked at for the task of a claim.
@@ -131,7 +133,7 @@ impl AgentStatus {
 pub(super) fn note(cwd: Option<&Path>, at_work: Option<&Path>, session: &SessionName, event: &str, report: &Report, now: Timestamp) {
     let mut noted = Vec::new();
     for queue in [cwd.and_then(queue_above), at_work.and_then(open_queue)].into_iter().flatten() {
-        let identity = rustix::fs::fstat(&queue).map(|found| (found.st_dev, found.st_ino)).ok();
+        let identity = identity(&queue);
         if !noted.contains(&identity) {
             note_in(&queue, session, event, report, now);
         }
@@ -196,11 +198,21 @@ fn update(
     sessions.insert(session.clone(), SessionStatus { state, task, heartbeat: now, since });
 }
 
-/// What the status file of the project that `path` is in says of each session.
-pub fn read_all(path: &Path) -> BTreeMap<SessionName, Word> {
-    let read = || parse(&read_at(queue_above(path)?.as_fd(), FILE, LIMIT)?);
-    let sessions = read().map(AgentStatus::into_sessions).unwrap_or_default();
-    sessions.into_iter().map(|(name, status)| (name, word_of(status))).collect()
+/// What the status files of the projects that `places` are in say of sessions, each read once; those that come first count when there are too many.
+pub fn read_all(places: &[PathBuf]) -> Vec<(SessionName, Word)> {
+    let mut read = BTreeSet::new();
+    let mut said = Vec::new();
+    for queue in places.iter().filter_map(|place| queue_above(place)) {
+        if read.len() == FILES {
+            break;
+        }
+        if identity(&queue).is_some_and(|queue| read.insert(queue)) {
+            let status = read_at(queue.as_fd(), FILE, LIMIT).and_then(|bytes| parse(&bytes));
+            let sessions = status.map(AgentStatus::into_sessions).unwrap_or_default();
+            said.extend(sessions.into_iter().map(|(name, status)| (name, word_of(status))));
+        }
+    }
+    said
 }
 
 fn word_of(status: SessionStatus) -> Word {
@@ -248,6 +260,10 @@ fn queue_above(directory: &Path) -> Option<OwnedFd> {
         directory = parent;
     }
     None
+}
+
+fn identity(queue: &OwnedFd) -> Option<(u64, u64)> {
+    rustix::fs::fstat(queue).map(|found| (found.st_dev, found.st_ino)).ok()
 }
 
 fn is_ours(found: &rustix::fs::Stat) -> bool {

@@ -33,7 +33,7 @@ impl Project {
 
 /// What the file of a project says of a session.
 fn read(project: &Path, session: &SessionName) -> Option<Word> {
-    read_all(project).remove(session)
+    read_all(&[project.to_owned()]).into_iter().find_map(|(name, word)| (name == *session).then_some(word))
 }
 
 fn name(name: &str) -> SessionName {
@@ -50,6 +50,23 @@ fn prompt(prompt: &str) -> Report {
 
 fn source(source: &str) -> Report {
     Report { source: Some(source.to_owned()), ..Report::default() }
+}
+
+#[test]
+fn many_places_in_few_projects_are_few_files() {
+    let projects: Vec<Project> = (0..=FILES).map(|_| Project::new()).collect();
+    let mut places = Vec::new();
+    for (number, project) in projects.iter().enumerate() {
+        project.note(&format!("s{number}"), "UserPromptSubmit", &prompt("go on"), 0);
+        let inside = |count: usize| (0..count).map(|place| project.0.path().join(format!("place-{place}")));
+        places.extend(inside(if number == 0 { 2 * FILES } else { 1 }));
+    }
+    for place in &places {
+        fs::create_dir(place).expect("made");
+    }
+    let said: Vec<_> = read_all(&places).into_iter().map(|(session, _)| session).collect();
+    let expected: Vec<_> = (0..FILES).map(|number| name(&format!("s{number}"))).collect();
+    assert_eq!(said, expected, "each once, and no more than are read in one look");
 }
 
 #[test]

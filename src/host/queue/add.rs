@@ -1,17 +1,14 @@
 //! New tasks, as the verb `task add` makes them.
 
-use std::{io::Read as _, path::Path};
+use std::path::Path;
 
 use super::{
     error::{QueueError, shown},
     header,
     look::MAX_TASK,
-    place::{INBOX, Queue, own_unfinished_name, put_new_by},
+    place::{INBOX, Queue, holds, own_unfinished_name, put_new_by},
 };
-use crate::{
-    host::links::dir::{Dir, Renamed},
-    model::TaskName,
-};
+use crate::{host::links::dir::Renamed, model::TaskName};
 
 /// Puts a task into a project's inbox, whole or not at all, and makes the queue if it does not exist. `.md` is added to a name that lacks it. A
 /// task of the same name and text that stands there already is this one: doing it twice adds one task.
@@ -19,7 +16,7 @@ use crate::{
 /// # Errors
 /// [`QueueError`]: nothing was added, or it is not known to last.
 pub fn add(project: &Path, name: &str, text: &str) -> Result<TaskName, QueueError> {
-    let task = TaskName::new(if name.ends_with(TaskName::ENDING) { name.to_owned() } else { format!("{name}{}", TaskName::ENDING) })?;
+    let task = TaskName::new(TaskName::with_ending(name))?;
     let path = || shown(Path::new(task.as_str()));
     if text.len() as u64 > MAX_TASK {
         return Err(QueueError::TooLong { path: path(), length: text.len(), limit: MAX_TASK });
@@ -34,19 +31,8 @@ pub fn add(project: &Path, name: &str, text: &str) -> Result<TaskName, QueueErro
     let inbox = Queue::make(&dir)?.0.child(INBOX)?;
     match put_new_by(&inbox, &own_unfinished_name(), task.as_str().as_ref(), text.as_bytes())? {
         Renamed::Done => inbox.sync()?,
-        Renamed::Taken | Renamed::Apart if is_same(&inbox, &task, text)? => {}
+        Renamed::Taken | Renamed::Apart if holds(&inbox, task.as_str(), text)? => {}
         Renamed::Taken | Renamed::Apart => return Err(QueueError::Taken(shown(&inbox.join(task.as_str().as_ref())))),
     }
     Ok(task)
-}
-
-fn is_same(inbox: &Dir, task: &TaskName, text: &str) -> Result<bool, QueueError> {
-    let name = task.as_str().as_ref();
-    if !inbox.stamp(name)?.is_some_and(|found| found.is_file() && found.identity.length == text.len() as u64) {
-        return Ok(false);
-    }
-    let mut found = Vec::new();
-    let read = inbox.file(name)?.take(MAX_TASK).read_to_end(&mut found);
-    read.map_err(|source| QueueError::system("read", &inbox.join(name), source))?;
-    Ok(found == text.as_bytes())
 }

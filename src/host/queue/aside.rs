@@ -2,7 +2,7 @@
 //! `mv` replaces what it finds.
 
 use super::{
-    ends::REASON,
+    ends::reason_name,
     error::{QueueError, Stopped, shown},
     place::{DONE, FAILED, Queue},
     relocate::names,
@@ -44,8 +44,4 @@ fn step_aside(dir: &Dir, task: &TaskName, reason: Option<bool>) -> Result<(), Qu
         }
     }
     Err(QueueError::Taken(shown(&dir.join(task.as_str().as_ref()))))
-}
-
-fn reason_name(task: &TaskName) -> String {
-    format!("{}{REASON}", task.as_str())
 }

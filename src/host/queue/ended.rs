@@ -1,12 +1,12 @@
 //! What stands in and beside tasks that are done or failed, for people who look at them. The look at the queue reads only their names.
 
-use std::{io::Read as _, path::Path};
+use std::path::Path;
 
 use super::{
-    ends::{MAX_REASON, REASON},
-    error::{QueueError, shown},
+    ends::{MAX_REASON, reason_name},
+    error::QueueError,
     header,
-    place::{Queue, task_file},
+    place::{Queue, beginning, task_file},
 };
 use crate::{
     host::links::{Stamp, dir::Dir},
@@ -45,16 +45,8 @@ fn header_of(dir: &Dir, task: &TaskName) -> Option<TaskHeader> {
 }
 
 fn reason_of(dir: &Dir, task: &TaskName) -> Option<String> {
-    let name = format!("{}{REASON}", task.as_str());
+    let name = reason_name(task);
     dir.stamp(name.as_ref()).ok()?.filter(Stamp::is_file)?;
     let bytes = beginning(dir, &name, MAX_REASON).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim_end().to_owned()).filter(|text| !text.is_empty())
-}
-
-fn beginning(dir: &Dir, name: &str, length: usize) -> Result<Vec<u8>, QueueError> {
-    let mut bytes = Vec::new();
-    let length = u64::try_from(length).unwrap_or(u64::MAX);
-    let read = dir.file(name.as_ref())?.take(length).read_to_end(&mut bytes);
-    read.map_err(|source| QueueError::System { doing: "read", path: shown(&dir.join(name.as_ref())), source })?;
-    Ok(bytes)
 }

@@ -7,7 +7,7 @@ use super::{
     Change,
     error::{QueueError, Stopped, shown},
     marker,
-    place::{DONE, FAILED, INBOX, Queue, put_new, task_file},
+    place::{DONE, FAILED, INBOX, Queue, holds, put_new, task_file},
     relocate::{carry, names, put_aside},
 };
 use crate::{
@@ -73,7 +73,7 @@ fn put_beside(inbox: &Dir, task: &TaskName, failed: &Dir, reason: &str) -> Resul
         // A reason without a task is what an attempt that was cut off left; only the same one is ours.
         let made = match put_new(failed, beside.as_ref(), reason.as_bytes())? {
             Renamed::Done => true,
-            Renamed::Taken | Renamed::Apart if reads(failed, &beside, reason)? => false,
+            Renamed::Taken | Renamed::Apart if holds(failed, &beside, reason)? => false,
             Renamed::Taken | Renamed::Apart => continue,
         };
         failed.sync()?;
@@ -125,25 +125,15 @@ fn failed_with(failed: &Dir, task: &TaskName, reason: &str) -> Result<bool, Queu
         if failed.stamp(name.as_str().as_ref())?.is_none() {
             return Ok(false);
         }
-        if reads(failed, &reason_name(&name), reason)? {
+        if holds(failed, &reason_name(&name), reason)? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn reads(dir: &Dir, name: &str, text: &str) -> Result<bool, QueueError> {
-    use std::io::Read as _;
-    if !dir.stamp(name.as_ref())?.is_some_and(|found| found.is_file() && found.identity.length == text.len() as u64) {
-        return Ok(false);
-    }
-    let mut found = Vec::new();
-    let read = dir.file(name.as_ref())?.take(MAX_REASON as u64 + 1).read_to_end(&mut found);
-    read.map_err(|source| QueueError::system("read", &dir.join(name.as_ref()), source))?;
-    Ok(found == text.as_bytes())
-}
-
-fn reason_name(task: &TaskName) -> String {
+/// Where the reason of a failed task stands.
+pub(super) fn reason_name(task: &TaskName) -> String {
     format!("{}{REASON}", task.as_str())
 }
 

@@ -172,8 +172,7 @@ fn after(task: &TaskName, value: &Value) -> Result<Vec<TaskName>, String> {
         let Value::Text(text) = value else {
             return Err(format!("`after` must name tasks, such as [first.md], but holds {}", told(value)));
         };
-        let name = if text.ends_with(TaskName::ENDING) { text.clone() } else { format!("{text}{}", TaskName::ENDING) };
-        let name = TaskName::new(name).map_err(|error| format!("`after`: {}", escaped(&error.to_string())))?;
+        let name = TaskName::new(TaskName::with_ending(text)).map_err(|error| format!("`after`: {}", escaped(&error.to_string())))?;
         if name == *task { Err("`after` names the task itself, which would wait for ever".to_owned()) } else { Ok(name) }
     };
     match value {

@@ -43,6 +43,7 @@ pub use error::QueueError;
 pub use look::{MAX_TASK, QueueCache, REST, look};
 pub use marker::ENDING as MARKER_ENDING;
 pub use place::{DONE, FAILED, INBOX, QUEUE};
+pub use relocate::ENDING as MOVING_ENDING;
 
 use std::path::Path;
 

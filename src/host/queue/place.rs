@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::Permissions,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
 };
@@ -128,6 +128,20 @@ fn make_directory(parent: &Dir, name: &str) -> Result<bool, QueueError> {
         parent.sync()?;
     }
     Ok(made)
+}
+
+/// What a file begins with, at most so many bytes.
+pub(super) fn beginning(dir: &Dir, name: &str, length: usize) -> Result<Vec<u8>, QueueError> {
+    let mut bytes = Vec::new();
+    let read = dir.file(name.as_ref())?.take(length as u64).read_to_end(&mut bytes);
+    read.map_err(|source| QueueError::system("read", &dir.join(name.as_ref()), source))?;
+    Ok(bytes)
+}
+
+/// Whether a file holds this text and nothing else.
+pub(super) fn holds(dir: &Dir, name: &str, text: &str) -> Result<bool, QueueError> {
+    let is_as_long = dir.stamp(name.as_ref())?.is_some_and(|found| found.is_file() && found.identity.length == text.len() as u64);
+    Ok(is_as_long && beginning(dir, name, text.len() + 1)? == text.as_bytes())
 }
 
 /// What stands at a name, as messages say it.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What the name of a task ends with while it is moved to another inbox on another file system: it is offered at neither.
-pub(super) const ENDING: &str = ".moving";
+pub const ENDING: &str = ".moving";
 /// The most numbered names that are tried.
 const MAX_NAMES: u32 = 1000;
 /// An agent may have written into its task; a file beyond this is not copied.

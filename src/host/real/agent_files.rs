@@ -7,11 +7,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use super::observe::{FILES_WITHIN, within_time};
+use super::observe::{FILES_WITHIN, try_kept, within_time};
 use crate::{
     host::agent::{
         AgentError,
@@ -48,14 +48,20 @@ pub(super) struct Files {
 }
 
 impl AgentFiles {
+    /// The register of a home as it was last read, for whoever else reads it.
+    pub fn shelf(&mut self, home: &Path) -> Arc<Mutex<Shelf>> {
+        Arc::clone(self.shelves.entry(home.to_owned()).or_default())
+    }
+
     /// Reads the files of these processes, by the home that each works under. `everything`: these are all that there are.
     pub async fn read(&mut self, wanted: BTreeMap<PathBuf, Vec<Wanted>>, everything: bool) -> BTreeMap<ProcessId, Result<Files, Unseen>> {
         if everything {
-            self.shelves.retain(|home, _| wanted.contains_key(home));
+            // One that a thread still has keeps the next one away.
+            self.shelves.retain(|home, shelf| wanted.contains_key(home) || Arc::strong_count(shelf) > 1);
         }
         let mut threads = tokio::task::JoinSet::new();
         for (home, wanted) in wanted {
-            let (known, deadline) = (Arc::clone(self.shelves.entry(home.clone()).or_default()), self.deadline);
+            let (known, deadline) = (self.shelf(&home), self.deadline);
             threads.spawn(async move {
                 let processes: Vec<ProcessId> = wanted.iter().map(|(process, _)| *process).collect();
                 let work = move || read(&home, wanted, everything, &known);
@@ -74,14 +80,8 @@ impl AgentFiles {
 }
 
 fn read(home: &Path, wanted: Vec<Wanted>, everything: bool, shelf: &Mutex<Shelf>) -> Result<Vec<Files>, Unseen> {
-    let mut shelf = match shelf.try_lock() {
-        Ok(shelf) => shelf,
-        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        Err(TryLockError::WouldBlock) => {
-            let message = "an earlier look has not come back; its file system may hang".to_owned();
-            return Err(Unseen::Failed { source_name: "agent files".to_owned(), message });
-        }
-    };
+    let failed = |error: std::io::Error| Unseen::Failed { source_name: "agent files".to_owned(), message: error.to_string() };
+    let mut shelf = try_kept(shelf).map_err(failed)?;
     if everything {
         let processes: BTreeSet<ProcessId> = wanted.iter().map(|(process, _)| *process).collect();
         shelf.keep(&processes);

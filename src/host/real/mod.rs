@@ -11,6 +11,7 @@
 //! Decide. It remembers only what spares it a look: which processes it has seen, and what they said.
 
 mod agent_files;
+mod early;
 mod ground;
 mod hear;
 mod observe;
@@ -134,6 +135,8 @@ pub struct RealHost {
     station: Arc<Station>,
     ground: Option<Arc<Ground>>,
     tmux: Option<TmuxServer>,
+    /// The server that was asked before anything was configured.
+    ahead: Option<Tmux>,
     deaths: DeathWatch,
     intake: Option<Intake>,
     watch: Option<Watch<Place>>,
@@ -166,6 +169,7 @@ impl RealHost {
             station: Arc::new(station),
             ground: None,
             tmux: None,
+            ahead: None,
             deaths: DeathWatch::new().map_err(HostError::Processes)?,
             intake: None,
             watch: None,
@@ -198,6 +202,15 @@ impl RealHost {
         self.watch_places();
     }
 
+    /// Asks the tmux server of a spec for its list now, for a host that looks once: the answer is on its way while the memory is read. It belongs
+    /// into the runtime of the look.
+    pub fn look_ahead(&mut self, spec: &Spec) {
+        if let Ok(config) = tmux_config(&spec.tmux) {
+            self.tmux.insert(TmuxServer::new(config).recording(self.station.control_record())).ask_ahead();
+            self.ahead = Some(spec.tmux.clone());
+        }
+    }
+
     /// The tmux server, for `attach` and `doctor`.
     pub const fn tmux(&mut self) -> Option<&mut TmuxServer> {
         self.tmux.as_mut()
@@ -227,7 +240,8 @@ impl RealHost {
 impl Host for RealHost {
     fn configure(&mut self, spec: &Spec, pool: PoolId) {
         let ground = Ground::new(spec, pool, &self.station);
-        if self.ground.as_ref().is_none_or(|before| before.tmux != ground.tmux || before.pool != pool) {
+        let is_ahead = self.ahead.take().is_some_and(|ahead| ahead == ground.tmux);
+        if !is_ahead && self.ground.as_ref().is_none_or(|before| before.tmux != ground.tmux || before.pool != pool) {
             match tmux_config(&spec.tmux) {
                 Ok(config) => self.tmux = Some(TmuxServer::new(config).recording(self.station.control_record())),
                 Err(error) => {
@@ -265,9 +279,9 @@ impl Host for RealHost {
         self.readings.take_ended()
     }
 
-    fn start_checkpoint(&mut self, draft: Checkpoint) {
+    fn start_checkpoints(&mut self, drafts: Vec<Checkpoint>) {
         if let Some(ground) = &self.ground {
-            self.checkpoints.start(draft, ground.root.join("projects"), self.station.state.clone());
+            self.checkpoints.start(drafts, &ground.root.join("projects"), &self.station.state);
         }
     }
 

@@ -3,15 +3,11 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
     time::Duration,
 };
 
-use super::{
-    RealHost,
-    ground::Ground,
-    track::{Looked, lock},
-};
+use super::{RealHost, early, ground::Ground, track::Looked};
 use crate::{
     host::{
         Look,
@@ -53,7 +49,7 @@ impl RealHost {
         let status_files = if looks_at_agents { self.tracks.wanted_status_files(look.everything, now) } else { None };
         let said = async {
             let places = status_files?;
-            within("status files", move || places.iter().flat_map(|place| status_file::read_all(place)).collect()).await.ok()
+            within("status files", move || status_file::read_all(&places)).await.ok()
         };
         let homes = async { if look.homes { Some(within("homes", look_at_homes(Arc::clone(&ground), now)).await) } else { None } };
         let links = async { if look.links { Some(within("links", look_at_links(Arc::clone(&ground), now)).await) } else { None } };
@@ -65,9 +61,14 @@ impl RealHost {
         let tmux = async { if look.tmux { Some(list(self.tmux.as_mut(), anew).await) } else { None } };
         let tasks = async { if look.queues { Some(self.queues.look(&ground, now).await) } else { None } };
         let names = Arc::clone(&self.checkpoint_shelf);
+        let recorded: Vec<_> = memory.sessions.values().filter_map(|record| record.process).collect();
+        // A host that listens knows most of them from its last look.
+        let is_first = look.tmux && look.everything && !self.tracks.watches;
+        let early = async { if is_first { early::read(recorded).await } else { BTreeMap::new() } };
         let checkpoints = async { if look.checkpoints { Some(look_at_checkpoints(names, &ground, memory, now).await) } else { None } };
-        let (tmux, homes, links, transcripts, queues, checkpoints, said) =
-            tokio::join!(tmux, homes, links, transcripts, tasks, checkpoints, said);
+        let (tmux, early, homes, links, transcripts, queues, checkpoints, said) =
+            tokio::join!(tmux, early, homes, links, transcripts, tasks, checkpoints, said);
+        self.tracks.early = early;
         if let Some(said) = said {
             self.tracks.status_files_said(said);
         }
@@ -204,11 +205,17 @@ impl RealHost {
             seen.agents.insert(name.clone(), view);
         }
         self.tracks.clean();
+        let mut early = std::mem::take(&mut self.tracks.early);
+        let mut read = BTreeMap::new();
         let mut wanted: BTreeMap<PathBuf, Vec<_>> = BTreeMap::new();
-        for (home, process) in living.iter().filter_map(|(_, agent)| agent.wanted()) {
-            wanted.entry(home).or_default().push(process);
+        for (home, (process, transcript)) in living.iter().filter_map(|(_, agent)| agent.wanted()) {
+            match early.remove(&process).filter(|_| transcript.is_none()) {
+                Some(found) => drop(read.insert(process, Ok(found.files))),
+                None => wanted.entry(home).or_default().push((process, transcript)),
+            }
         }
         let mut files = self.agent_files.read(wanted, everything).await;
+        files.append(&mut read);
         for (name, agent) in living {
             let found = files.remove(&agent.process());
             let view = self.tracks.finish(&name, agent, found, now);
@@ -244,6 +251,24 @@ pub(super) async fn within_time<T: Send + 'static>(
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Unseen::Failed { source_name: what.to_owned(), message: error.to_string() }),
         Err(_) => Err(Unseen::TimedOut { source_name: what.to_owned(), after }),
+    }
+}
+
+/// What is kept between two looks, unless a look has it that has not come back: another thread would only wait with it.
+pub(super) fn try_kept<T: Default>(kept: &Mutex<T>) -> std::io::Result<MutexGuard<'_, T>> {
+    match kept.try_lock() {
+        Ok(found) => Ok(found),
+        // A panic left it half-written; it may be empty at any time.
+        Err(TryLockError::Poisoned(poisoned)) => {
+            kept.clear_poison();
+            let mut found = poisoned.into_inner();
+            *found = T::default();
+            Ok(found)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let why = "an earlier look has not come back; its file system may hang";
+            Err(std::io::Error::new(std::io::ErrorKind::WouldBlock, why))
+        }
     }
 }
 
@@ -333,8 +358,10 @@ async fn look_at_checkpoints(
     let unknown: Vec<SessionName> = asked.iter().cloned().chain(at_a_task).collect();
     let ground = Arc::clone(ground);
     let work = move || {
-        checkpoint::look(&mut lock(&shelf), &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)
-            .map_err(|error| Unseen::Failed { source_name: "checkpoints".to_owned(), message: error_line(&error) })
+        let failed = |message| Unseen::Failed { source_name: "checkpoints".to_owned(), message };
+        let mut shelf = try_kept(&shelf).map_err(|error| failed(error.to_string()))?;
+        checkpoint::look(&mut shelf, &ground.state, &ground.root.join("projects"), &ground.pool_name, &unknown, now)
+            .map_err(|error| failed(error_line(&error)))
     };
     let found = within("checkpoints", work).await.and_then(|found| found);
     found.unwrap_or_else(|why| asked.into_iter().map(|name| (name, Seen::Unknown(why.clone()))).collect())

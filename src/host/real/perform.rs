@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{RealHost, ground::Ground, queues, track::lock};
+use super::{RealHost, ground::Ground, observe::try_kept, queues};
 use crate::{
     host::{
         agent::{AgentError, home, launch, register, transcript},
@@ -78,7 +78,7 @@ impl RealHost {
                 | Effect::RemoveCheckpoints { .. } => files.push((index, effect.clone())),
                 Effect::Queue { project, change } => changes.push((index, project.as_path(), change)),
                 Effect::RestoreSession { conversation, workdir, .. } => {
-                    let check = check_restore(&ground, &self.tracks.shelf, *conversation, workdir);
+                    let check = check_restore(&ground, self.registers(&ground), *conversation, workdir);
                     outcomes[index] = Some(check.await.unwrap_or(Refusal::Files(CHECK_WITHIN).outcome()));
                 }
                 Effect::StopAgent { process, grace, .. } => stops.push((index, (*process, *grace))),
@@ -117,6 +117,10 @@ impl RealHost {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Refusal::NoTmux.outcome())).collect()
     }
 
+    fn registers(&mut self, ground: &Ground) -> Registers {
+        ground.homes.iter().map(|(_, home)| (home.clone(), self.agent_files.shelf(home))).collect()
+    }
+
     async fn start_server(&mut self) -> Outcome {
         match &mut self.tmux {
             Some(server) => server.start_server().await,
@@ -127,11 +131,8 @@ impl RealHost {
     /// Checks what starts need, then hands everything to tmux in one go.
     async fn change_sessions(&mut self, ground: &Arc<Ground>, effects: &[(usize, &Effect)], outcomes: &mut [Option<Outcome>]) {
         let launches: Vec<Launch> = effects.iter().filter_map(|(_, effect)| launch_of(effect)).cloned().collect();
-        let mut checked = if launches.is_empty() {
-            BTreeMap::new()
-        } else {
-            check_launches(Arc::clone(ground), Arc::clone(&self.tracks.shelf), launches).await
-        };
+        let mut checked =
+            if launches.is_empty() { BTreeMap::new() } else { check_launches(Arc::clone(ground), self.registers(ground), launches).await };
         let mut ops = Vec::with_capacity(effects.len());
         let mut indexes = Vec::with_capacity(effects.len());
         for (index, effect) in effects {
@@ -207,13 +208,16 @@ fn operation(effect: &Effect, exec: Option<process::Exec>) -> Option<TmuxOp> {
     })
 }
 
+/// What the registers of all homes of the pool said last.
+type Registers = Vec<(PathBuf, Arc<Mutex<register::Shelf>>)>;
+
 type Checked = BTreeMap<SessionName, Result<process::Exec, Outcome>>;
 
 /// Right before a start: the links are right, nobody has the conversation open, and the program is there.
-async fn check_launches(ground: Arc<Ground>, shelf: Arc<Mutex<register::Shelf>>, launches: Vec<Launch>) -> Checked {
+async fn check_launches(ground: Arc<Ground>, registers: Registers, launches: Vec<Launch>) -> Checked {
     let work = tokio::task::spawn_blocking(move || {
         let wanted = launches.iter().map(|launch| launch.conversation).collect();
-        let open = open_conversations(&ground, &mut lock(&shelf), &wanted);
+        let open = open_conversations(&registers, &wanted);
         let settings = ground.settings.write(&ground.settings_path).map_err(Arc::new);
         let path = ground.environment.get(OsStr::new("PATH")).cloned().unwrap_or_default();
         let program = launch::resolve_program(&ground.command, &path).map_err(Arc::new);
@@ -247,17 +251,12 @@ async fn check_launches(ground: Arc<Ground>, shelf: Arc<Mutex<register::Shelf>>,
 }
 
 /// Whether a session may be bound to a conversation: it has a transcript, and nobody has it open.
-async fn check_restore(
-    ground: &Arc<Ground>,
-    shelf: &Arc<Mutex<register::Shelf>>,
-    conversation: ConversationId,
-    workdir: &Path,
-) -> Option<Outcome> {
-    let (ground, shelf, workdir) = (Arc::clone(ground), Arc::clone(shelf), workdir.to_owned());
+async fn check_restore(ground: &Arc<Ground>, registers: Registers, conversation: ConversationId, workdir: &Path) -> Option<Outcome> {
+    let (ground, workdir) = (Arc::clone(ground), workdir.to_owned());
     let check = move || -> Result<(), Refusal> {
         let found = transcript::find(&ground.root.join("projects"), &workdir, conversation);
         found.map_err(|error| Refusal::Agent(Arc::new(error)))?.ok_or(Refusal::NoTranscript(conversation))?;
-        let open = open_conversations(&ground, &mut lock(&shelf), &BTreeSet::from([conversation]));
+        let open = open_conversations(&registers, &BTreeSet::from([conversation]));
         let open = open.map_err(|(home, source)| Refusal::Register { home, conversation, source })?;
         open.get(&conversation).map_or(Ok(()), |pid| Err(Refusal::Open { conversation, pid: *pid }))
     };
@@ -267,13 +266,13 @@ async fn check_restore(
 
 /// Which of the conversations living processes have open, in any home of the pool.
 fn open_conversations(
-    ground: &Ground,
-    shelf: &mut register::Shelf,
+    registers: &Registers,
     wanted: &BTreeSet<ConversationId>,
 ) -> Result<BTreeMap<ConversationId, Pid>, (PathBuf, Arc<AgentError>)> {
     let mut open = BTreeMap::new();
-    for (_, home) in &ground.homes {
-        let holders = shelf.holders(home, wanted).map_err(|error| (home.clone(), Arc::new(error)))?;
+    for (home, shelf) in registers {
+        let kept = try_kept(shelf).map_err(|source| AgentError::Io { action: "list", path: register::directory(home), source });
+        let holders = kept.and_then(|mut shelf| shelf.holders(home, wanted)).map_err(|error| (home.clone(), Arc::new(error)))?;
         for (conversation, process) in holders {
             if process::identity(process.pid).is_ok_and(|found| found == Some(process)) {
                 open.insert(conversation, process.pid);
@@ -281,4 +280,28 @@ fn open_conversations(
         }
     }
     Ok(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{host::real::agent_files::AgentFiles, model::error_line};
+
+    #[tokio::test]
+    #[expect(clippy::await_holding_lock, reason = "that is what a thread does that hangs")]
+    async fn a_register_that_another_thread_is_held_up_by_is_not_waited_for() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut files = AgentFiles::default();
+        let mut registers = || ["a", "b"].map(|name| (root.path().join(name), files.shelf(&root.path().join(name)))).to_vec();
+        let before = registers();
+        let hung = before[1].1.lock().expect("whole");
+        let (home, why) = open_conversations(&registers(), &BTreeSet::new()).expect_err("not known");
+        assert_eq!((home, error_line(&*why).contains("has not come back")), (root.path().join("b"), true), "{why:?}");
+        // The home has no agent; a look at all that there are is no reason to try it once more.
+        files.read(BTreeMap::new(), true).await;
+        let again = ["b"].map(|name| (root.path().join(name), files.shelf(&root.path().join(name)))).to_vec();
+        assert!(open_conversations(&again, &BTreeSet::new()).is_err());
+        drop(hung);
+        assert_eq!(open_conversations(&again, &BTreeSet::new()).expect("read"), BTreeMap::new());
+    }
 }

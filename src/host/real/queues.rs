@@ -4,14 +4,14 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, TryLockError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use super::{
     Place,
     ground::Ground,
-    observe::within,
+    observe::{try_kept, within},
     perform::{cannot_tell, fill},
 };
 use crate::{
@@ -53,18 +53,9 @@ impl Queues {
 }
 
 fn look(path: &Path, now: Now, cache: &Mutex<QueueCache>) -> Seen<QueueView> {
-    match cache.try_lock() {
+    match try_kept(cache) {
         Ok(mut cache) => queue::look(path, now, &mut cache),
-        // A panic left it half-written; it may be empty at any time.
-        Err(TryLockError::Poisoned(poisoned)) => {
-            let mut cache = poisoned.into_inner();
-            *cache = QueueCache::default();
-            queue::look(path, now, &mut cache)
-        }
-        Err(TryLockError::WouldBlock) => Seen::Unknown(Unseen::Failed {
-            source_name: "queue".to_owned(),
-            message: "an earlier look has not come back; its file system may hang".to_owned(),
-        }),
+        Err(error) => Seen::Unknown(Unseen::Failed { source_name: "queue".to_owned(), message: error.to_string() }),
     }
 }
 

@@ -11,8 +11,6 @@ use crate::{
     model::{Now, SessionName},
 };
 
-/// How many are read in one look.
-const FILES: usize = 64;
 /// How long what they said is good for: while many sessions start, looks follow each other closely.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The same, once one is known to have changed.
@@ -29,10 +27,10 @@ pub(super) struct StatusFiles {
 }
 
 impl StatusFiles {
-    /// Notes where they may be; those that come first count when there are too many.
+    /// Notes where they may be; those that come first go first.
     pub fn look_in(&mut self, places: impl IntoIterator<Item = PathBuf>) {
         let mut seen = BTreeSet::new();
-        self.places = places.into_iter().filter(|place| seen.insert(place.clone())).take(FILES).collect();
+        self.places = places.into_iter().filter(|place| seen.insert(place.clone())).collect();
         self.read_at = None;
     }
 
@@ -95,7 +93,7 @@ mod tests {
         let mut files = StatusFiles::default();
         assert_eq!(files.due(later(0)), None, "there is none");
         files.look_in((0..100).flat_map(|at| [format!("/p/{at}"), "/p/0".to_owned()]).map(PathBuf::from));
-        assert_eq!(files.due(later(0)).map(|places| places.len()), Some(FILES));
+        assert_eq!(files.due(later(0)).map(|places| places.len()), Some(100), "each once");
         for (millis, changed, due) in
             [(999, false, false), (1_000, false, true), (1_050, true, false), (1_100, false, true), (1_500, false, false)]
         {

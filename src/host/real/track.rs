@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     agent_files::{Files, Wanted},
+    early::Early,
     status_files::StatusFiles,
     turns::{Heard, Told, Turns},
 };
@@ -19,7 +19,6 @@ use crate::{
         agent::{
             AgentError,
             activity::{Judgement, Register, Signs, Word, judge},
-            register,
             tail::TailFacts,
         },
         process::{self, DeathWatch, Exit, ProcessState},
@@ -51,10 +50,10 @@ pub(super) struct Tracks {
     dirty: BTreeSet<Pid>,
     /// Whether ends are waited for. A host that only looks once opens no handles.
     pub watches: bool,
+    /// Agents that were read while tmux made its list, within the same look.
+    pub early: BTreeMap<ProcessId, Early>,
     /// Sessions whose facts are not complete yet; they are looked at again in a moment.
     pub unsettled: BTreeSet<SessionName>,
-    /// What the registers said last, for the checks before a start, which run on a thread of their own.
-    pub shelf: Arc<Mutex<register::Shelf>>,
     /// Limits that agents ran into, by the home under which they did, that nobody has taken over yet.
     pub limits: Vec<(PathBuf, AccountUsage)>,
 }
@@ -325,7 +324,8 @@ impl Tracks {
             return Ok(Track::ended(Some(pid), None));
         }
         let before = self.by_session.get(name).filter(|track| track.process == Some(process));
-        let home = match before.and_then(|track| track.home.clone()) {
+        let early = || self.early.get(&process).map(|early| early.home.clone());
+        let home = match before.and_then(|track| track.home.clone()).or_else(early) {
             Some(home) => Some(home),
             None => process::environment_value(process, crate::host::agent::launch::HOME_VARIABLE).map_err(failed)?.map(PathBuf::from),
         };
@@ -398,6 +398,10 @@ impl Tracks {
         if let Some(process) = before.filter(|process| process.pid == pid && deaths.lives(*process)) {
             return Ok(Ok(process));
         }
+        // What a dead pane says counts for more than what was seen a moment before it.
+        if let Some(process) = recorded.filter(|process| process.pid == pid && death.is_none() && self.early.contains_key(process)) {
+            return Ok(Ok(process));
+        }
         let remembered = |process: ProcessId| self.ended.get(&process).copied().flatten();
         let ended = |death: Option<Death>| Ok(Err(Box::new(Track::ended(Some(pid), death))));
         match process::state(pid)? {
@@ -462,11 +466,6 @@ impl Track {
         self.timed = timed;
         self.view.register = entry.and_then(Result::ok).flatten();
     }
-}
-
-/// What is on the shelf is whole at any time, also after a panic elsewhere.
-pub(super) fn lock<T>(shelf: &Mutex<T>) -> MutexGuard<'_, T> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a process has lived: its start time counts in ticks since boot (proc(5)).

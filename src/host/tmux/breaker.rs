@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::doubled;
+
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_mins(1);
 
@@ -33,7 +35,7 @@ impl Breaker {
 
     /// It could not be opened, or hung.
     pub(super) fn failed(&mut self, now: Instant) {
-        let pause = SHORTEST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        let pause = doubled(SHORTEST, self.failures, LONGEST);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(now + pause);
     }

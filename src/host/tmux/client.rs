@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -25,6 +27,12 @@ const OUTPUT_LIMIT: usize = 16 << 20;
 
 /// How much of an error output is kept.
 const ERROR_LIMIT: usize = 16 << 10;
+
+/// A pipe takes so much at once, whoever reads (pipe(7)).
+const SHORT: usize = 4096;
+
+/// How much a client that was started ahead may say before somebody listens: as much as everybody may ask for (`/proc/sys/fs/pipe-max-size`).
+const AHEAD: usize = 1 << 20;
 
 /// The variables that a tmux process gets from us; no other one can reach a pane through it. The names with a `*` stand for all that begin so.
 const ALLOWED: [&str; 9] = ["HOME", "LANG", "LC_*", "LOGNAME", "PATH", "SHELL", "TZ", "USER", "XDG_RUNTIME_DIR"];
@@ -87,14 +95,37 @@ impl Client {
     /// Sends a batch through a client of its own: the lines are its standard input, so no limit of length and no second parser applies. Each
     /// request may take `patience` from the answer to the one before it.
     pub(super) async fn run(&self, tag: &Tag, batch: &Batch, patience: Duration) -> Exchange {
-        let mut command = self.command();
-        command.args(["source-file", "-"]);
+        match self.start_client() {
+            Ok(child) => self.hear(child, tag, batch, patience).await,
+            Err(error) => Exchange::none(error),
+        }
+    }
+
+    /// Starts a client that takes its lines from its standard input.
+    fn start_client(&self) -> Result<Child, TmuxError> {
+        start(self.command().args(["source-file", "-"]), &self.binary)
+    }
+
+    /// Starts a client and gives it a short batch, for [`Self::hear`] to be called on it soon; `None` when that cannot be done without waiting.
+    pub(super) fn begin(&self, batch: &Batch) -> Option<Child> {
+        if batch.bytes.len() > SHORT {
+            return None;
+        }
+        let mut child = self.start_client().ok()?;
+        let input = child.stdin.take()?.into_owned_fd().ok()?;
+        File::from(input).write_all(&batch.bytes).ok()?;
+        if let Some(output) = &child.stdout {
+            // So that it can say all that it has to say before somebody listens. Without it, it waits.
+            let _ = rustix::pipe::fcntl_setpipe_size(output, AHEAD);
+        }
+        Some(child)
+    }
+
+    /// Takes the answers of a client that was started, and gives it its batch if it has not got it.
+    pub(super) async fn hear(&self, child: Child, tag: &Tag, batch: &Batch, patience: Duration) -> Exchange {
         let mut answers = Answers::new(tag, batch);
         let mut said = String::new();
-        let result = match start(&mut command, &self.binary) {
-            Ok(child) => self.talk(child, batch, &mut answers, &mut said, patience).await,
-            Err(error) => return Exchange::none(error),
-        };
+        let result = self.talk(child, batch, &mut answers, &mut said, patience).await;
         let error = match result {
             _ if answers.complete() => None,
             Ok(()) => Some(TmuxError::Unanswered { socket: self.socket.clone(), said: shorten(&said) }),
@@ -117,16 +148,16 @@ impl Client {
         said: &mut String,
         patience: Duration,
     ) -> Result<(), TmuxError> {
-        let (Some(mut input), Some(mut output), Some(mut errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            return Ok(());
-        };
+        let (Some(mut output), Some(mut errors)) = (child.stdout.take(), child.stderr.take()) else { return Ok(()) };
+        let input = child.stdin.take();
         let broken = |source| TmuxError::Broken { socket: self.socket.clone(), source };
         let mut unread = Vec::with_capacity(64 << 10);
         {
             let feed = async {
-                // A client that fails does not read; its error output says why.
-                let _ = input.write_all(&batch.bytes).await;
-                drop(input);
+                if let Some(mut input) = input {
+                    // A client that fails does not read; its error output says why.
+                    let _ = input.write_all(&batch.bytes).await;
+                }
                 child.wait().await
             };
             tokio::pin!(feed);
@@ -174,6 +205,11 @@ impl Client {
             return Err(TmuxError::Malformed { socket: self.socket.clone(), why: "a line has no end", line: String::new() });
         }
         Ok(())
+    }
+
+    /// Whether there is not even a socket, so that nobody can answer: a client of its own would say the same, a hundred times as slowly.
+    pub(super) fn has_no_socket(&self) -> bool {
+        fs::symlink_metadata(&self.socket).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 
     /// Asks the socket itself whether there is a server: positive knowledge, whatever the words of a client are.

@@ -19,6 +19,7 @@
 //! # Does not
 //! Know what a screen means, decide, or repeat an effect that failed.
 
+mod ahead;
 mod breaker;
 mod check;
 mod client;

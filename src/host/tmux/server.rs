@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     ANCHOR,
+    ahead::Ahead,
     breaker::Breaker,
     client::{Client, Exchange, Listener},
     control::{Control, INTRODUCTION},
@@ -80,6 +81,10 @@ pub struct TmuxServer {
     pub(super) server: Option<ProcessId>,
     /// Whether the last call found no server.
     absent: bool,
+    /// What a server that we just started answered, and when.
+    pub(super) greeting: Option<(Reply, Instant)>,
+    /// A list that was asked for ahead.
+    pub(super) ahead: Option<Ahead>,
     /// Where our control client is recorded, if it is.
     pub(super) record: Option<PathBuf>,
 }
@@ -96,6 +101,9 @@ enum Connection {
     /// A call has it, or opens it. Found by another call, it means that the call was dropped, and the connection with it.
     Away,
 }
+
+/// A server that was just started needs no second greeting for so long.
+const GREETING_LASTS: Duration = Duration::from_millis(500);
 
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +133,8 @@ impl TmuxServer {
             burst_ends: None,
             server: None,
             absent: false,
+            greeting: None,
+            ahead: None,
             record: None,
         }
     }
@@ -150,7 +160,11 @@ impl TmuxServer {
     /// As [`list`](Self::list).
     pub async fn list_changed(&mut self) -> Result<Option<TmuxView>, TmuxError> {
         let before = self.listed.take();
-        let reply = match self.ask(format::request(&self.tag), Purpose::List).await {
+        let asked = match self.ahead.take().filter(|ahead| ahead.is_fresh() && !self.listening) {
+            Some(ahead) => self.hear_ahead(ahead).await,
+            None => self.ask(format::request(&self.tag), Purpose::List).await,
+        };
+        let reply = match asked {
             Err(TmuxError::NoServer { .. }) => return Ok(Some(TmuxView::default())),
             reply => reply?,
         };
@@ -260,6 +274,12 @@ impl TmuxServer {
             self.listening = true;
         }
         let exchange = self.exchange_within(requests, purpose, Instant::now() + self.config.deadline).await;
+        self.note(&exchange, purpose);
+        exchange
+    }
+
+    /// Takes over what an answer, or its absence, says of the server.
+    pub(super) fn note(&mut self, exchange: &Exchange, purpose: Purpose) {
         self.absent = matches!(exchange.error, Some(TmuxError::NoServer { .. }));
         if let Some(reply) = exchange.replies.last() {
             self.remember(&reply.speaker);
@@ -268,7 +288,6 @@ impl TmuxServer {
             self.missed = false;
             self.burst_ends = None;
         }
-        exchange
     }
 
     async fn exchange_within(&mut self, requests: &[Request], purpose: Purpose, deadline: Instant) -> Exchange {
@@ -359,10 +378,13 @@ impl TmuxServer {
         if !self.listening || !self.breaker.allows(Instant::now()) {
             return Ok(());
         }
-        // A server that does not answer this one must not be sent a control client.
-        let hello = self.run_client(&[self.hello()], deadline.saturating_duration_since(Instant::now())).await;
-        let reply = match self.one(hello) {
+        let hello = match self.greeting.take().filter(|(_, at)| at.elapsed() < GREETING_LASTS) {
+            Some((reply, _)) => Ok(reply),
+            None => self.greet_within(deadline.saturating_duration_since(Instant::now())).await,
+        };
+        let reply = match hello {
             Ok(reply) => reply,
+            // A server that does not answer must not be sent a control client.
             Err(error) => {
                 // It hangs up on everybody while it shuts down, and waits for its clients.
                 if matches!(error, TmuxError::Unanswered { .. }) {
@@ -401,6 +423,12 @@ impl TmuxServer {
         Ok(())
     }
 
+    /// Whether a server answers, and whether it has our anchor.
+    pub(super) async fn greet_within(&mut self, patience: Duration) -> Result<Reply, TmuxError> {
+        let exchange = self.run_client(&[self.hello()], patience).await;
+        self.one(exchange)
+    }
+
     /// Asks whether our anchor session is there.
     pub(super) fn hello(&self) -> Request {
         Request::line(self.tag.print(Some(&format!("={ANCHOR}:")), &format!("{HELLO} #{{session_id}}")))
@@ -417,8 +445,16 @@ impl TmuxServer {
         if let Err(error) = self.config.socket.check() {
             return Exchange::none(error);
         }
+        if self.client.has_no_socket() {
+            return Exchange::none(TmuxError::NoServer { socket: self.client.socket.clone() });
+        }
         let batch = self.batch(requests);
         let exchange = self.client.run(&self.tag, &batch, patience).await;
+        self.judged(exchange).await
+    }
+
+    /// What the answer of a client is, once it is known whether there is a server.
+    pub(super) async fn judged(&self, exchange: Exchange) -> Exchange {
         match exchange.error {
             // Its words are not looked at: the socket says itself whether there is nobody.
             Some(TmuxError::Unanswered { .. }) if exchange.replies.is_empty() && self.client.listener().await == Listener::Absent => {
@@ -428,7 +464,7 @@ impl TmuxServer {
         }
     }
 
-    fn batch(&mut self, requests: &[Request]) -> Batch {
+    pub(super) fn batch(&mut self, requests: &[Request]) -> Batch {
         let batch = Batch::new(&self.tag, self.next, requests);
         self.next += requests.len() as u64;
         batch
@@ -443,6 +479,7 @@ impl TmuxServer {
 
     /// Another server takes the place of the one that was known.
     pub(super) fn forget(&mut self) {
+        self.greeting = None;
         self.connection = Connection::Down;
         self.breaker.worked();
         self.absent = false;

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Command, time::timeout};
+use tokio::{
+    process::Command,
+    time::{Instant, timeout},
+};
 
 use super::{
     TmuxError, TmuxServer,
@@ -88,7 +91,12 @@ impl TmuxServer {
         let finished = finish(&mut command, &program, &self.client.socket, START_DEADLINE).await;
         // Whatever the command said: done is what can be seen. Another process may also have been faster.
         match self.greet().await {
-            Ok(reply) => self.ensure_anchor(&reply).await.map(|_| true).map_err(|error| (Happened::Yes, error)),
+            Ok(reply) => {
+                let was_made = self.ensure_anchor(&reply).await.map_err(|error| (Happened::Yes, error))?;
+                // Without an anchor it is asked again.
+                self.greeting = (!was_made).then(|| (reply, Instant::now()));
+                Ok(true)
+            }
             Err(TmuxError::NoServer { .. }) => Err((Happened::No, not_started(launcher, &program, finished))),
             Err(error) => Err((Happened::CannotTell, error)),
         }
@@ -106,10 +114,8 @@ impl TmuxServer {
         line
     }
 
-    /// Whether a server answers, and whether it has our anchor.
     async fn greet(&mut self) -> Result<Reply, TmuxError> {
-        let exchange = self.run_client(&[self.hello()], self.config.deadline).await;
-        self.one(exchange)
+        self.greet_within(self.config.deadline).await
     }
 
     /// Makes the anchor, if it is missing; answers whether it was.

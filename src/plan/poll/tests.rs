@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{Monotonic, ReadingSource, WindowKind, WindowReading},
+    model::{AccountName, Monotonic, ReadingSource, WindowKind, WindowReading},
     spec::Thresholds,
 };
 

@@ -12,7 +12,7 @@ use super::{
     untyped::absorb_untyped,
 };
 use crate::{
-    model::{Activity, EventReason, ObjectRef, Severity, TaskId},
+    model::{Activity, EventReason, ObjectRef, Severity, TaskId, doubled},
     observed::{InboxView, QueueView},
     plan::{Absorbed, AttemptEnd, AttemptVerdict, MemoryChange, TaskAttempt, TaskRecord},
     spec::{Completion, Project, format_duration},
@@ -325,7 +325,7 @@ impl Learner<'_, '_> {
         let Some(attempt) = self.open() else { return };
         attempt.end = Some(AttemptEnd { at: now, how, message });
         self.record.gone_since = None;
-        let pause = PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(MAX_PAUSE);
+        let pause = doubled(PAUSE, attempts.saturating_sub(1), MAX_PAUSE);
         self.record.not_before = match how {
             AttemptVerdict::Undelivered | AttemptVerdict::Undone | AttemptVerdict::TimedOut => Some(later(now, pause)),
             _ => None,

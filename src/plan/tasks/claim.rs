@@ -70,7 +70,7 @@ impl<'a> Tasks<'a> {
     /// Goes through an inbox once: refuses what cannot be read, counts what waits, and picks what could begin.
     pub fn sift(&mut self, index: usize, project: &'a Project, queue: &'a QueueView, candidates: &mut Vec<Candidate<'a>>) {
         let mut tally = Tally::default();
-        let mut refused = 0;
+        let (mut refused, mut resting) = (0, 0);
         for (name, file) in &queue.inbox {
             let record = self.record(&project.name, name);
             if queue.markers.contains_key(name) || record.is_some_and(|record| record.open().is_some()) {
@@ -79,10 +79,13 @@ impl<'a> Tasks<'a> {
             let header = match &file.header {
                 Ok(header) => header,
                 Err(why) => {
-                    // The rest follows in the next pass: one with thousands of mistakes must not keep everything else waiting.
-                    refused += 1;
-                    if refused <= REFUSED_AT_ONCE {
-                        self.reject(project, name, why);
+                    let task = TaskId { project: project.name.clone(), name: name.clone() };
+                    // The rest follows in the next pass: one with thousands of mistakes must not keep everything else waiting. Nor do those
+                    // that cannot be put aside now keep the others from it.
+                    let before = if self.backing_off.contains_key(&task) { &mut resting } else { &mut refused };
+                    *before += 1;
+                    if *before <= REFUSED_AT_ONCE {
+                        self.reject(project, task, why);
                     }
                     continue;
                 }
@@ -101,9 +104,8 @@ impl<'a> Tasks<'a> {
         self.report(project, &tally);
     }
 
-    fn reject(&mut self, project: &Project, name: &TaskName, why: &str) {
-        let task = TaskId { project: project.name.clone(), name: name.clone() };
-        let effect = QueueChange::Fail { task: name.clone(), claim: None, reason: why.to_owned() }.at(&project.path);
+    fn reject(&mut self, project: &Project, task: TaskId, why: &str) {
+        let effect = QueueChange::Fail { task: task.name.clone(), claim: None, reason: why.to_owned() }.at(&project.path);
         self.act(Phase::Settle, task, Verb::Settle, "refuse it and put it into failed/", why, effect);
     }
 
@@ -177,9 +179,11 @@ impl<'a> Tasks<'a> {
     pub fn claim(&mut self, mut candidates: Vec<Candidate<'a>>) {
         let projects = &self.grounds.spec.projects;
         if let Some(Hold { reason, message, until }) = &self.gate.hold {
-            for candidate in &candidates {
-                let wait = TaskWait::Held { hold: reason.clone(), message: message.clone(), until: *until };
-                self.note(&projects[candidate.project], candidate.name, wait);
+            if self.waits.is_some() {
+                for candidate in &candidates {
+                    let wait = TaskWait::Held { hold: reason.clone(), message: message.clone(), until: *until };
+                    self.note(&projects[candidate.project], candidate.name, wait);
+                }
             }
             return;
         }
@@ -216,6 +220,17 @@ impl<'a> Tasks<'a> {
         }
     }
 
+    /// Why none of a project's tasks can begin now, whatever its sessions do: the word for it, and what they wait for. What needs a person is first.
+    fn shut(&self, project: &Project, place: &Place<'_>, no_room: bool, behind: usize) -> Option<(&'static str, TaskWait)> {
+        if place.serving.is_empty() {
+            Some(("NoSession", TaskWait::NoSession))
+        } else if place.slots == 0 {
+            Some(("MaxInFlight", TaskWait::MaxInFlight { limit: project.max_in_flight.unwrap_or_default() }))
+        } else {
+            no_room.then_some(("ReleasedSlowly", TaskWait::ReleasedSlowly { behind, until: self.gate.more_at }))
+        }
+    }
+
     /// Why one that could begin does not. `left` is how many of each project come before it and do not either.
     fn left_wait(&self, candidate: &Candidate<'a>, no_room: bool, floor: &Floor<'a>, left: &[usize]) -> TaskWait {
         let grounds = self.grounds;
@@ -229,10 +244,10 @@ impl<'a> Tasks<'a> {
         let shares = |other: &usize| !floor.places[*other].serving.is_disjoint(&place.serving);
         let behind = (0..left.len()).filter(shares).map(|other| left[other]).sum();
         let retried = |session: &&'a SessionName| grounds.untyped(session).map(|untyped| untyped.until);
+        if let Some((_, wait)) = self.shut(project, place, no_room, behind) {
+            return wait;
+        }
         match candidate.pin {
-            _ if place.slots == 0 => TaskWait::MaxInFlight { limit: project.max_in_flight.unwrap_or_default() },
-            _ if place.serving.is_empty() => TaskWait::NoSession,
-            _ if no_room => TaskWait::ReleasedSlowly { behind, until: self.gate.more_at },
             Some(pin) => {
                 let until = grounds.untyped(pin).map(|untyped| untyped.until);
                 let is = match (grounds.untyped(pin), floor.states.get(pin)) {
@@ -270,14 +285,9 @@ impl<'a> Tasks<'a> {
         let project = &self.grounds.spec.projects[index];
         let object = ObjectRef::Project(project.name.clone());
         let place = &floor.places[index];
-        if no_room {
-            let until = self.gate.more_at.map_or_else(String::new, |at| format!("; more at {at:.0}"));
-            self.wait(object, "ReleasedSlowly", format!("{}: room came back a short while ago{until}", count(left)));
-        } else if place.slots == 0 {
-            self.wait(object, "MaxInFlight", format!("{}: as many are under way as maxInFlight allows", count(left)));
-        } else if place.serving.is_empty() {
-            let message = format!("{}: no session serves the project; declare one with `dispatch: true`", count(left));
-            self.warn(object, "NoSession", message);
+        if let Some((reason, wait)) = self.shut(project, place, no_room, 0) {
+            let message = format!("{}: {wait}", count(left));
+            if wait == TaskWait::NoSession { self.warn(object, reason, message) } else { self.wait(object, reason, message) }
         } else {
             let others: Vec<_> = place.others.iter().map(|(why, sessions)| format!("{sessions} {why}")).collect();
             let attached = place.others.contains_key("attached to by a person") && place.others.len() == 1;

@@ -54,26 +54,26 @@ impl Tasks<'_> {
         }
         let now = self.grounds.now.wall;
         let overdue = later(attempt.claimed_at, timeout(project, Some(file))) <= now;
-        let agent = match self.grounds.holder(attempt) {
-            Holder::Idle(agent) => agent,
-            Holder::Busy(activity) if overdue && attempt.typed > 0 => {
-                let message = format!("session {} has it since {:.0} and is {activity}", attempt.session, attempt.claimed_at);
-                self.warn(ObjectRef::Task(task), "TaskOverdue", format!("{message}; it is offered again once that has ended"));
-                return;
-            }
-            Holder::Down | Holder::Unknown if overdue && attempt.typed > 0 => {
-                let message =
-                    format!("session {} has it since {:.0}, and what its agent does is not known", attempt.session, attempt.claimed_at);
-                self.warn(ObjectRef::Task(task), "TaskOverdue", format!("{message}; it is offered again once that has ended"));
-                return;
-            }
-            Holder::Busy(_) | Holder::Down | Holder::Lost(_) | Holder::Unknown => return,
+        let holder = self.grounds.holder(attempt);
+        let does = match &holder {
+            Holder::Busy(activity) => Some(format!("is {activity}")),
+            Holder::Down => Some("has no agent now".to_owned()),
+            Holder::Unknown => Some("cannot be looked at".to_owned()),
+            Holder::Idle(_) | Holder::Lost(_) => None,
         };
+        if let Some(does) = does.filter(|_| overdue && attempt.typed > 0) {
+            let message = format!("session {} has it since {:.0} and {does}", attempt.session, attempt.claimed_at);
+            self.warn(ObjectRef::Task(task), "TaskOverdue", format!("{message}; it is offered again once that has ended"));
+            return;
+        }
+        let Holder::Idle(agent) = holder else { return };
         match self.due(project, attempt, agent, overdue) {
             None => {
-                if let (Turn::CutOff(..), Some(at)) = (turn(attempt, agent), turn(attempt, agent).calm_at()) {
+                if let turn @ Turn::CutOff(..) = turn(attempt, agent) {
+                    let at = turn.calm_at().filter(|at| *at > now);
+                    let when = at.map_or_else(|| "once what it did was looked at".to_owned(), |at| format!("at {at:.0}"));
                     let message = format!("session {} was cut off in its turn by a limit or an error of the API", attempt.session);
-                    self.wait(ObjectRef::Task(task), "TurnCutOff", format!("{message}; it is told to go on at {at:.0}"));
+                    self.wait(ObjectRef::Task(task), "TurnCutOff", format!("{message}; it is told to go on {when}"));
                 }
             }
             Some(Due::Finish) => {

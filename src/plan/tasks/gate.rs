@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::later;
 use crate::{
     model::{Now, ObjectRef},
-    plan::{Memory, TaskRecord, pool_wide_hold, target::Choice},
+    plan::{Memory, pool_wide_hold, target::Choice},
     spec::Spec,
 };
 
@@ -84,7 +84,7 @@ pub fn gate(grounds: &GateGrounds<'_>) -> Gate {
     let Some(since) = since.filter(|since| *since <= now && now < later(*since, SLOW)) else { return Gate::OPEN };
     let steps = grounds.now.since_wall(since).as_secs() / STEP.as_secs();
     let allowed = grounds.spec.swap.batch.max(1).saturating_mul(usize::try_from(steps).unwrap_or(usize::MAX).saturating_add(1));
-    let under_way = grounds.memory.tasks.values().filter(|record| TaskRecord::open(record).is_some()).count();
+    let under_way = grounds.memory.open_attempts().count();
     let step = Duration::from_secs((steps + 1).saturating_mul(STEP.as_secs()));
     Gate { hold: None, room: allowed.saturating_sub(under_way), more_at: Some(later(since, step)) }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{AHEAD, CALM, CONTINUATION, MAX_OUTAGE, TaskGrounds};
 use crate::{
-    model::{Activity, ObjectRef, SessionName},
+    model::{Activity, ObjectRef, SessionName, doubled},
     observed::{AgentView, Seen},
     plan::{MAX_FACT_AGE, TaskAttempt},
 };
@@ -44,7 +44,7 @@ impl Turn {
         match self {
             Self::Over(at) => Some(super::later(at, CALM)),
             Self::Interrupted(at) => Some(super::later(at, CONTINUATION)),
-            Self::CutOff(at, resumed) => Some(super::later(at, CONTINUATION.saturating_mul(1 << resumed.min(10)).min(MAX_OUTAGE))),
+            Self::CutOff(at, resumed) => Some(super::later(at, doubled(CONTINUATION, resumed, MAX_OUTAGE))),
             Self::NotTaken | Self::Unclear => None,
         }
     }

@@ -77,7 +77,7 @@ impl<'a> Tasks<'a> {
         let report = &planned.report;
         let waits = report.waiting.iter().chain(&report.warnings).map(|entry| &entry.object);
         let session = |object: &ObjectRef| if let ObjectRef::Session(name) = object { Some(name.clone()) } else { None };
-        let engaged = grounds.memory.tasks.values().filter_map(TaskRecord::open).map(|attempt| &attempt.session).collect();
+        let engaged = grounds.memory.open_attempts().map(|(_, attempt)| &attempt.session).collect();
         let failing = grounds.memory.attempts.iter().filter(|(_, attempts)| attempts.waits_until(grounds.now).is_some());
         let backing_off = failing
             .filter_map(|(object, attempts)| if let ObjectRef::Task(task) = object { Some((task, attempts)) } else { None })
@@ -175,8 +175,7 @@ impl<'a> Tasks<'a> {
         }
         let tmux = grounds.seen.tmux.fresh(grounds.now, MAX_FACT_AGE).ok_or("not to be seen")?;
         let pane = tmux.panes.get(session.as_str()).ok_or("not running")?;
-        let ours = pane.mark.as_ref().is_some_and(|mark| mark.pool == grounds.memory.pool && mark.session == *session);
-        if !ours {
+        if !pane.is_of(grounds.memory.pool, session) {
             return Err("not ours");
         }
         if self.unsettled.contains(session) {

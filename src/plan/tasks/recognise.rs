@@ -11,6 +11,9 @@ use crate::{
     plan::{Absorbed, MemoryChange, TaskAttempt, TaskRecord},
 };
 
+/// More prompts than an attempt has: most of them come [`super::MAX_OUTAGE`] apart.
+const MAX_PROMPTS: u32 = 256;
+
 /// The claim of an attempt of a pool. Another attempt at a task of the same name is never taken for it, however much is forgotten in between.
 pub(super) fn claim_of(pool: PoolId, task: &TaskId, session: &SessionName, attempt: u32, at: Timestamp) -> ClaimId {
     ClaimId::of(task, session, attempt, &format!("{pool}\n{}", at.as_nanosecond()))
@@ -46,7 +49,9 @@ fn take_up(grounds: &TaskGrounds<'_>, project: &ProjectName, queue: &QueueView, 
         None => memory.pool.conversation(session, 1),
     };
     let prompts = seen.agents.get(session).and_then(|agent| agent.value()).map(|agent| agent.prompts.as_slice()).unwrap_or_default();
-    let asked_again = prompts.iter().any(|prompt| prompt.claim == claim.again());
+    // The newest one of its own that the agent took: only the last few are kept, so the first ones may be gone.
+    let taken = claim.prompts().zip(0..MAX_PROMPTS).filter(|(known, _)| prompts.iter().any(|prompt| prompt.claim == *known));
+    let number = taken.last().map_or(0, |(_, number)| number);
     // What stands there beside the task's own file is of an earlier task.
     let (done_before, failed_before) =
         if queue.stands(name) { (queue.done.get(name).copied(), queue.failed.get(name).copied()) } else { (None, None) };
@@ -56,7 +61,9 @@ fn take_up(grounds: &TaskGrounds<'_>, project: &ProjectName, queue: &QueueView, 
     let attempt = TaskAttempt {
         // Whether it was typed is not known. Typing it again could have it done twice, so only the agent's own word, or the lease, tells more.
         typed: MAX_TYPED,
-        follow_ups: u32::from(asked_again),
+        // One of them may have asked once more about a task that was left undone; that is not done twice.
+        follow_ups: number.min(1),
+        resumed: number.saturating_sub(1),
         done_before,
         failed_before,
         ..TaskAttempt::begun(marker, conversation)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{TaskGrounds, later};
 use crate::{
-    model::{Activity, Now, ProcessId, SessionName},
+    model::{Activity, Now, ProcessId, SessionName, doubled},
     observed::{AgentView, Seen, Snapshot},
     plan::{Absorbed, MAX_FACT_AGE, Memory, MemoryChange},
 };
@@ -40,7 +40,7 @@ impl Untyped {
         let idle_since = seen.agents.get(session).and_then(Seen::value).and_then(|agent| agent.activity_since);
         let before = memory.untyped.get(session).filter(|before| before.process == process && before.idle_since == idle_since);
         let times = before.map_or(1, |before| before.times.saturating_add(1));
-        let delay = FIRST.saturating_mul(1 << times.saturating_sub(1).min(10)).min(LONGEST);
+        let delay = doubled(FIRST, times.saturating_sub(1), LONGEST);
         Self { message, times, until: later(now.wall, delay), process, idle_since }
     }
 

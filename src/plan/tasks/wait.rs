@@ -111,26 +111,6 @@ pub enum Predecessor {
     UnderWay,
 }
 
-impl TaskWait {
-    /// Until when it waits at least, or when it is looked at again, as far as that is known.
-    pub const fn until(&self) -> Option<Timestamp> {
-        match self {
-            Self::Paused { until } | Self::BackingOff { until, .. } => Some(*until),
-            Self::Held { until, .. }
-            | Self::ReleasedSlowly { until, .. }
-            | Self::SessionNotFree { until, .. }
-            | Self::NoIdleSession { until, .. } => *until,
-            Self::After { .. }
-            | Self::NoSuchSession { .. }
-            | Self::NotServing { .. }
-            | Self::NoSession
-            | Self::MaxInFlight { .. }
-            | Self::UsedUp
-            | Self::Next { .. } => None,
-        }
-    }
-}
-
 impl fmt::Display for TaskWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let behind = |count: &usize| match count {
@@ -151,8 +131,8 @@ impl fmt::Display for TaskWait {
                 f,
                 "for session {session}, which does not serve its project; give that session `dispatch: true` and a fitting workdir, or change the task"
             ),
-            Self::NoSession => f.write_str("no session serves its project; declare one with `dispatch: true`"),
-            Self::MaxInFlight { limit } => write!(f, "as many tasks of its project are under way as maxInFlight allows ({limit})"),
+            Self::NoSession => f.write_str("no session serves the project; declare one with `dispatch: true`"),
+            Self::MaxInFlight { limit } => write!(f, "as many tasks of the project are under way as maxInFlight allows ({limit})"),
             Self::ReleasedSlowly { behind: count, until } => {
                 write!(f, "{}room came back a short while ago, and tasks are let out slowly", behind(count))?;
                 until.map_or(Ok(()), |until| write!(f, "; more at {until:.0}"))

@@ -238,6 +238,12 @@ fn a_limit_or_a_login_is_told_of_once_when_the_pool_has_not_left_it_by_itself() 
         world.learn();
         assert!(world.absorb().is_empty(), "{activity}: once");
     }
+    // The command is for a shell.
+    let mut world = World::converged(1);
+    asks(&mut world, Shown::LoginExpired, &[]);
+    (world.agent("s-0").activity, world.agent("s-0").home) = (Activity::LoggedOut, Some("/homes/my own".into()));
+    let message = &world.absorb().events[0].message;
+    assert!(message.ends_with("run `CLAUDE_CONFIG_DIR='/homes/my own' claude auth login`"), "{message}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 use super::*;
 use crate::{
-    model::PoolName,
-    observed::{Checkpoint, CheckpointCause, CheckpointId, CheckpointsView, FoundCheckpoint},
+    observed::{Checkpoint, CheckpointCause, CheckpointsView},
     plan::tests::world::{OTHER_POOL, POOL, World, account, at, home, session, unseen},
 };
 
@@ -17,29 +16,8 @@ fn world() -> World {
 }
 
 fn checkpoint(world: &mut World, name: &str, by: &str, when: i64) {
-    let checkpoint = Checkpoint {
-        pool: PoolName::new("agents").expect("a name"),
-        pool_id: POOL,
-        session: session(name),
-        taken_at: at(when).wall,
-        why: CheckpointCause::Periodic,
-        conversation: POOL.conversation(&session(name), 1),
-        transcript: None,
-        workdir: "/work".into(),
-        directory: "/work".into(),
-        git: None,
-        task: None,
-        prompt: None,
-        tool: None,
-        answer: None,
-        interrupted: false,
-        account: account(by),
-        context_tokens: None,
-        activity: crate::model::Activity::Idle,
-    };
-    let id = CheckpointId::new(checkpoint.taken_at, &"0".repeat(64));
-    let newest = Some(FoundCheckpoint { id: id.clone(), checkpoint, resumable: true, refused: Vec::new() });
-    world.seen.checkpoints.insert(session(name), Seen::known(CheckpointsView { taken: vec![id], newest }, at(0)));
+    let drafted = World::converged(3).draft(name, CheckpointCause::Periodic, when).expect("it is ours");
+    world.put_checkpoint(name, Checkpoint { account: account(by), ..drafted });
 }
 
 fn said(world: &World) -> String {

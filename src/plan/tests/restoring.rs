@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     model::ConversationId,
-    observed::{CheckpointCause, CheckpointId, CheckpointsView},
+    observed::{CheckpointCause, CheckpointsView},
     plan::tests::world::{World, at, session, unseen},
 };
 
@@ -9,10 +9,8 @@ use crate::{
 fn world() -> World {
     let mut world = World::converged(2);
     let checkpoint = world.draft("s-0", CheckpointCause::Periodic, -60).expect("it is ours");
-    let id = CheckpointId::new(checkpoint.taken_at, "0123456789ab");
-    let newest = FoundCheckpoint { id: id.clone(), checkpoint, resumable: true, refused: vec!["a torn one".to_owned()] };
-    let view = CheckpointsView { taken: vec![id], newest: Some(newest) };
-    world.seen.checkpoints.insert(session("s-0"), Seen::known(view, at(0)));
+    world.put_checkpoint("s-0", checkpoint);
+    newest(&mut world).refused.push("a torn one".to_owned());
     world.memory.sessions.remove(&session("s-0"));
     world.tmux().panes.remove("s-0");
     world.seen.agents.remove(&session("s-0"));

@@ -11,8 +11,9 @@ use crate::{
         ProcessId, ProjectName, ReadingSource, SessionName, StartDigest, SwapId, TmuxSessionId, WindowKind, WindowReading,
     },
     observed::{
-        AgentView, Checkpoint, CheckpointCause, HomeView, LinkView, LoginView, Mark, PaneView, QueueView, RegisterStatus, RegisterView,
-        RootView, Seen, ServerView, Snapshot, TargetView, TmuxView, TranscriptMark, TranscriptView, Unseen,
+        AgentView, Checkpoint, CheckpointCause, CheckpointId, CheckpointsView, FoundCheckpoint, HomeView, LinkView, LoginView, Mark,
+        PaneView, QueueView, RegisterStatus, RegisterView, RootView, Seen, ServerView, Snapshot, TargetView, TmuxView, TranscriptMark,
+        TranscriptView, Unseen,
     },
     plan::{
         Absorbed, Active, Memory, MemoryChange, Plan, Planned, ServerRecord, SessionRecord, absorb,
@@ -174,20 +175,8 @@ impl World {
             ..AgentView::default()
         };
         self.seen.agents.insert(name.clone(), Seen::known(agent, self.now));
-        let record = SessionRecord {
-            conversation,
-            incarnation: 1,
-            account: account("primary"),
-            digest,
-            workdir: "/work".into(),
-            process: Some(process),
-            ended: false,
-            stopped: false,
-            spoken: false,
-            started_at: at(-7_200).wall,
-            asked: None,
-        };
-        self.memory.sessions.insert(name, record);
+        let bound = SessionRecord::bound(conversation, account("primary"), digest, "/work".into(), at(-7_200).wall);
+        self.memory.sessions.insert(name, SessionRecord { process: Some(process), ..bound });
     }
 
     /// A registered project with an empty queue.
@@ -227,6 +216,13 @@ impl World {
     pub fn draft(&self, name: &str, why: CheckpointCause, seconds: i64) -> Option<Checkpoint> {
         let open = OpenAttempts::of(&self.memory);
         draft(&self.spec, &self.seen, &self.memory, &open, &session(name), why, at(seconds))
+    }
+
+    /// The newest checkpoint of a session is that one, and can be gone on from.
+    pub fn put_checkpoint(&mut self, name: &str, checkpoint: Checkpoint) {
+        let id = CheckpointId::new(checkpoint.taken_at, "0123456789ab");
+        let newest = Some(FoundCheckpoint { id: id.clone(), checkpoint, resumable: true, refused: Vec::new() });
+        self.seen.checkpoints.insert(session(name), Seen::known(CheckpointsView { taken: vec![id], newest }, at(0)));
     }
 
     pub fn record(&mut self, name: &str) -> &mut SessionRecord {

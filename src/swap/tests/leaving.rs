@@ -297,6 +297,9 @@ fn agents_that_end_right_behind_their_proof_turn_the_swap_back() {
         SwapEvent::TurnedBack { why, .. } => assert_eq!(why, "2 of 3 sessions ended again on backup behind their proof: s0, s2"),
         other => panic!("{other:?}"),
     }
+    let given_up = SwapEvent::GivenUp { session: session("s1"), at: at(4), why: "it hangs".to_owned() };
+    let why = turning_back(answer(&[up_to_rest("s0"), vec![given_up], moved("s2", &to(), 1)].concat(), ended(&["s2"])));
+    assert_eq!(why, "1 of 3 sessions ended again on backup behind their proof: s2; 1 failed there");
 }
 
 #[test]

@@ -13,6 +13,13 @@ fn exits(board: &mut Board, times: &[i64], quarantined: bool) {
     board.world.memory.attempts.insert(ObjectRef::Session(session("s-0")), attempts);
 }
 
+/// It was claimed a short while ago, and its session has refused to be typed into so often since then.
+fn refused_unasked(board: &mut Board, times: u32) {
+    untaken(board, 0, 0);
+    board.attempt("a").claimed_at = at(-20).wall;
+    board.refuse_typing(times);
+}
+
 #[test]
 fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
     use EventReason::{TaskDelivered, TaskDone, TaskFailed, TaskReleased};
@@ -272,26 +279,8 @@ fn an_attempt_ends_by_what_is_seen_and_by_nothing_else() {
             Some(V::Crashed),
             &[TaskReleased],
         ),
-        (
-            "refused to be typed into",
-            |board| {
-                untaken(board, 0, 0);
-                board.attempt("a").claimed_at = at(-20).wall;
-                board.refuse_typing(MAX_REFUSALS);
-            },
-            Some(V::Undelivered),
-            &[TaskReleased],
-        ),
-        (
-            "refused to be typed into for the first time",
-            |board| {
-                untaken(board, 0, 0);
-                board.attempt("a").claimed_at = at(-20).wall;
-                board.refuse_typing(1);
-            },
-            None,
-            &[],
-        ),
+        ("refused to be typed into", |board| refused_unasked(board, MAX_REFUSALS), Some(V::Undelivered), &[TaskReleased]),
+        ("refused to be typed into for the first time", |board| refused_unasked(board, 1), None, &[]),
         (
             "the agent is not known, lease over",
             |board| {

@@ -136,6 +136,23 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
         ),
         ("let out slowly", |board| board.gate.room = 0, &["waits project/api ReleasedSlowly"]),
         (
+            "let out slowly, and nobody serves it",
+            |board| {
+                board.gate.room = 0;
+                board.world.declared("s-0").dispatch = false;
+                board.world.spec.projects[0].max_in_flight = Some(0);
+            },
+            &["warns project/api NoSession"],
+        ),
+        (
+            "let out slowly, and none may be under way",
+            |board| {
+                board.gate.room = 0;
+                board.world.spec.projects[0].max_in_flight = Some(0);
+            },
+            &["waits project/api MaxInFlight"],
+        ),
+        (
             "marked by somebody",
             |board| {
                 let (session, claim) = (session("s-0"), ClaimId("0123456789ab".to_owned()));
@@ -151,6 +168,24 @@ fn a_task_goes_to_a_session_that_is_known_to_be_free() {
         change(&mut board);
         assert_eq!(board.told(), *wanted, "{what}");
     }
+}
+
+#[test]
+fn mistakes_that_cannot_be_put_aside_hide_no_others() {
+    let mut board = Board::new(1);
+    for number in 0..100 {
+        let text = format!("{number:02}");
+        board.put(&text, 10);
+        board.queue().inbox.get_mut(&name(&text)).expect("just put").header = Err("line 2".to_owned());
+        if number < 50 {
+            let attempts = Attempts { failures: 1, not_before: Some(at(5).wall), ..Attempts::default() };
+            board.world.memory.attempts.insert(ObjectRef::Task(task(&text)), attempts);
+        }
+    }
+    let refused: Vec<_> = board.plan().plan.actions.iter().map(|(_, action)| action.object.to_string()).collect();
+    let wanted: Vec<_> = (50..82).map(|number| format!("task/api/{number}.md")).collect();
+    assert_eq!(refused, wanted, "so many of the others as one pass puts aside");
+    assert_eq!(board.told().iter().filter(|line| line.ends_with(" BackingOff")).count(), 32);
 }
 
 fn claims(board: &Board) -> Vec<(String, String)> {
@@ -341,12 +376,20 @@ fn each_task_says_what_it_waits_for() {
         (
             "none may be under way",
             |board| board.world.spec.projects[0].max_in_flight = Some(0),
-            "as many tasks of its project are under way as maxInFlight allows (0)",
+            "as many tasks of the project are under way as maxInFlight allows (0)",
         ),
         (
             "nobody serves it",
             |board| board.world.spec.sessions.values_mut().for_each(|session| session.dispatch = false),
-            "no session serves its project; declare one with `dispatch: true`",
+            "no session serves the project; declare one with `dispatch: true`",
+        ),
+        (
+            "nobody serves it, and let out slowly",
+            |board| {
+                board.gate.room = 0;
+                board.world.spec.sessions.values_mut().for_each(|session| session.dispatch = false);
+            },
+            "no session serves the project; declare one with `dispatch: true`",
         ),
         (
             "held",

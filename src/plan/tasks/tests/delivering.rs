@@ -85,7 +85,7 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
         (
             "at rest, nothing said of an end",
             |board| {
-                board.rest("s-0", 4);
+                board.rest("s-0", 15);
                 board.world.agent("s-0").turn_ended_at = None;
             },
             &[],
@@ -95,15 +95,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
             |board| {
                 board.rest("s-0", 25);
                 board.world.agent("s-0").turn_ended_at = None;
-            },
-            &[ASK_AGAIN],
-        ),
-        (
-            "cut off, and a turn is enough",
-            |board| {
-                board.rest("s-0", 25);
-                board.world.agent("s-0").turn_ended_at = None;
-                board.world.spec.projects[0].completion = Completion::Turn;
             },
             &[ASK_AGAIN],
         ),
@@ -143,22 +134,6 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
                 board.world.seen.queues.insert(project_name(), Seen::known(queue, at(-5)));
             },
             &[],
-        ),
-        (
-            "replaced in the middle of the turn, idle a short while",
-            |board| {
-                board.rest("s-0", 15);
-                board.world.agent("s-0").turn_ended_at = None;
-            },
-            &[],
-        ),
-        (
-            "replaced in the middle of the turn, idle for long",
-            |board| {
-                board.rest("s-0", 25);
-                board.world.agent("s-0").turn_ended_at = None;
-            },
-            &[ASK_AGAIN],
         ),
         (
             "asked once more and not proven",
@@ -207,6 +182,57 @@ fn a_prompt_is_typed_when_it_can_arrive_and_has_not() {
         change(&mut board);
         assert_eq!(board.told(), *wanted, "{what}");
     }
+}
+
+/// What is said of a task while there is nothing to do about it.
+#[test]
+fn what_is_awaited_of_its_session_is_said() {
+    type Change = fn(&mut Board);
+    let cases: [(&str, Change, &str); 5] = [
+        ("overdue, at work", overdue, "session s-0 has it since 2027-01-15T07:59:00Z and is working; OFFERED"),
+        (
+            "overdue, its agent has ended",
+            |board| {
+                overdue(board);
+                board.world.end_agent("s-0");
+            },
+            "session s-0 has it since 2027-01-15T07:59:00Z and has no agent now; OFFERED",
+        ),
+        (
+            "overdue, not known",
+            |board| {
+                overdue(board);
+                board.world.agent("s-0").activity = Activity::Unknown;
+            },
+            "session s-0 has it since 2027-01-15T07:59:00Z and cannot be looked at; OFFERED",
+        ),
+        (
+            "cut off a moment ago",
+            |board| cut_off(board, 19, 0),
+            "session s-0 was cut off in its turn by a limit or an error of the API; it is told to go on at 2027-01-15T08:00:01Z",
+        ),
+        (
+            "cut off, and what it did was not looked at",
+            |board| {
+                cut_off(board, 25, 0);
+                board.truth.clear();
+            },
+            "session s-0 was cut off in its turn by a limit or an error of the API; it is told to go on once what it did was looked at",
+        ),
+    ];
+    for (what, change, wanted) in cases {
+        let mut board = Board::new(1);
+        board.put_taken("a", "s-0");
+        change(&mut board);
+        let report = board.plan().report;
+        let of_task = report.waiting.into_iter().chain(report.warnings).filter(|entry| entry.object == ObjectRef::Task(task("a")));
+        let said: Vec<_> = of_task.map(|entry| entry.message).collect();
+        assert_eq!(said, [wanted.replace("OFFERED", "it is offered again once that has ended")], "{what}");
+    }
+}
+
+fn overdue(board: &mut Board) {
+    board.world.spec.projects[0].timeout = Duration::from_mins(1);
 }
 
 #[test]

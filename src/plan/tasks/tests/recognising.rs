@@ -71,6 +71,30 @@ fn a_task_that_was_asked_about_once_more_is_not_asked_about_a_third_time() {
     assert_eq!(board.verdict("a"), Some(AttemptVerdict::Undone));
 }
 
+/// Only the newest prompts of an agent are kept: those with which the attempt began may not be among them.
+#[test]
+fn an_attempt_that_was_told_to_go_on_often_stands_at_its_last_prompt() {
+    for known in [0..=1, 2..=6, 5..=12] {
+        let mut board = lost("s-0", 540);
+        let (claim, last) = (claim(&mut board), *known.end());
+        let prompts = known.map(|number| PromptView { claim: claim.prompt(number), at: at(i64::from(number) - 60).wall });
+        let agent = board.world.agent("s-0");
+        agent.prompts.extend(prompts);
+        (agent.activity, agent.activity_since, agent.turn_cut_off_at) = (Activity::Idle, Some(at(-30).wall), Some(at(-30).wall));
+        assert_eq!(board.learn(), [EventReason::TaskClaimed]);
+        assert_eq!(board.learn(), [EventReason::TaskDelivered], "{last}");
+        assert_eq!((board.attempt("a").follow_ups, board.attempt("a").prompts_before()), (1, last));
+        board.world.look_again(at(600));
+        let queue = board.queue().clone();
+        board.world.seen.queues.insert(project_name(), Seen::known(queue, at(600)));
+        let typed = board.plan().plan.actions.into_iter().find_map(|(_, action)| match action.effect {
+            Some(Effect::TypePrompt { claim, .. }) => Some(claim),
+            _ => None,
+        });
+        assert_eq!(typed, Some(claim.prompt(last + 1)), "the next one has a name that none had before");
+    }
+}
+
 /// Whether it was typed is not known, so it is never typed again: the same session could do it twice.
 #[test]
 fn a_task_that_nobody_works_on_is_offered_again_when_its_lease_is_over() {
