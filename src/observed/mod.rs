@@ -8,12 +8,14 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod abreast;
 mod checkpoint;
 mod facts;
 mod queue;
 mod screen;
 mod seen;
 
+pub use abreast::Abreast;
 pub use checkpoint::{
     BadCheckpoint, Checkpoint, CheckpointCause, CheckpointEnd, CheckpointId, CheckpointIdError, CheckpointsView, EndedCheckpoint,
     FoundCheckpoint, GitState, TaskAtHand, ToolAtHand,

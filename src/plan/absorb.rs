@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Activity, Event, EventReason, Now, ObjectRef, SessionName, Severity},
-    observed::{AgentView, Need, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
+    observed::{Abreast, AgentView, Need, RootView, Seen, Snapshot, TmuxView, TranscriptMark},
     spec::{Spec, login_command},
 };
 
@@ -46,11 +46,12 @@ pub fn absorb(spec: &Spec, seen: &Snapshot, memory: &Memory, now: Now) -> Absorb
     absorb_logins(spec, seen, memory, now, &mut absorbed);
     if let Some(tmux) = seen.tmux.value() {
         let lost = absorb_server(tmux, memory, now, &mut absorbed);
+        let mut agents = Abreast::of(&seen.agents);
         for (name, record) in &memory.sessions {
             if lost {
                 take_back_exit(name, record, memory, now, &mut absorbed);
             }
-            if let Some(Seen::Known(fact)) = seen.agents.get(name)
+            if let Some(Seen::Known(fact)) = agents.get(name)
                 && !in_swap(name)
             {
                 absorb_agent(spec, seen, name, record, &fact.value, tmux, memory, now, &mut absorbed);
@@ -309,7 +310,10 @@ pub fn absorb_removals(spec: &Spec, seen: &Snapshot, memory: &Memory) -> Absorbe
 pub fn undeclared_sessions(spec: &Spec, tmux: &TmuxView, memory: &Memory) -> BTreeSet<SessionName> {
     let marked =
         tmux.panes.values().filter_map(|pane| pane.mark.as_ref()).filter(|mark| mark.pool == memory.pool).map(|mark| &mark.session);
-    marked.chain(memory.sessions.keys()).filter(|name| !spec.sessions.contains_key(*name)).cloned().collect()
+    let (mut beside_marked, mut beside_remembered) = (Abreast::of(&spec.sessions), Abreast::of(&spec.sessions));
+    let marked = marked.filter(|name| beside_marked.get(*name).is_none());
+    let remembered = memory.sessions.keys().filter(|name| beside_remembered.get(*name).is_none());
+    marked.chain(remembered).cloned().collect()
 }
 
 /// The sessions whose agents run and whose conversations were never seen to have a transcript: looked at now and then, so that it is known once
@@ -322,10 +326,11 @@ pub fn unspoken_transcripts(seen: &Snapshot, memory: &Memory) -> BTreeMap<Sessio
 /// The sessions whose transcripts must be looked at before a plan can say how they are started: bound to a conversation, and without an agent.
 pub fn wanted_transcripts(spec: &Spec, seen: &Snapshot, memory: &Memory) -> BTreeMap<SessionName, Option<TranscriptMark>> {
     let in_swap = |name: &SessionName| memory.is_moving(name);
+    let (mut remembered, mut agents) = (Abreast::of(&memory.sessions), Abreast::of(&seen.agents));
     spec.sessions
         .keys()
-        .filter(|name| memory.sessions.contains_key(*name) && !in_swap(name))
-        .filter(|name| match seen.agents.get(*name) {
+        .filter(|name| remembered.get(*name).is_some() && !in_swap(name))
+        .filter(|name| match agents.get(*name) {
             Some(Seen::Known(fact)) => fact.value.process.is_none(),
             Some(Seen::Unknown(_)) => false,
             None => true,

@@ -114,7 +114,12 @@ impl<'a> Planner<'a> {
 
     /// What is known of a session's agent at this moment.
     pub fn agent(&self, session: &SessionName) -> AgentNow<'a> {
-        match self.seen.agents.get(session) {
+        self.agent_now(self.seen.agents.get(session))
+    }
+
+    /// What a look at an agent is worth at this moment.
+    pub fn agent_now(&self, agent: Option<&'a Seen<AgentView>>) -> AgentNow<'a> {
+        match agent {
             Some(Seen::Known(fact)) => match self.now.since(fact.at) {
                 age if age <= MAX_FACT_AGE => AgentNow::Seen(&fact.value),
                 age => AgentNow::Unknown(format!("it was last looked at {} seconds ago", age.as_secs())),

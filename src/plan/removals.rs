@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{ObjectRef, ProcessId, SessionName},
-    observed::{Mark, PaneView, TmuxView},
+    observed::{Abreast, Mark, PaneView, TmuxView},
 };
 
 impl<'a> Planner<'a> {
@@ -64,11 +64,14 @@ impl<'a> Planner<'a> {
 
     /// Sessions of ours that are not declared and whose pane is gone, while the very process that we recorded for them lives on.
     fn undeclared_orphans(&self, tmux: &TmuxView) -> Vec<(&'a SessionName, ProcessId)> {
+        let mut declared = Abreast::of(&self.spec.sessions);
         let orphan = |(name, record): (&'a SessionName, &SessionRecord)| {
-            let gone = !self.spec.sessions.contains_key(name) && !tmux.panes.contains_key(name.as_str());
+            if declared.get(name).is_some() || tmux.panes.contains_key(name.as_str()) {
+                return None;
+            }
             let AgentNow::Seen(agent) = self.agent(name) else { return None };
             let process = agent.process.filter(|process| record.process == Some(*process))?;
-            gone.then_some((name, process))
+            Some((name, process))
         };
         self.memory.sessions.iter().filter_map(orphan).collect()
     }
@@ -88,10 +91,11 @@ impl<'a> Planner<'a> {
 
     /// The panes that carry our mark as their bearer and that the spec does not declare.
     fn undeclared<'t>(&self, tmux: &'t TmuxView) -> Vec<(&'t PaneView, &'t Mark)> {
+        let mut declared = Abreast::of(&self.spec.sessions);
         let ours = |(name, pane): (&'t String, &'t PaneView)| {
             let mark = pane.mark.as_ref()?;
             let is_ours = mark.pool == self.memory.pool && mark.session.as_str() == name;
-            (is_ours && !self.spec.sessions.contains_key(&mark.session)).then_some((pane, mark))
+            (is_ours && declared.get(&mark.session).is_none()).then_some((pane, mark))
         };
         tmux.panes.iter().filter_map(ours).collect()
     }

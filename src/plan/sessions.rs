@@ -8,13 +8,18 @@ use super::{
     restoring::may_begin,
 };
 use crate::{
-    model::{Activity, ConversationId, ObjectRef, ProcessId, SessionName},
-    observed::{AgentView, Death, LoginView, PaneView, Seen, TmuxView},
+    model::{Activity, ConversationId, ObjectRef, ProcessId},
+    observed::{Abreast, AgentView, Death, LoginView, PaneView, Seen, TmuxView},
     spec::{Account, Restart, Session, Spec},
 };
 
 /// Descriptors of a tmux server that are not for panes. Out of descriptors, tmux up to 3.5a spins for ever (facts/tmux.md, finding 6).
 pub const RESERVED_DESCRIPTORS: u64 = 32;
+
+/// Whether there is an agent to take over: a shell, or an agent that hangs in its first dialogs, has no conversation to be bound to.
+fn runs_registered_agent(agent: &AgentNow<'_>) -> bool {
+    matches!(agent, AgentNow::Seen(agent) if agent.process.is_some() && agent.register.is_some())
+}
 
 impl Planner<'_> {
     /// Plans every declared session that is not in the hands of an open swap.
@@ -36,23 +41,25 @@ impl Planner<'_> {
         };
         let mut room = Room::of(tmux);
         let mut starts = false;
+        let (mut panes, mut agents) = (Abreast::of(&tmux.panes), Abreast::of(&self.seen.agents));
         for session in self.spec.sessions.values() {
             if self.memory.is_moving(&session.name) {
                 continue;
             }
-            starts |= self.plan_session(tmux, account, session, &mut room);
+            let (pane, agent) = (panes.get(session.name.as_str()), self.agent_now(agents.get(&session.name)));
+            starts |= match pane {
+                Some(pane) => self.plan_present(account, session, pane, agent),
+                None => self.plan_absent(account, session, &agent, &mut room),
+            };
         }
         if tmux.server.is_none() && starts {
             self.act(Phase::Server, action(ObjectRef::Server, Verb::Create, "start", "no server on the socket", Effect::StartServer));
         }
     }
 
-    /// Answers whether something is started.
-    fn plan_session(&mut self, tmux: &TmuxView, account: &Account, session: &Session, room: &mut Room) -> bool {
+    /// A session of this name has a pane. Answers whether something is started.
+    fn plan_present(&mut self, account: &Account, session: &Session, pane: &PaneView, agent: AgentNow<'_>) -> bool {
         let object = ObjectRef::Session(session.name.clone());
-        let Some(pane) = tmux.panes.get(session.name.as_str()) else {
-            return self.plan_absent(account, session, room);
-        };
         match &pane.mark {
             Some(_) if pane.is_of(self.memory.pool, &session.name) => {}
             Some(found) if found.pool == self.memory.pool => {
@@ -67,7 +74,7 @@ impl Planner<'_> {
                 self.wait(object, "SwapOpen", "it is adopted after the swap");
                 return false;
             }
-            None if session.adopt && !self.runs_registered_agent(&session.name) => {
+            None if session.adopt && !runs_registered_agent(&agent) => {
                 self.wait(object, "NothingToAdopt", "no agent that has registered itself runs in the tmux session of this name");
                 return false;
             }
@@ -84,7 +91,7 @@ impl Planner<'_> {
                 return false;
             }
         }
-        match self.agent(&session.name) {
+        match agent {
             AgentNow::Seen(agent) => match agent.process {
                 Some(process) => {
                     self.plan_running(account, session, pane, agent, process);
@@ -103,11 +110,6 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether there is an agent to take over: a shell, or an agent that hangs in its first dialogs, has no conversation to be bound to.
-    fn runs_registered_agent(&self, session: &SessionName) -> bool {
-        matches!(self.agent(session), AgentNow::Seen(agent) if agent.process.is_some() && agent.register.is_some())
-    }
-
     /// Without a fit account nothing is started; what runs, runs on.
     fn wait_for_account(&mut self) {
         let (reason, message) = if self.undecided {
@@ -123,11 +125,12 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_absent(&mut self, account: &Account, session: &Session, room: &mut Room) -> bool {
+    /// A session has no pane. Answers whether something is started.
+    fn plan_absent(&mut self, account: &Account, session: &Session, agent: &AgentNow<'_>, room: &mut Room) -> bool {
         let object = ObjectRef::Session(session.name.clone());
         let record = self.memory.sessions.get(&session.name);
         // Its pane is gone, but a process that ignores the hang-up lives on (facts/tmux.md, section 4).
-        let unknown = match self.agent(&session.name) {
+        let unknown = match agent {
             AgentNow::Seen(agent) => match agent.process {
                 Some(process) if record.is_some() => {
                     self.plan_orphan(session, process);

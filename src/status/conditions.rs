@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsStr};
 
 use crate::{
     model::{AccountName, Activity, Condition, ConditionKind, Now, ObjectRef, SessionName, StartDigest, Truth},
-    observed::{AgentView, LinkView, LoginView, Seen, Snapshot, TmuxView},
+    observed::{Abreast, AgentView, LinkView, LoginView, Seen, Snapshot, TmuxView},
     plan::{
         ACTIVE_UNKNOWN, Action, Drift, Finding, MAX_FACT_AGE, Memory, Phase, Planned, Refused, Waiting, ends_in, login_of, login_stage,
     },
@@ -69,7 +69,8 @@ pub fn conditions(inputs: &Inputs<'_>, previous: &Conditions) -> Conditions {
     }
     let room = inputs.spec.sessions.len() * OF_A_SESSION;
     let mut maker = Maker { inputs, waiting, actions, drift, digests, made: Vec::with_capacity(room) };
-    let ready: Vec<_> = inputs.spec.sessions.keys().map(|name| readiness(name, inputs)).collect();
+    let mut agents = Abreast::of(&inputs.seen.agents);
+    let ready: Vec<_> = inputs.spec.sessions.keys().map(|name| readiness(agents.get(name), inputs)).collect();
     // In the order in which they are kept: there may be thousands, and what is sorted already is sorted at once.
     maker.pool(&ready);
     for account in &inputs.spec.accounts {
@@ -337,8 +338,8 @@ const ACTIVITY_UNKNOWN: &str = "ActivityUnknown";
 type Readiness = (Truth, &'static str, String);
 
 /// Whether a session is usable now.
-fn readiness(name: &SessionName, inputs: &Inputs<'_>) -> Readiness {
-    match inputs.seen.agents.get(name) {
+fn readiness(agent: Option<&Seen<AgentView>>, inputs: &Inputs<'_>) -> Readiness {
+    match agent {
         Some(Seen::Known(fact)) if inputs.now.since(fact.at) > MAX_FACT_AGE => {
             (Truth::Unknown, "NotSeen", "it was last looked at too long ago".to_owned())
         }
