@@ -1,6 +1,6 @@
 # What people and the CI run alike. `make` shows the targets.
 
-.PHONY: help build test test-claude test-kills demo bench lint generate install
+.PHONY: help build test test-daemon test-others test-claude test-kills demo bench lint generate install
 
 help:
 	@echo "make build        the program, as it is shipped: target/dist/claude-failover"
@@ -19,11 +19,21 @@ build:
 install:
 	cargo install --locked --profile dist --path .
 
-# Most tests wait for a condition most of the time, so there is room for more of them than for threads that compute.
-test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+# The tests of the daemon wait for a condition most of the time; there is room for more of them, and beside them for those that compute.
+suites := $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)) $(patsubst tests/%.rs,%,$(wildcard tests/*.rs))
+processors := $(shell nproc)
+
 test:
 	@.ci/need tmux
-	cargo test --locked
+	cargo test --locked --no-run
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-daemon test-others
+
+test-daemon:
+	RUST_TEST_THREADS=$$((2 * $(processors))) cargo test --locked --test daemon
+
+test-others:
+	cargo test --locked --lib --bins $(addprefix --test=,$(filter-out daemon,$(suites)))
+	cargo test --locked --doc
 
 test-claude:
 	@.ci/need tmux npm

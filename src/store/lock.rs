@@ -5,6 +5,8 @@ use std::{
     io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,11 @@ use crate::model::{Pid, ProcessId};
 const LOCK: &str = "lock";
 /// More than a lock file ever holds.
 const MAX_HOLDER: u64 = 256;
+
+/// How long a child of a holder that was killed may have the lock: it was forked off, and has not got to its exec yet.
+const CHILDS_MOMENT: Duration = Duration::from_secs(1);
+/// How often it is tried again meanwhile.
+const PACE: Duration = Duration::from_millis(10);
 
 /// The right to write in a state directory, until it is dropped or the process ends, however it ends.
 ///
@@ -35,8 +42,18 @@ struct Holder {
     started: u64,
 }
 
+impl Holder {
+    /// Whether the process that wrote it is no more. One that nobody has collected yet has closed its files.
+    fn has_ended(&self) -> bool {
+        match process(&self.pid.to_string()) {
+            Ok((found, state)) => found.started != self.started || matches!(state, 'Z' | 'X'),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+}
+
 impl Lock {
-    /// Takes the lock, or says at once who has it.
+    /// Takes the lock, or says who has it: at once, unless that process has ended.
     ///
     /// # Errors
     /// [`StoreError::Locked`], [`StoreError::LockReplaced`], [`StoreError::Io`].
@@ -53,12 +70,22 @@ impl Lock {
             .map_err(io_error("open", &path))?;
         let witness = File::open(directory.path()).map_err(io_error("open", directory.path()))?;
         for (handle, name) in [(&file, path.as_path()), (&witness, directory.path())] {
-            match handle.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Locked { path: directory.path().to_owned(), pid: read_holder(&file) });
+            let until = Instant::now() + CHILDS_MOMENT;
+            loop {
+                match handle.try_lock() {
+                    Ok(()) => break,
+                    Err(TryLockError::WouldBlock) => {
+                        let holder = read_holder(&file);
+                        if Instant::now() >= until || !holder.as_ref().is_some_and(Holder::has_ended) {
+                            return Err(StoreError::Locked {
+                                path: directory.path().to_owned(),
+                                pid: holder.map(|holder| Pid(holder.pid)),
+                            });
+                        }
+                        thread::sleep(PACE);
+                    }
+                    Err(TryLockError::Error(error)) => return Err(io_error("lock", name)(error)),
                 }
-                Err(TryLockError::Error(error)) => return Err(io_error("lock", name)(error)),
             }
         }
         if !is_still(&file, &path)? {
@@ -95,21 +122,24 @@ impl Drop for Lock {
     }
 }
 
-/// The process that `/proc/self/stat` tells of: number and start time (proc(5), fields 1 and 22).
+/// The process that `/proc/WHO/stat` tells of, number and start time, with its state (proc(5), fields 1, 22 and 3).
 ///
 /// # Errors
 /// Those of reading it; `InvalidData` when it is not of the known form.
-fn this_process() -> io::Result<ProcessId> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let odd = || io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat is not of the known form");
-    // The second field, the name, may hold anything; it ends at the last closing parenthesis.
-    let (_, fields) = stat.rsplit_once(')').ok_or_else(odd)?;
-    let started = fields.split_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(odd)?;
-    Ok(ProcessId { pid: Pid(nix::unistd::getpid().as_raw()), started })
+fn process(who: &str) -> io::Result<(ProcessId, char)> {
+    let stat = fs::read_to_string(format!("/proc/{who}/stat"))?;
+    let known = || {
+        // The second field, the name, may hold anything; it ends at the last closing parenthesis.
+        let (head, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let pid = Pid(head.split_whitespace().next()?.parse().ok()?);
+        Some((ProcessId { pid, started: fields.get(19)?.parse().ok()? }, fields.first()?.chars().next()?))
+    };
+    known().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{who}/stat is not of the known form")))
 }
 
 fn write_holder(file: &mut File) -> io::Result<()> {
-    let us = this_process()?;
+    let (us, _) = process("self")?;
     let text = serde_json::to_string(&Holder { pid: us.pid.0, started: us.started }).map_err(io::Error::other)?;
     file.set_len(0)?;
     file.rewind()?;
@@ -118,10 +148,11 @@ fn write_holder(file: &mut File) -> io::Result<()> {
 }
 
 /// Who holds the lock, if the file says so: its holder may be just about to write it.
-fn read_holder(file: &File) -> Option<Pid> {
+fn read_holder(mut file: &File) -> Option<Holder> {
     let mut text = String::new();
+    file.rewind().ok()?;
     file.take(MAX_HOLDER).read_to_string(&mut text).ok()?;
-    serde_json::from_str::<Holder>(&text).ok().map(|holder| Pid(holder.pid))
+    serde_json::from_str(&text).ok()
 }
 
 /// Whether the open file is the one that the path names.

@@ -13,7 +13,10 @@ use claude_failover::{
     store::{Lock, Reader, StateDir, StoreError},
 };
 
-use crate::samples::{Place, open, say};
+use crate::{
+    samples::{Place, open, say},
+    waiting::wait_until,
+};
 
 const CHILD: &str = "STORE_TEST_DIRECTORY";
 
@@ -146,6 +149,29 @@ fn the_second_daemon_is_told_who_the_first_is() {
     Reader::attach(&place.state()).expect("reading needs no lock");
     drop(first);
     place.store();
+}
+
+/// A child between its fork and its exec has its parent's handles, and may outlive it for that moment.
+#[test]
+fn what_a_killed_holder_was_just_starting_keeps_nobody_out() {
+    let place = Place::new();
+    drop(Other::hold(&place.state()));
+    let path = place.state().join("lock");
+    let directory = StateDir::open(&place.state()).expect("a directory");
+    let held = fs::File::open(&path).expect("the lock file");
+    held.lock().expect("nobody has it");
+    assert!(matches!(Lock::acquire(directory.clone()), Err(StoreError::Locked { .. })), "it is waited for, but not for ever");
+    let handles = || {
+        let all = fs::read_dir("/proc/self/fd").expect("our handles");
+        all.filter_map(Result::ok).filter(|handle| fs::read_link(handle.path()).is_ok_and(|to| to == path)).count()
+    };
+    let lock = std::thread::scope(|scope| {
+        let other = scope.spawn(|| Lock::acquire(directory));
+        wait_until("somebody who waits for the lock", || handles() > 1 || other.is_finished());
+        drop(held);
+        other.join().expect("no panic")
+    });
+    lock.expect("it is free");
 }
 
 #[test]

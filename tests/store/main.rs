@@ -11,3 +11,5 @@ mod journal;
 mod memory;
 mod readings;
 mod samples;
+#[path = "../support/waiting.rs"]
+mod waiting;

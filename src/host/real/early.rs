@@ -65,15 +65,12 @@ mod tests {
             process::identity(pid).expect("readable").expect("alive")
         };
         let (one, other) = (identity(living.id()), identity(ended.id()));
-        ended.kill().expect("our child");
+        ended.kill().and_then(|()| ended.wait()).expect("our child");
         let another = ProcessId { started: one.started + 1, ..one };
         let found = read(vec![one, other, another]).await;
         assert_eq!(found.keys().copied().collect::<Vec<_>>(), [one], "{found:?}");
         assert_eq!(found[&one].home, root.path());
         assert!(matches!(found[&one].files.entry, Ok(None)), "it has no entry: {found:?}");
-        living.kill().expect("our child");
-        for mut child in [living, ended] {
-            child.wait().expect("our child");
-        }
+        living.kill().and_then(|()| living.wait()).expect("our child");
     }
 }
