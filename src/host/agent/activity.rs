@@ -101,7 +101,7 @@ pub struct Judgement {
 /// Judges what an agent does.
 ///
 /// The register shows `idle` also while it waits for a limit to reset and after the login died, and `waiting` for the menu that a weekly
-/// limit opens (sections 4 and 5.4): both are told apart here. A limit counts until [`GOES_ON`] behind its reset.
+/// limit opens (sections 4 and 5.4): both are told apart here. A limit counts until `GOES_ON` behind its reset.
 pub fn judge(signs: &Signs<'_>, now: Timestamp) -> Judgement {
     let words = [(ActivitySource::Hook, signs.hook), (ActivitySource::StatusFile, signs.status_file)];
     let mut words: Vec<(ActivitySource, &Word)> =
