@@ -26,7 +26,7 @@ processors := $(shell nproc)
 test:
 	@.ci/need tmux
 	cargo test --locked --no-run
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-daemon test-others
+	@$(MAKE) --no-print-directory --jobs=2 test-daemon test-others
 
 test-daemon:
 	RUST_TEST_THREADS=$$((2 * $(processors))) cargo test --locked --test daemon
