@@ -98,18 +98,18 @@ impl<'lab> Pool<'lab> {
 
     /// Waits until the status is as wanted; when it never is, everything that is known is shown.
     pub fn wait(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut status = Value::Null;
-        self.wait_for(what, || {
-            status = self.status();
-            wanted(&status).then_some(())
-        });
-        status
+        self.wait_within(DEADLINE, what, wanted)
+    }
+
+    /// The same with a patience of one's own.
+    pub fn wait_within(&self, patience: Duration, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let look = || Some(self.status()).filter(|status| wanted(status));
+        found_within(patience, look).unwrap_or_else(|| panic!("waited in vain for {what}\n{}", self.account()))
     }
 
     /// Waits until `look` finds something; when it never does, everything that is known is shown.
     pub fn wait_for<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
-        let Some(found) = found_within(DEADLINE, look) else { panic!("waited in vain for {what}\n{}", self.account()) };
-        found
+        found_within(DEADLINE, look).unwrap_or_else(|| panic!("waited in vain for {what}\n{}", self.account()))
     }
 
     /// Waits until the pool is ready and its sessions do what is said.
